@@ -1,0 +1,81 @@
+"""What the three commands share: how they start, and how they tell a user of bad input."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict
+
+from lift_jax.errors import UserError
+
+SIMULATED_DEVICES = "xla_force_host_platform_device_count"
+"""The XLA flag that makes several devices of one processor."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a command; bad input becomes one line on standard error and exit status 1."""
+
+    def guarded(arguments):
+        if len(arguments) > 1:
+            _refuse(f"{arguments[1]}: not understood; all options begin with --")
+        try:
+            main()
+        except UserError as error:
+            _refuse(str(error))
+        except KeyboardInterrupt:
+            _refuse("stopped; the same command goes on from where it was")
+
+    logging.set_verbosity(logging.ERROR)  # the libraries' chatter
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+def prepare_processor() -> None:
+    """Lets simulated devices outnumber cores: their collectives wait on threads that XLA counts by `NPROC`.
+
+    To be called before JAX is imported.
+    """
+    if SIMULATED_DEVICES in os.environ.get("XLA_FLAGS", ""):
+        os.environ.setdefault("NPROC", "32")
+
+
+def required_path(flag: str) -> str:
+    """The value of a flag that must be given."""
+    value = flags.FLAGS[flag].value
+    if not value:
+        raise UserError(f"--{flag}: not given; see --help")
+    return value
+
+
+def loaded_config(flag: flags.FlagHolder) -> ConfigDict:
+    """The configuration that a config flag names; a file that cannot be loaded is told by its name."""
+    if flag.value is None:
+        raise UserError("--config: not given; name a file, such as --config configs/quickstart.py")
+    try:
+        flag.value.keys()
+    except OSError as error:
+        raise UserError(f"--config: {str(error).splitlines()[-1].strip()}; name a file in configs/") from None
+    return flag.value
+
+
+def _parse_flags(arguments):
+    try:
+        return flags.FLAGS(arguments)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        _refuse(_told(error, arguments))
+
+
+def _told(error: Exception, arguments: list[str]) -> str:
+    """One line out of a library's message; of a traceback inside it, the exception."""
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    lines = [line.strip() for line in str(text).replace("\\n", "\n").splitlines() if line.strip()]
+    if "Traceback (most recent call last):" in lines:
+        return lines[-1].split(": ", 1)[-1]
+    if isinstance(error, KeyError | AttributeError):
+        return f"--config: unknown key {' '.join(lines)}"
+    return " ".join(lines) or type(error).__name__
+
+
+def _refuse(message: str) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,55 @@
+"""A case, the unit in which volumes travel, and what a source of cases promises."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+CONTRASTS = ("t1n", "t1c", "t2w", "t2f")
+"""The four MR contrasts in BraTS 2023 names, in the order of every channel axis."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One subject: registered contrasts on one canonical (RAS+) grid, normalised to [0, 1] by the protocol.
+
+    Attributes:
+      name: the case's directory name, or a name made from seed and index.
+      sources: `[D, H, W, C]` float32 in [0, 1]; what a model sees. A contrast that is not available is all zero.
+      targets: `[D, H, W, C]` float32 in [0, 1]; what a model is to produce. The same array as `sources` for scanned
+        data; free of slice gains in the phantom.
+      available: `[C]` bool; which contrasts exist.
+      affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimetres; `sources[k, j, i]`.
+      acquisition: `[A]` float32, the true acquisition parameters of the volume, or None where nobody knows them.
+      gains: `[D, C]` float32, the true factor on each slice of each source, or None likewise.
+    """
+
+    name: str
+    sources: np.ndarray
+    targets: np.ndarray
+    available: np.ndarray
+    affine: np.ndarray
+    acquisition: np.ndarray | None = None
+    gains: np.ndarray | None = None
+
+
+def side_information(acquisition: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """All that an oracle is told of each slice: `[A]` of the volume and `[D, C]` of its slices to `[D, A + C]` float32.
+
+    Gains are given as tenfold departures from one, so that they vary about as much as the rest.
+    """
+    volume = np.broadcast_to(acquisition, (len(gains), len(acquisition)))
+    return np.concatenate([volume, 10 * (gains - 1)], axis=1).astype(np.float32)
+
+
+class CaseSource(Protocol):
+    """Cases by index: one split of a data set."""
+
+    names: Sequence[str]
+
+    def load(self, index: int) -> Case:
+        """Reads or makes case `index`; raises UserError, naming the file, if it cannot be used."""
+
+    def fingerprint(self, index: int) -> str:
+        """A hex digest of all that determines case `index`: the content of its files, or its seed, and the protocol."""

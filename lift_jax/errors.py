@@ -1,0 +1,9 @@
+"""The one error a user is meant to read."""
+
+
+class UserError(Exception):
+    """Bad input, told in one line: the file or key that is wrong, what is wrong with it, and the mend.
+
+    Entry points print the line to standard error and exit with status 1; anything else that is raised is a fault of
+    ours and keeps its traceback.
+    """

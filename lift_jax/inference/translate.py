@@ -1,0 +1,128 @@
+"""Two-pass translation of a whole volume: memory does not grow with its depth.
+
+Pass 1 encodes the slices, chunk by chunk, and keeps what the mixer needs of each, a few numbers. The mixer then runs
+once over the whole depth. Pass 2 decodes chunk by chunk with the context, from skips that were kept if they fit in
+memory, else from encoding again.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lift_jax.models.depth_encoding import depth_coordinates
+from lift_jax.models.slice_translator import BACKGROUND
+from lift_jax.models.volume_translator import VolumeTranslator
+
+
+def translate_volume(
+    network: VolumeTranslator,
+    params: dict,
+    sources: np.ndarray,
+    available: Sequence[bool],
+    targets: Sequence[int],
+    *,
+    chunk: int = 8,
+    skip_memory: float = 1.0,
+    side: np.ndarray | None = None,
+) -> np.ndarray:
+    """Contrasts of a volume of any size, `[len(targets), D, H, W]` float32 in network intensities (not clamped).
+
+    Slices are padded with background to the network's multiple, and the result is cropped back. Compiled functions are
+    kept per network, chunk and slice size.
+
+    Args:
+      network: the network.
+      params: its parameters.
+      sources: `[D, H, W, C]` in [-1, 1]; channels that are not available are not looked at.
+      available: `[C]`, which contrasts exist.
+      targets: channels that are wanted; all are decoded from one encoding.
+      chunk: slices on the device at a time.
+      skip_memory: GiB; if the features of all slices fit, they are kept and pass 2 does not encode again.
+      side: `[D, S]`, the oracle's side information.
+    """
+    depth, height, width, _ = sources.shape
+    chunk = min(chunk, depth)
+    starts = range(0, depth, chunk)
+    available = jnp.asarray(available, jnp.float32)
+    padding = _padding(height, width, network.translator.multiple)
+
+    def encode(start):
+        return _encode(network, params, *_chunk(sources, side, start, chunk, padding), available)
+
+    features = encode(0)
+    keep = _gibibytes(features[:2]) * len(starts) <= skip_memory
+    kept, pooled = [], []
+    for start in starts:
+        features = encode(start) if start else features
+        if keep:
+            kept.append(features[:2])
+        # Waiting bounds memory: without it all chunks are on their way at once.
+        pooled.append(features[2].block_until_ready())
+    context = _mix(network, params, jnp.concatenate(pooled)[:depth], jnp.asarray(depth_coordinates(depth)))
+
+    result = np.empty((len(targets), depth, height, width), np.float32)
+    (top, _), (left, _) = padding
+    for i, start in enumerate(starts):
+        skips, bottleneck = kept[i] if keep else encode(start)[:2]
+        part = None if context is None else _rows(context, start, chunk)
+        part_side = None if side is None else _rows(side, start, chunk)
+        for j, target in enumerate(targets):
+            decoded = _decode(network, params, skips, bottleneck, available, target, part, part_side)
+            rows = slice(start, min(start + chunk, depth))
+            decoded = np.asarray(decoded)[: rows.stop - start]
+            result[j, rows] = decoded[:, top : top + height, left : left + width]
+        if keep:
+            kept[i] = None
+    return result
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(network, params, sources, side, available):
+    """A chunk `[n, H, W, C]` to `(skips, bottleneck, pooled [n, g, g, F])`."""
+    repeated = jnp.broadcast_to(available, (sources.shape[0], *available.shape))
+    variables = {"params": params}
+    skips, bottleneck = network.apply(variables, sources, repeated, side, method="encode")
+    return skips, bottleneck, network.apply(variables, bottleneck, method="pool")
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _mix(network, params, pooled, depth):
+    """Pooled bottlenecks `[D, g, g, F]` to contexts `[D, g, g, K]`, or None where there is no mixer."""
+    context = network.apply({"params": params}, pooled[None], depth[None], method="mix")
+    return None if context is None else context[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _decode(network, params, skips, bottleneck, available, target, context, side):
+    """Features of a chunk to its slices, `[n, H, W]`; `target` is a channel number."""
+    n, contrasts = bottleneck.shape[0], available.shape[0]
+    wanted = jax.nn.one_hot(jnp.full(n, target), contrasts)
+    repeated = jnp.broadcast_to(available, (n, contrasts))
+    return network.apply(
+        {"params": params}, skips, bottleneck, repeated, wanted, context, side, method="decode"
+    )
+
+
+def _padding(height: int, width: int, multiple: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """What to add before and after each side to reach a multiple."""
+    missing = [-side % multiple for side in (height, width)]
+    return tuple((n // 2, n - n // 2) for n in missing)
+
+
+def _chunk(sources, side, start, chunk, padding):
+    """Slices `start … start + chunk`, padded, and their side information."""
+    part = np.pad(_rows(sources, start, chunk), ((0, 0), *padding, (0, 0)), constant_values=BACKGROUND)
+    return part, None if side is None else _rows(side, start, chunk)
+
+
+def _rows(array, start: int, count: int):
+    """Rows `start … start + count`, the last one repeated past the end, so that every chunk has one shape."""
+    return array[np.minimum(np.arange(start, start + count), len(array) - 1)]
+
+
+def _gibibytes(tree) -> float:
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree)) / 2**30

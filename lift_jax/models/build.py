@@ -1,0 +1,45 @@
+"""From the model section of a configuration to a network."""
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.phantom_tissues import TISSUES
+from lift_jax.models.slice_translator import SliceTranslator
+from lift_jax.models.volume_translator import VolumeTranslator
+
+
+def volume_translator(model: ConfigDict) -> VolumeTranslator:
+    """LiFT-C's network as configured; equal configurations give equal (hashable) networks."""
+    translator = model.translator.to_dict() | {
+        "widths": tuple(model.translator.widths),
+        "dtype": jnp.dtype(model.translator.dtype),
+    }
+    mixer = model.mixer
+    return VolumeTranslator(SliceTranslator(**translator), mixer.kind, mixer.hidden, mixer.grid, mixer.frequencies)
+
+
+def side_features(config: ConfigDict) -> int:
+    """Size of the oracle's side information of a slice, 0 where the network is no oracle."""
+    return (2 * len(TISSUES) + 1) * len(CONTRASTS) if config.model.oracle else 0
+
+
+def initial_parameters(network: VolumeTranslator, key: jax.Array, side_features: int = 0) -> dict:
+    """Fresh parameters, `{"translator": …, "mixer": …}` float32 (no `mixer` where the kind is none).
+
+    Args:
+      network: the network.
+      key: random key.
+      side_features: size of the oracle's side information, 0 for none.
+    """
+    side = network.translator.multiple
+    contrasts = len(CONTRASTS)
+    return network.init(
+        key,
+        jnp.zeros((1, 2, side, side, contrasts)),
+        jnp.ones((1, contrasts)),
+        jnp.ones((1, contrasts)),
+        jnp.zeros((1, 2)),
+        jnp.zeros((1, 2, side_features)) if side_features else None,
+    )["params"]

@@ -1,0 +1,128 @@
+"""The slice translator: a 2D residual U-Net from the contrasts that exist to the one that is wanted."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lift_jax.models.blocks import ConditionEmbedding, ResidualBlock, depth_to_space, modulate, space_to_depth, upsample
+
+BACKGROUND = -1.0
+"""Network intensity of air, and of a contrast that is not there."""
+
+
+class SliceTranslator(nn.Module):
+    """A residual U-Net with modulated blocks, in two halves so that a mixer can stand between them.
+
+    `encode` does not know which contrast is wanted, so one encoding serves every target. Slices are `[N, H, W, C]` with
+    sides that are multiples of `multiple`.
+
+    Attributes:
+      widths: features at each resolution, finest first; each next one has half the side.
+      blocks: residual blocks per resolution, in the encoder and in the decoder.
+      stem: space-to-depth factor in front of the finest resolution (1, 2 or 4).
+      groups: groups of every GroupNorm; divides all widths.
+      condition_features: size of the embedded conditions.
+      remat: recompute blocks in the backward pass instead of storing their insides.
+      dtype: of activations; parameters are float32.
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    blocks: int = 2
+    stem: int = 1
+    groups: int = 8
+    condition_features: int = 128
+    remat: bool = False
+    dtype: jnp.dtype = jnp.float32
+
+    @property
+    def multiple(self) -> int:
+        """What both sides of a slice must be a multiple of."""
+        return self.stem * 2 ** (len(self.widths) - 1)
+
+    @property
+    def modulated(self) -> tuple[int, ...]:
+        """Features at each place where context modulates the decoder: the bottleneck, each merged skip, the head."""
+        return (self.widths[-1], *(2 * width for width in self.widths[-2::-1]), self.widths[0])
+
+    @property
+    def context_features(self) -> int:
+        """Size of a context vector: a scale and a shift for every modulated feature."""
+        return 2 * sum(self.modulated)
+
+    def setup(self):
+        block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
+
+        def level(width):
+            return [block(width, self.groups, self.dtype) for _ in range(self.blocks)]
+
+        self.encoder_condition = ConditionEmbedding(self.condition_features, self.dtype)
+        self.decoder_condition = ConditionEmbedding(self.condition_features, self.dtype)
+        self.stem_conv = nn.Conv(self.widths[0], (3, 3), dtype=self.dtype)
+        self.encoder = [level(width) for width in self.widths]
+        self.down = [nn.Conv(width, (2, 2), strides=2, dtype=self.dtype) for width in self.widths[1:]]
+        self.bottleneck = level(self.widths[-1])
+        self.up = [nn.Conv(width, (1, 1), dtype=self.dtype) for width in self.widths[-2::-1]]
+        self.decoder = [level(width) for width in self.widths[-2::-1]]
+        self.head = nn.Conv(self.stem**2, (3, 3), dtype=jnp.float32)
+
+    def encode(self, sources, available, side=None):
+        """Slices to features.
+
+        Args:
+          sources: `[N, H, W, C]` in [-1, 1]; channels that are not available are not looked at.
+          available: `[N, C]` bool or 0/1.
+          side: `[N, S]` further facts about each slice (the oracle's), or None.
+
+        Returns:
+          `(skips, bottleneck)`: features before each halving, finest first, and `[N, h, w, widths[-1]]`.
+        """
+        sources = jnp.where(available[:, None, None] > 0, sources, BACKGROUND).astype(self.dtype)
+        condition = self.encoder_condition(_join(available, side))
+        x = self.stem_conv(space_to_depth(sources, self.stem))
+        skips = []
+        for i, blocks in enumerate(self.encoder):
+            if i:
+                skips.append(x)
+                x = self.down[i - 1](x)
+            for block in blocks:
+                x = block(x, condition)
+        return skips, x
+
+    def decode(self, skips, bottleneck, available, target, context=None, side=None):
+        """Features to the wanted contrast, `[N, H, W]` float32 in network intensities (not clamped).
+
+        Args:
+          skips, bottleneck: what `encode` returned.
+          available: `[N, C]` as in `encode`.
+          target: `[N, C]` one-hot, the contrast that is wanted.
+          context: `[N, g, g, context_features]` from the mixer, or None for no mixer.
+          side: as in `encode`.
+        """
+        condition = self.decoder_condition(_join(available, target, side))
+        context = self._split_context(context)
+        x = context(0, bottleneck)
+        for block in self.bottleneck:
+            x = block(x, condition)
+        for i, blocks in enumerate(self.decoder):
+            x = context(i + 1, jnp.concatenate([upsample(self.up[i](x)), skips[-1 - i]], axis=-1))
+            for block in blocks:
+                x = block(x, condition)
+        x = context(len(self.modulated) - 1, x)
+        return depth_to_space(self.head(nn.silu(x.astype(jnp.float32))), self.stem)[..., 0]
+
+    def _split_context(self, context):
+        """A function `(place, x) -> x` that applies the context's scale and shift for that place."""
+        if context is None:
+            return lambda place, x: x
+        ends = [sum(self.modulated[: i + 1]) * 2 for i in range(len(self.modulated) - 1)]
+        pieces = jnp.split(context, ends, axis=-1)
+        return lambda place, x: modulate(x, *jnp.split(pieces[place], 2, axis=-1))
+
+    def __call__(self, sources, available, target, context=None, side=None):
+        """`encode` and `decode` in one: `[N, H, W, C] -> [N, H, W]`."""
+        skips, bottleneck = self.encode(sources, available, side)
+        return self.decode(skips, bottleneck, available, target, context, side)
+
+
+def _join(*conditions) -> jax.Array:
+    return jnp.concatenate([c.astype(jnp.float32) for c in conditions if c is not None], axis=-1)

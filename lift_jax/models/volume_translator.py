@@ -1,0 +1,76 @@
+"""LiFT-C's network: a slice translator, and a z-mixer between its halves."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from lift_jax.models.slice_translator import SliceTranslator
+from lift_jax.models.z_mixer import MIXER_KINDS, ZMixer, pool_cells
+
+
+class VolumeTranslator(nn.Module):
+    """Windows of slices to the wanted contrast: `[B, D, H, W, C] -> [B, D, H, W]` (LiFT, arXiv 2605.19060).
+
+    Parameters live under `translator` and `mixer`, so that stages can train or freeze either, and a mixer can be added
+    to a translator that was trained alone.
+
+    Attributes:
+      translator: the 2D network.
+      mixer_kind: `gru`, or `none`, which leaves every slice to itself.
+      hidden: recurrent state of the mixer, each direction.
+      grid: side of the grid of cells that a bottleneck is pooled to, each a sequence of its own.
+      frequencies: Fourier frequencies of depth.
+    """
+
+    translator: SliceTranslator
+    mixer_kind: str = "gru"
+    hidden: int = 256
+    grid: int = 1
+    frequencies: int = 6
+
+    def setup(self):
+        if self.mixer_kind not in MIXER_KINDS:
+            raise ValueError(f"mixer kind {self.mixer_kind!r} is none of {', '.join(MIXER_KINDS)}")
+        self.mixer = None
+        if self.mixer_kind == "gru":
+            self.mixer = ZMixer(self.hidden, self.translator.context_features, self.frequencies)
+
+    def encode(self, sources, available, side=None):
+        """Slices `[N, H, W, C]` to `(skips, bottleneck)`; see `SliceTranslator.encode`."""
+        return self.translator.encode(sources, available, side)
+
+    def pool(self, bottleneck):
+        """What the mixer keeps of a slice: `[N, h, w, F] -> [N, g, g, F]` float32."""
+        return pool_cells(bottleneck, self.grid)
+
+    def mix(self, pooled, depth):
+        """Context of every slice from all of them: `[B, D, g, g, F]`, `[B, D] -> [B, D, g, g, K]`, None without mixer."""
+        return None if self.mixer is None else self.mixer(pooled, depth)
+
+    def decode(self, skips, bottleneck, available, target, context=None, side=None):
+        """Features to slices `[N, H, W]`; see `SliceTranslator.decode`."""
+        return self.translator.decode(skips, bottleneck, available, target, context, side)
+
+    def __call__(self, sources, available, target, depth, side=None, *, use_mixer=True):
+        """A window in one pass.
+
+        Args:
+          sources: `[B, D, H, W, C]` in [-1, 1].
+          available: `[B, C]` bool; target: `[B, C]` one-hot.
+          depth: `[B, D]` in [-1, 1], each slice's place in its whole volume.
+          side: `[B, D, S]` further facts of each slice, or None.
+          use_mixer: False translates every slice by itself (the stage that trains the translator alone).
+        """
+        b, d = sources.shape[:2]
+
+        def slices(x):
+            return x.reshape(b * d, *x.shape[2:])
+
+        available, target = (slices(jnp.repeat(x[:, None], d, axis=1)) for x in (available, target))
+        side = None if side is None else slices(side)
+        skips, bottleneck = self.encode(slices(sources), available, side)
+        context = None
+        if use_mixer and self.mixer is not None:
+            pooled = self.pool(bottleneck)
+            context = slices(self.mix(pooled.reshape(b, d, *pooled.shape[1:]), depth))
+        prediction = self.decode(skips, bottleneck, available, target, context, side)
+        return prediction.reshape(b, d, *prediction.shape[1:])

@@ -1,0 +1,98 @@
+"""The z-mixer: what a slice learns from all the others, by a recurrence along depth."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lift_jax.models.depth_encoding import fourier_features
+
+MIXER_KINDS = ("gru", "none")
+
+
+def pool_cells(features: jax.Array, grid: int) -> jax.Array:
+    """Means over a `grid x grid` division of the image: `[N, h, w, F] -> [N, g, g, F]`.
+
+    Where g does not divide a side, cells share the rows at their borders by overlap, as an exact area mean does.
+    """
+
+    def areas(side: int) -> jax.Array:
+        edges = jnp.linspace(0, side, grid + 1)
+        left, right = edges[:-1, None], edges[1:, None]
+        voxels = jnp.arange(side)
+        return jnp.clip(jnp.minimum(right, voxels + 1) - jnp.maximum(left, voxels), 0) * grid / side
+
+    _, h, w, _ = features.shape
+    features = features.astype(jnp.float32)
+    return jnp.einsum("gh,nhwf,kw->ngkf", areas(h), features, areas(w))
+
+
+class BidirectionalGRU(nn.Module):
+    """Gated recurrent units (Cho et al., arXiv 1406.1078) forwards and backwards: `[D, N, F] -> [D, N, 2 hidden]`.
+
+    The same numbers as `flax.linen.Bidirectional` of two `RNN(GRUCell)`, but the input projections of all slices,
+    gates and directions are one product before the scan, and one scan carries both directions.
+    """
+
+    hidden: int
+
+    @nn.compact
+    def __call__(self, x):
+        hidden = self.hidden
+        inputs = nn.Dense(6 * hidden, name="input")(x)
+        recurrent = self.param("recurrent", _stacked_orthogonal, (2, hidden, 3 * hidden))
+        bias = self.param("candidate_bias", nn.initializers.zeros, (2, 1, hidden))
+        forwards, backwards = jnp.split(inputs, 2, axis=-1)
+        inputs = jnp.stack([forwards, backwards[::-1]], axis=1)  # [D, 2, N, 3 hidden]
+
+        def cell(h, projected):
+            reset_x, update_x, candidate_x = jnp.split(projected, 3, axis=-1)
+            reset_h, update_h, candidate_h = jnp.split(jnp.einsum("snh,shk->snk", h, recurrent), 3, axis=-1)
+            reset = nn.sigmoid(reset_x + reset_h)
+            update = nn.sigmoid(update_x + update_h)
+            candidate = jnp.tanh(candidate_x + reset * (candidate_h + bias))
+            h = (1 - update) * candidate + update * h
+            return h, h
+
+        # Zeros made from the input: under shard_map they vary over devices as the input does, which the scan requires.
+        start = jnp.zeros_like(inputs[0, ..., :hidden])
+        _, outputs = jax.lax.scan(cell, start, inputs)
+        return jnp.concatenate([outputs[:, 0], outputs[::-1, 1]], axis=-1)
+
+
+def _stacked_orthogonal(key, shape, dtype=jnp.float32):
+    """Orthogonal blocks for the three gates of both directions, `[2, hidden, 3 hidden]`."""
+    directions, hidden, _ = shape
+    blocks = [nn.initializers.orthogonal()(k, (hidden, hidden), dtype) for k in jax.random.split(key, 3 * directions)]
+    return jnp.stack([jnp.concatenate(blocks[3 * d : 3 * d + 3], axis=-1) for d in range(directions)])
+
+
+class ZMixer(nn.Module):
+    """Pooled bottlenecks of all slices to the context of each: `[B, D, g, g, F] -> [B, D, g, g, features]`.
+
+    Fourier features of depth are appended, a bidirectional GRU runs along D (each of the g x g cells a sequence of
+    its own, with shared weights), and two dense layers make the context. The last starts at zero, so that an untrained
+    mixer leaves the translator exactly as it was. Always float32: the recurrence is light, and long.
+
+    Attributes:
+      hidden: size of the recurrent state of one direction.
+      features: size of the context, scales and shifts of the decoder's features.
+      frequencies: Fourier frequencies of the depth.
+    """
+
+    hidden: int
+    features: int
+    frequencies: int = 6
+
+    @nn.compact
+    def __call__(self, pooled, depth):
+        """`pooled [B, D, g, g, F]`, `depth [B, D]` in [-1, 1]."""
+        b, d, g, _, f = pooled.shape
+        position = fourier_features(depth, self.frequencies)
+        position = jnp.broadcast_to(position[:, :, None, None], (b, d, g, g, position.shape[-1]))
+        sequence = jnp.concatenate([pooled.astype(jnp.float32), position], axis=-1)
+        sequence = sequence.transpose(1, 0, 2, 3, 4).reshape(d, b * g * g, -1)
+        states = BidirectionalGRU(self.hidden, name="gru")(sequence)
+        # Beside the states, the slice itself: a gain is how it differs from its neighbours.
+        states = nn.silu(nn.Dense(self.hidden, name="merge")(jnp.concatenate([states, sequence], axis=-1)))
+        context = nn.Dense(self.features, name="context", kernel_init=nn.initializers.zeros)(states)
+        return context.reshape(d, b, g, g, self.features).transpose(1, 0, 2, 3, 4)

@@ -1,0 +1,74 @@
+"""A work directory: the configuration of a run beside all that the run makes.
+
+`config.json`, `metrics.jsonl`, `tensorboard/`, `checkpoints/<stage>/<step>/`, and, unless they are shared, the
+preprocessed volumes in `cache/`. Nothing in it is executed: networks are rebuilt from the JSON.
+"""
+
+import os
+import pathlib
+
+from ml_collections import ConfigDict
+
+from lift_jax.configuration import differences, from_json, to_json
+from lift_jax.errors import UserError
+
+CONFIG_FILE = "config.json"
+
+MAY_DIFFER = ("log.", "checkpoint.", "inference.", "data.threads", "data.cache", "data.root")
+"""Keys that do not change what a run computes, so that a run may go on with other values of them."""
+
+
+def prepare(workdir: pathlib.Path, config: ConfigDict) -> None:
+    """Makes the work directory of a new run, or checks that it is one of a run with the same configuration.
+
+    Raises:
+      UserError: if the directory belongs to another run, naming the keys that differ, or cannot be written.
+    """
+    path = workdir / CONFIG_FILE
+    if path.exists():
+        told = [line for line in differences(read_config(workdir), config) if not line.startswith(MAY_DIFFER)]
+        if told:
+            more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+            raise UserError(
+                f"{workdir}: belongs to a run with another configuration: {', '.join(told[:3])}{more}; "
+                "name another --workdir, or remove this one"
+            )
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_aside(path, to_json(config) + "\n")
+    except OSError as error:
+        raise UserError(f"{workdir}: cannot be written ({error.strerror}); name another --workdir") from None
+
+
+def read_config(workdir: pathlib.Path) -> ConfigDict:
+    """The configuration of the run in a work directory.
+
+    Raises:
+      UserError: if there is no run there, or its configuration cannot be read.
+    """
+    path = workdir / CONFIG_FILE
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; --workdir must name the folder of a run of train.py") from None
+    return from_json(text, str(path))
+
+
+def checkpoint_directory(workdir: pathlib.Path, stage: str) -> pathlib.Path:
+    """Where a stage keeps its checkpoints."""
+    return workdir / "checkpoints" / stage
+
+
+def cache_directory(workdir: pathlib.Path, config: ConfigDict) -> pathlib.Path:
+    """Where preprocessed volumes are kept."""
+    return pathlib.Path(config.data.cache) if config.data.cache else workdir / "cache"
+
+
+def write_aside(path: pathlib.Path, text: str) -> None:
+    """Writes a text file under a temporary name and renames it, so that it is there whole or not at all."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_text(text)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,68 @@
+"""What a run tells while it trains: `metrics.jsonl`, TensorBoard scalars and pictures."""
+
+import json
+import os
+import pathlib
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class RunLog:
+    """Writes one JSON object a line, and the same numbers and pictures for TensorBoard, under `<stage>/<name>`.
+
+    Lines that an interrupted run wrote after the checkpoint it goes on from are dropped when the log is opened, so that
+    the file reads as if it had never been interrupted. With `enabled` False (all processes but the first) it is silent.
+    """
+
+    def __init__(self, workdir: pathlib.Path, stage: str, step: int, enabled: bool = True):
+        """Goes on with `stage` from after `step`."""
+        self._stage = stage
+        self._lines = self._events = None
+        if enabled:
+            path = workdir / METRICS_FILE
+            _drop_lines_after(path, stage, step)
+            self._lines = path.open("a")
+            self._events = SummaryWriter(str(workdir / "tensorboard" / stage), purge_step=step + 1, flush_secs=10)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._lines is not None:
+            self._lines.close()
+            self._events.close()
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """One line, and one TensorBoard scalar for each value."""
+        if self._lines is None:
+            return
+        values = {name: float(value) for name, value in values.items()}
+        self._lines.write(json.dumps({"stage": self._stage, "step": step, **values}) + "\n")
+        self._lines.flush()
+        for name, value in values.items():
+            self._events.add_scalar(f"{self._stage}/{name}", value, step)
+
+    def picture(self, step: int, name: str, picture: np.ndarray) -> None:
+        """A TensorBoard picture, `[height, width, 3]` uint8."""
+        if self._events is not None:
+            self._events.add_image(f"{self._stage}/{name}", picture, step, dataformats="HWC")
+
+
+def _drop_lines_after(path: pathlib.Path, stage: str, step: int) -> None:
+    """Rewrites the file without lines of `stage` after `step`, and without a last line cut off in the middle."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if record["stage"] != stage or record["step"] <= step:
+            kept.append(line + "\n")
+    aside = path.with_suffix(".aside")
+    aside.write_text("".join(kept))
+    os.replace(aside, path)

@@ -1,0 +1,106 @@
+"""One training step, on one device or as one of many."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+LossFunction = Callable[[dict, dict, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+"""`(params, batch, key) -> (loss, terms)`: the mean loss of a batch of windows, and named scalars to log."""
+
+
+class TrainState(struct.PyTreeNode):
+    """All that a step changes.
+
+    Attributes:
+      step: int32, optimiser steps taken.
+      params: `{group: parameters}`, float32.
+      optimiser_state: of the trained groups.
+      ema: exponential moving average of `params`, which inference uses.
+      key: typed random key of the stage; each step folds its number into it.
+    """
+
+    step: jax.Array
+    params: dict
+    optimiser_state: optax.OptState
+    ema: dict
+    key: jax.Array
+
+
+def initial_state(params: dict, optimiser: optax.GradientTransformation, trained: tuple[str, ...], key) -> TrainState:
+    """The state before the first step of a stage; the average starts at the parameters."""
+    optimiser_state = optimiser.init({group: params[group] for group in trained})
+    return TrainState(jnp.zeros((), jnp.int32), params, optimiser_state, jax.tree.map(jnp.copy, params), key)
+
+
+def train_step(
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    *,
+    loss_function: LossFunction,
+    optimiser: optax.GradientTransformation,
+    trained: tuple[str, ...],
+    ema_decay: float,
+    accumulate: int = 1,
+    axis_name: str | None = None,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Takes one optimiser step on the mean loss of the global batch.
+
+    Args:
+      state: before the step.
+      batch: this device's windows, each array `[B, …]`.
+      loss_function: see `LossFunction`; its key differs over devices, steps and parts.
+      optimiser: of the trained groups.
+      trained: groups of `params` that are trained; the others are constants, and cost no gradient.
+      ema_decay: of the averaged parameters, ramped up over the first steps as (1 + step) / (10 + step).
+      accumulate: parts that the batch is taken in, one after the other; memory falls, numbers stay.
+      axis_name: the mapped axis whose devices share the global batch, under `shard_map`, `pmap` or `vmap`.
+
+    Returns:
+      The state after the step, and metrics of the step: `loss`, its terms and `gradient_norm`, before clipping.
+    """
+    key = jax.random.fold_in(state.key, state.step)
+    trainable = {group: state.params[group] for group in trained}
+    frozen = {group: state.params[group] for group in state.params if group not in trained}
+    local = trainable
+    if axis_name is not None:
+        key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+        # A copy for each device: its gradient is then the device's own, whether or not replication is tracked (under
+        # tracking, gradients of shared parameters arrive already summed, and a mean would be wrong by the device count).
+        local = jax.lax.pcast(trainable, axis_name, to="varying")
+
+    def loss(local, part, key):
+        return loss_function(frozen | local, part, key)
+
+    gradients, metrics = _accumulated_gradients(loss, local, batch, key, accumulate)
+    if axis_name is not None:
+        gradients, metrics = jax.lax.pmean((gradients, metrics), axis_name)
+    updates, optimiser_state = optimiser.update(gradients, state.optimiser_state, trainable)
+    params = frozen | optax.apply_updates(trainable, updates)
+    decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
+    ema = optax.incremental_update(params, state.ema, 1 - decay)
+    metrics["gradient_norm"] = optax.global_norm(gradients)
+    return TrainState(state.step + 1, params, optimiser_state, ema, state.key), metrics
+
+
+def _accumulated_gradients(loss, params, batch, key, parts):
+    """Mean gradients and metrics over `parts` equal parts of a batch."""
+
+    def one(part, key):
+        (value, terms), gradients = jax.value_and_grad(loss, has_aux=True)(params, part, key)
+        return gradients, {"loss": value, **terms}
+
+    if parts == 1:
+        return one(batch, key)
+    split = jax.tree.map(lambda x: x.reshape(parts, x.shape[0] // parts, *x.shape[1:]), batch)
+
+    def add(total, part):
+        return jax.tree.map(jnp.add, total, one(*part)), None
+
+    keys = jax.random.split(key, parts)
+    first = one(jax.tree.map(lambda x: x[0], split), keys[0])
+    rest = (jax.tree.map(lambda x: x[1:], split), keys[1:])
+    total, _ = jax.lax.scan(add, first, rest)
+    return jax.tree.map(lambda x: x / parts, total)

@@ -1,0 +1,30 @@
+"""Trains a run: python train.py --config configs/quickstart.py --workdir runs/quickstart
+
+Any key of the configuration can be overridden: --config.stage.joint.steps=100. Started again with the same command,
+a run goes on from its last checkpoint.
+"""
+
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from lift_jax import commands
+
+commands.prepare_processor()
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "file with get_config, and :variant", lock_config=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, logs and the configuration")
+
+
+def main():
+    from lift_jax.configuration import validate
+    from lift_jax.training.stages import train
+
+    commands.required_path("workdir")
+    train(validate(commands.loaded_config(CONFIG)), pathlib.Path(WORKDIR.value))
+    print(f"{WORKDIR.value}: trained; now python evaluate.py --workdir {WORKDIR.value}")
+
+
+if __name__ == "__main__":
+    commands.run(main)

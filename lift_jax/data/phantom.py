@@ -1,0 +1,176 @@
+"""The embedded data set: brains made on demand, with real anatomy, the physics of four contrasts, and slice gains."""
+
+import dataclasses
+import functools
+import hashlib
+
+import numpy as np
+from scipy import ndimage
+
+from lift_jax.data.cases import CONTRASTS, Case
+from lift_jax.data.intensities import CWDM_QUANTILES, normalise_cwdm
+from lift_jax.data.phantom_acquisition import draw_gains, draw_protocol, draw_relaxation, scan, tissue_levels
+from lift_jax.data.phantom_anatomy import Anatomy, make_anatomy, template_maps
+from lift_jax.data.phantom_fields import grid_axes
+from lift_jax.data.phantom_pathology import draw_lesions, draw_tumour
+from lift_jax.errors import UserError
+
+VERSION = 1
+"""Part of every fingerprint: to be raised with any change that changes a case."""
+
+TUMOUR_PROBABILITY = 0.6
+LESIONS_PROBABILITY = 0.3
+
+HEAD_MM = (155.0, 192.0, 192.0)
+"""Field of view along D, H, W that holds every head."""
+
+
+def head_spacing(shape: tuple[int, int, int]) -> float:
+    """The voxel size in mm at which a head fits in a grid `(D, H, W)`: 4 for 48³, 6 for 32³, 1 for 155×240×240."""
+    return max(extent / size for extent, size in zip(HEAD_MM, shape, strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class PhantomCases:
+    """A source of made cases: those with indices `first` to `first + count - 1`; splits take disjoint ranges.
+
+    Attributes:
+      seed: of the whole data set.
+      first: index of the first case.
+      count: how many cases.
+      shape: the grid `(D, H, W)`.
+      spacing: voxel size in mm; `head_spacing(shape)` makes the head fit.
+
+    Raises:
+      UserError: a number is out of its range.
+    """
+
+    seed: int
+    first: int
+    count: int
+    shape: tuple[int, int, int]
+    spacing: float
+
+    def __post_init__(self):
+        if min(self.seed, self.first) < 0 or self.count < 1:
+            raise UserError(
+                f"phantom: seed={self.seed}, first={self.first}, count={self.count}: "
+                "give a seed and first of 0 or more and a count of 1 or more"
+            )
+        _check_grid(self.shape, self.spacing)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the cases, made from seed and index."""
+        return [_name(self.seed, self.first + index) for index in range(self.count)]
+
+    def load(self, index: int) -> Case:
+        """Makes case `index` of this source, counted from 0."""
+        return make_phantom(self.seed, self._global_index(index), self.shape, self.spacing)
+
+    def fingerprint(self, index: int) -> str:
+        """A hex digest of what determines case `index`: version, seed, index, shape and spacing."""
+        known = (VERSION, self.seed, self._global_index(index), tuple(self.shape), float(self.spacing))
+        return hashlib.sha256(repr(known).encode()).hexdigest()
+
+    def _global_index(self, index: int) -> int:
+        if not 0 <= index < self.count:
+            raise IndexError(f"case {index} of {self.count}")
+        return self.first + index
+
+
+def make_head(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> Anatomy:
+    """Makes the anatomy and pathology of case `index` of the data set `seed`, as `make_phantom` scans it."""
+    _check_grid(shape, spacing)
+    pathology, anatomy, *_ = _streams(seed, index)
+    tumour_sites, lesion_sites = _pathology_sites()
+    tumour = draw_tumour(pathology, tumour_sites) if pathology.random() < TUMOUR_PROBABILITY else None
+    lesions = draw_lesions(pathology, lesion_sites) if pathology.random() < LESIONS_PROBABILITY else []
+    return make_anatomy(anatomy, grid_axes(shape, spacing), spacing, tumour, lesions)
+
+
+def make_phantom(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> Case:
+    """Makes case `index` of the data set `seed` on a grid; one subject at every resolution, but for noise and gains.
+
+    Args:
+      seed: of the data set, 0 or more.
+      index: of the case, 0 or more.
+      shape: the grid `(D, H, W)`.
+      spacing: voxel size in mm.
+
+    Returns:
+      A case with all contrasts. `sources` are the normalised volumes after slice gains, `targets` without them;
+      `gains [D, C]` are the factors before normalisation. `acquisition` is `[2, TISSUES, CONTRASTS]` flattened (C
+      order; 56 numbers): the noise-free level of each pure tissue, clipped to [0, 1], in the normalised source volume
+      at gain 1 (first half) and in the normalised target volume (second half), bias field and texture aside. Tissues
+      that the case doesn't hold have their level all the same.
+
+    Raises:
+      UserError: the grid can't hold a volume.
+    """
+    head = make_head(seed, index, shape, spacing)
+    *_, physics, image, interleaving = _streams(seed, index)
+    relaxation, protocol = draw_relaxation(physics), draw_protocol(physics)
+    clean = scan(image, grid_axes(shape, spacing), head.mask, head.fractions, relaxation, protocol)
+    gains = draw_gains(interleaving, shape[0])
+    levels = tissue_levels(relaxation, protocol)
+    sources, source_levels = _normalise(clean * gains[:, None, None], levels)
+    targets, target_levels = _normalise(clean, levels)
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = [-(size - 1) / 2 * spacing for size in reversed(shape)]
+    return Case(
+        name=_name(seed, index),
+        sources=sources,
+        targets=targets,
+        available=np.ones(len(CONTRASTS), bool),
+        affine=affine,
+        acquisition=np.stack([source_levels, target_levels]).astype(np.float32).ravel(),
+        gains=gains,
+    )
+
+
+def _streams(seed: int, index: int) -> list[np.random.Generator]:
+    """Independent generators of pathology, anatomy, physics, image and gains: none shifts when another draws more."""
+    return [np.random.default_rng(sequence) for sequence in np.random.SeedSequence([seed, index]).spawn(5)]
+
+
+def _name(seed: int, index: int) -> str:
+    return f"phantom-{seed}-{index:05d}"
+
+
+def _check_grid(shape: tuple[int, int, int], spacing: float) -> None:
+    if len(shape) != 3 or min(shape) < 8 or not spacing > 0:
+        raise UserError(
+            f"phantom: shape={tuple(shape)}, spacing={spacing}: "
+            "give three sides of at least 8 voxels and a spacing in mm above 0"
+        )
+
+
+def _normalise(volumes: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normalises `[D, H, W, C]` contrast by contrast, and takes the tissue levels `[TISSUES, C]` along."""
+    normalised = np.empty_like(volumes)
+    moved = np.empty_like(levels)
+    for contrast in range(volumes.shape[-1]):
+        volume = np.ascontiguousarray(volumes[..., contrast])
+        normalised[..., contrast] = normalise_cwdm(volume)
+        low, high = np.quantile(volume, CWDM_QUANTILES)
+        moved[:, contrast] = np.clip((levels[:, contrast] - low) / (high - low), 0, 1)
+    return normalised, moved
+
+
+@functools.cache
+def _pathology_sites() -> tuple[np.ndarray, np.ndarray]:
+    """Template coordinates (z, y, x) in mm where tumours and where white-matter lesions may have their centres.
+
+    Tumours: tissue, rather white, above the brain stem. Lesions: white matter close to the lateral ventricles.
+    """
+    step = 3
+    maps = template_maps(float(step))
+    points = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in maps.shape[1:]], indexing="ij"))
+    z, y, x = points
+    _, white, fluid, _ = maps
+    ventricles = fluid * ((np.abs(x) < 28) & (np.abs(y) < 50) & (z > -15) & (z < 30))
+    near_ventricles = ndimage.gaussian_filter(ventricles, 4.0)
+    masks = (white > 0.3) & (fluid < 0.1) & (z > -25), (white > 0.85) & (near_ventricles > 0.04)
+    coarse = (slice(None, None, step),) * 3
+    return tuple(points[(slice(None), *coarse)][:, mask[coarse]].T for mask in masks)

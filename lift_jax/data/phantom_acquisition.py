@@ -1,0 +1,195 @@
+"""The phantom's scanner: tissue relaxation, four pulse sequences, bias field, noise, and gains of the slices.
+
+Everything is drawn once per case from wide ranges, so that what is learnt on phantoms carries over to scans; shared
+factors (field strength, water content, echo times of the site) tie the four contrasts together.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from lift_jax.data.phantom_fields import smooth_field
+from lift_jax.data.phantom_tissues import FLUID, TISSUES, WHITE
+
+GAIN_INTERLEAVE = 0.055
+"""Standard deviation over volumes of the log-gain between even slices and the mean: interleaved acquisition."""
+GAIN_SLICE = 0.058
+"""Standard deviation of the independent log-gain of each slice; both together are about 8 %."""
+
+BIAS_PITCH_MM = 110.0
+BIAS_DEVIATION = 0.07
+"""Control point pitch, and standard deviation of the logarithm, of a contrast's bias field (receive coil, B1)."""
+TEXTURE_FIELDS = ((12.0, 0.03), (5.0, 0.03))
+"""Relative variation of water content within tissues, shared by the contrasts: (pitch in mm, standard deviation)."""
+NOISE_RANGE = (0.01, 0.03)
+"""Noise of each quadrature channel, relative to white matter."""
+GAMMA_DEVIATION = 0.18
+"""Standard deviation of the logarithm of the exponent on a contrast: what the signal equations leave out."""
+RELAXIVITY = 4.5
+"""Longitudinal relaxivity of gadolinium chelates in 1/(mM s), of the order of that of gadopentetate at 1.5-3 T."""
+
+
+T1_RANGES = {
+    "spin echo": ((400, 700), (8, 15)),
+    "spoiled": ((12, 30), (3, 6)),
+    "prepared": ((1800, 2400), (2, 5)),
+}
+"""Ranges in clinical use of repetition and echo time in ms: spin echo, spoiled and inversion-prepared gradient echo."""
+T1_SEQUENCES = tuple(T1_RANGES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Relaxation:
+    """Tissue parameters `[TISSUES]`: `t1`, `t2` in ms, `density` of protons relative to water, `gadolinium` in mM."""
+
+    t1: np.ndarray
+    t2: np.ndarray
+    density: np.ndarray
+    gadolinium: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """Sequence parameters: times in ms, `flip` in radians; `t1_sequence`, of t1n and t1c, is one of `T1_SEQUENCES`."""
+
+    t1_sequence: str
+    flip: float
+    t1_repetition: float
+    t1_echo: float
+    t1_inversion: float
+    t2_repetition: float
+    t2_echo: float
+    flair_repetition: float
+    flair_echo: float
+    flair_inversion: float
+    gamma: np.ndarray
+
+
+def draw_relaxation(generator: np.random.Generator) -> Relaxation:
+    """Draws the tissues of a subject at a field strength between 1.5 and 3 T.
+
+    Grey and white matter at 3 T lie near Wansapura et al., J Magn Reson Imaging 9:531, 1999 (T1 1331 and 832 ms, T2 110
+    and 80 ms) and Stanisz et al., Magn Reson Med 54:507, 2005 (T1 1820 and 1084 ms, T2 99 and 69 ms). The rest is
+    of the order of published values: fluid (T1 4 s, T2 2 s), blood (T1 1.6 s; the short T2 stands for its flow void)
+    and pathology, whose water content, which sets T1, T2 and density together, varies widely.
+    """
+    field = (generator.uniform(1.5, 3.0) / 3.0) ** 0.35  # T1 falls with field by about a fifth from 3 to 1.5 T
+    core, rim, oedema = generator.uniform(0, 1, 3)  # water content within the tissue's range
+    t1 = np.array([1560.0, 920.0, 4200.0, 1650.0, 1900 + 1300 * core, 1350 + 450 * rim, 1350 + 800 * oedema])
+    t1 *= np.where(np.arange(len(TISSUES)) == FLUID, 1, field)
+    t2 = np.array([93.0, 73.0, 1800.0, 45.0, 170 + 330 * core, 105 + 55 * rim, 115 + 95 * oedema])
+    density = np.array([0.82, 0.70, 1.0, 0.8, 0.9 + 0.08 * core, 0.84 + 0.06 * rim, 0.82 + 0.1 * oedema])
+    dose = generator.uniform(0.5, 1.3)
+    enhancement = np.exp(generator.uniform(*np.log((0.08, 0.8))))
+    gadolinium = dose * np.array([0.035, 0.015, 0.01, generator.uniform(0.4, 1.2), 0.02, enhancement, 0.02])
+    variation = 0.05 * generator.standard_normal((2, len(TISSUES)))
+    return Relaxation(t1 * np.exp(variation[0]), t2 * np.exp(variation[1]), density, gadolinium)
+
+
+def draw_protocol(generator: np.random.Generator) -> Protocol:
+    """Draws the sequences of a session from ranges in clinical use; the site's habits move T2w and FLAIR together."""
+    site_echo, site_repetition = np.exp(0.12 * generator.standard_normal(2))
+    t1_sequence = str(generator.choice(T1_SEQUENCES))
+    repetition, echo = T1_RANGES[t1_sequence]
+    flair_repetition = site_repetition * generator.uniform(7000, 10000)
+    fluid_t1 = 4200.0
+    # The inversion time that nulls fluid after many repetitions, missed by a few per cent.
+    null = fluid_t1 * np.log(2 / (1 + np.exp(-flair_repetition / fluid_t1)))
+    return Protocol(
+        t1_sequence=t1_sequence,
+        flip=np.radians(generator.uniform(20, 40)),
+        t1_repetition=generator.uniform(*repetition),
+        t1_echo=generator.uniform(*echo),
+        t1_inversion=generator.uniform(950, 1250),
+        t2_repetition=site_repetition * generator.uniform(3000, 6000),
+        t2_echo=site_echo * generator.uniform(85, 110),
+        flair_repetition=flair_repetition,
+        flair_echo=site_echo * generator.uniform(95, 125),
+        flair_inversion=null * generator.uniform(0.91, 1.04),
+        gamma=np.exp(GAMMA_DEVIATION * generator.standard_normal(4)),
+    )
+
+
+def signals(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
+    """The noise-free signal of pure tissues, `[TISSUES, CONTRASTS]` float64, relative to fully relaxed water.
+
+    Spin echo: `ρ (1 - exp(-TR/T1)) exp(-TE/T2)`; spoiled gradient echo: `ρ sin α (1 - E1) / (1 - E1 cos α) exp(-TE/T2)`
+    with `E1 = exp(-TR/T1)` (T2 in place of T2*, at echo times where it matters little); inversion recovery, for
+    FLAIR and for inversion-prepared gradient echo: `ρ |1 - 2 exp(-TI/T1) + exp(-TR/T1)| exp(-TE/T2)`.
+    Gadolinium: `1/T1' = 1/T1 + relaxivity · concentration`.
+    """
+    t1, t2, density = relaxation.t1, relaxation.t2, relaxation.density
+    enhanced_t1 = 1 / (1 / t1 + RELAXIVITY * relaxation.gadolinium / 1000)
+
+    def t1_weighted(t1: np.ndarray) -> np.ndarray:
+        recovery = np.exp(-protocol.t1_repetition / t1)
+        longitudinal = {
+            "spin echo": 1 - recovery,
+            "spoiled": np.sin(protocol.flip) * (1 - recovery) / (1 - np.cos(protocol.flip) * recovery),
+            "prepared": np.abs(1 - 2 * np.exp(-protocol.t1_inversion / t1) + recovery),
+        }[protocol.t1_sequence]
+        return density * longitudinal * np.exp(-protocol.t1_echo / t2)
+
+    t2_weighted = density * (1 - np.exp(-protocol.t2_repetition / t1)) * np.exp(-protocol.t2_echo / t2)
+    inverted = 1 - 2 * np.exp(-protocol.flair_inversion / t1) + np.exp(-protocol.flair_repetition / t1)
+    flair = density * np.abs(inverted) * np.exp(-protocol.flair_echo / t2)
+    return np.stack([t1_weighted(t1), t1_weighted(enhanced_t1), t2_weighted, flair], axis=-1)
+
+
+def tissue_levels(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
+    """Noise-free intensities of pure tissues, `[TISSUES, CONTRASTS]`: signals over the largest, to the power gamma."""
+    pure = signals(relaxation, protocol)
+    return (pure / pure.max(axis=0)) ** protocol.gamma
+
+
+def scan(
+    generator: np.random.Generator,
+    axes: list[np.ndarray],
+    mask: np.ndarray,
+    fractions: np.ndarray,
+    relaxation: Relaxation,
+    protocol: Protocol,
+) -> np.ndarray:
+    """The four contrasts of a head, `[D, H, W, CONTRASTS]` float32: exactly 0 outside the mask, no gains yet.
+
+    Args:
+      generator: source of texture, bias field and noise.
+      axes: voxel centres in mm along D, H, W.
+      mask: `[D, H, W]` bool.
+      fractions: `[N, TISSUES]` for the voxels of the mask.
+      relaxation: the tissues.
+      protocol: the sequences.
+    """
+    texture = sum(np.float32(d) * smooth_field(generator, axes, pitch)[mask] for pitch, d in TEXTURE_FIELDS)
+    pure = signals(relaxation, protocol)
+    slope = _water_slope(relaxation, protocol)
+    largest = pure.max(axis=0)
+    white_level = (pure[WHITE] / largest) ** protocol.gamma
+    noise = generator.uniform(*NOISE_RANGE, 4) * white_level
+    volume = np.zeros((*mask.shape, 4), np.float32)
+    for contrast in range(4):
+        bias = np.exp(np.float32(BIAS_DEVIATION) * smooth_field(generator, axes, BIAS_PITCH_MM)[mask])
+        signal = fractions @ pure[:, contrast].astype(np.float32)
+        signal += texture * (fractions @ slope[:, contrast].astype(np.float32))
+        signal = (np.maximum(signal, 0) / np.float32(largest[contrast])) ** np.float32(protocol.gamma[contrast]) * bias
+        quadratures = np.float32(noise[contrast]) * generator.standard_normal((2, len(signal)), dtype=np.float32)
+        volume[mask, contrast] = np.hypot(signal + quadratures[0], quadratures[1])
+    return volume
+
+
+def draw_gains(generator: np.random.Generator, slices: int) -> np.ndarray:
+    """The factor on each slice of each contrast in 2D interleaved acquisition, `[slices, CONTRASTS]` float32."""
+    interleave = GAIN_INTERLEAVE * generator.standard_normal(4) * (-1.0) ** np.arange(slices)[:, None]
+    return np.exp(interleave + GAIN_SLICE * generator.standard_normal((slices, 4))).astype(np.float32)
+
+
+def _water_slope(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
+    """The change of pure signals per relative change of water: T1 and T2 move with it, density by a third of it."""
+    step = 0.05
+    moved = [
+        dataclasses.replace(
+            relaxation, t1=relaxation.t1 * (1 + e), t2=relaxation.t2 * (1 + e), density=relaxation.density * (1 + e / 3)
+        )
+        for e in (step, -step)
+    ]
+    return (signals(moved[0], protocol) - signals(moved[1], protocol)) / (2 * step)

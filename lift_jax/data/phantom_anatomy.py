@@ -1,0 +1,180 @@
+"""The phantom's anatomy: the MNI ICBM152 tissue maps under a random affine and a smooth random deformation."""
+
+import dataclasses
+import functools
+from importlib import resources
+
+import nibabel as nib
+import numpy as np
+from scipy import ndimage
+
+from lift_jax.data.phantom_fields import smooth_field
+from lift_jax.data.phantom_pathology import Lesion, Tumour, add_lesions, add_tumour
+from lift_jax.data.phantom_tissues import FLUID, GREY, TISSUES, VESSEL
+
+TEMPLATE_LEVELS = 15
+"""The template file holds fractions in steps of 1/15: four bits, so that it compresses well."""
+
+SCALE_RANGE = (0.82, 0.94)
+"""Size of a head relative to the template, which is larger than most: BraTS brains fit in 155 mm along z."""
+ROTATION_DEGREES = 5.0
+SHIFT_MM = 2.0
+ANISOTROPY = 0.03
+"""Standard deviations of rotation about each axis, of shift, and of relative scale and shear along each axis."""
+
+DEFORMATIONS = ((40.0, 2.5), (18.0, 1.3))
+"""Random displacement: (control point pitch in mm, standard deviation in mm) of the fields that add up."""
+
+VENTRICLES_MM = (2.0, -5.0, 0.0)
+"""Centre of the lateral ventricles in template coordinates (z, y, x)."""
+VENTRICLES_REACH_MM = 26.0
+VENTRICLES_GROWTH = (-0.15, 0.4)
+"""Reach and range of the local magnification that narrows or widens the ventricles."""
+
+FLUID_LOG_ODDS = 0.45
+FLUID_FIELDS = ((16.0, 0.4), (6.0, 0.5))
+GREY_LOG_ODDS = 0.15
+GREY_FIELDS = ((8.0, 0.35),)
+"""Random log-odds of fluid and of grey matter where tissues mix (subject's standard deviation, and fields as
+(pitch in mm, standard deviation)): width of sulci and thickness of cortex vary between and within subjects."""
+
+
+STRIPPING_BLUR_MM = 2.5
+STRIPPING_THRESHOLD = (0.4, 0.85)
+STRIPPING_FIELD = (20.0, 0.04)
+"""Skull stripping: the mask is where the head, blurred, exceeds a threshold drawn per subject, with a field (pitch in
+mm, standard deviation) added: from a rim of fluid all around to a mask that touches the cortex."""
+
+VESSEL_PITCH_MM = 6.0
+VESSEL_WIDTH = (0.3, 0.75)
+"""Vessels run through fluid along the curves where two fields vanish: control point pitch, and range of the distance
+from zero, in standard deviations, that still counts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Anatomy:
+    """The tissues of one head on a grid.
+
+    Attributes:
+      mask: `[D, H, W]` bool, the brain with its fluid.
+      fractions: `[N, TISSUES]` float32, which sum to 1, for the N voxels of the mask in C order.
+    """
+
+    mask: np.ndarray
+    fractions: np.ndarray
+
+
+def make_anatomy(
+    generator: np.random.Generator,
+    axes: list[np.ndarray],
+    spacing: float,
+    tumour: Tumour | None,
+    lesions: list[Lesion],
+) -> Anatomy:
+    """Draws a head: where each voxel lies in the template, which tissues are there, and what pathology adds.
+
+    Args:
+      generator: source of affine, deformation and tissue variation; the draws don't depend on the grid.
+      axes: voxel centres in mm along D, H, W.
+      spacing: voxel size in mm.
+      tumour: its parameters in template coordinates, or None.
+      lesions: parameters of white-matter lesions, likewise.
+    """
+    points = _template_points(generator, axes)
+    _magnify(points, VENTRICLES_MM, VENTRICLES_REACH_MM, generator.uniform(*VENTRICLES_GROWTH))
+    if tumour is not None:
+        _magnify(points, tumour.centre, 1.3 * tumour.radius, tumour.mass_effect)
+    maps = template_maps(spacing)
+    voxels = points + (np.array(maps.shape[1:], np.float32)[:, None, None, None] - 1) / 2
+    sampled = [ndimage.map_coordinates(tissue, voxels, order=1) for tissue in maps]
+    threshold = generator.uniform(*STRIPPING_THRESHOLD)
+    pitch, deviation = STRIPPING_FIELD
+    interior = sampled.pop()
+    mask = interior > np.clip(threshold + deviation * smooth_field(generator, axes, pitch), 0.1, 0.9)
+    fractions = np.zeros((np.count_nonzero(mask), len(TISSUES)), np.float32)
+    fractions[:, :3] = np.stack([tissue[mask] for tissue in sampled], axis=-1)
+    _vary(generator, axes, mask, fractions)
+    _add_vessels(generator, axes, mask, fractions, interior[mask])
+    inside = points[:, mask].T
+    if lesions:
+        add_lesions(fractions, inside, lesions, spacing)
+    if tumour is not None:
+        add_tumour(fractions, inside, tumour, spacing, generator, axes, mask)
+    return Anatomy(mask, fractions)
+
+
+@functools.lru_cache(maxsize=2)
+def template_maps(spacing: float) -> np.ndarray:
+    """The template for voxels of `spacing` mm, `[4, K, J, I]` float32 at 1 mm.
+
+    Fractions of grey, white and fluid, averaged as the voxels average them, and their sum, blurred, for the skull
+    stripping.
+    """
+    path = resources.files("lift_jax.data") / "template" / "mni_icbm152_tissues.nii.gz"
+    with resources.as_file(path) as file:
+        stored = np.asarray(nib.load(file).dataobj)
+    maps = np.ascontiguousarray(stored.transpose(3, 2, 1, 0), dtype=np.float32) / TEMPLATE_LEVELS
+    # The variance of a box of `spacing` mm, less that of the template's own 1 mm voxels.
+    sigma = np.sqrt(max(spacing**2 - 1, 0) / 12)
+    if sigma > 0:
+        maps = np.stack([ndimage.gaussian_filter(tissue, sigma) for tissue in maps])
+    maps = np.concatenate([maps, ndimage.gaussian_filter(maps.sum(axis=0), STRIPPING_BLUR_MM)[None]])
+    maps.flags.writeable = False
+    return maps
+
+
+def _template_points(generator: np.random.Generator, axes: list[np.ndarray]) -> np.ndarray:
+    """Where the voxels of the grid lie in the template: `[3, D, H, W]` float32, (z, y, x) in mm from its centre."""
+    angles = np.radians(ROTATION_DEGREES) * generator.standard_normal(3)
+    matrix = np.eye(3)
+    for (first, second), angle in zip(((0, 1), (0, 2), (1, 2)), angles, strict=True):
+        rotation = np.eye(3)
+        rotation[first, first] = rotation[second, second] = np.cos(angle)
+        rotation[first, second], rotation[second, first] = np.sin(angle), -np.sin(angle)
+        matrix = matrix @ rotation
+    matrix = matrix @ (np.eye(3) + ANISOTROPY * generator.standard_normal((3, 3))) / generator.uniform(*SCALE_RANGE)
+    shift = SHIFT_MM * generator.standard_normal(3)
+    depth, height, width = (axis.reshape(shape) for axis, shape in zip(axes, ((-1, 1, 1), (-1, 1), (-1,)), strict=True))
+    points = np.empty((3, *(len(axis) for axis in axes)), np.float32)
+    for row, offset, out in zip(matrix.astype(np.float32), shift.astype(np.float32), points, strict=True):
+        out[...] = row[0] * depth + row[1] * height + (row[2] * width + offset)
+        for pitch, deviation in DEFORMATIONS:
+            out += np.float32(deviation) * smooth_field(generator, axes, pitch)
+    return points
+
+
+def _magnify(points: np.ndarray, centre: tuple[float, float, float], reach: float, growth: float) -> None:
+    """Contracts points towards a centre, in place: what is there looks larger, and what is around it pushed away."""
+    offsets = points - np.array(centre, np.float32)[:, None, None, None]
+    weight = np.einsum("czyx,czyx->zyx", offsets, offsets)
+    weight *= np.float32(-0.5 / reach**2)
+    np.exp(weight, out=weight)
+    offsets *= np.float32(growth) * weight
+    points -= offsets
+
+
+def _vary(generator: np.random.Generator, axes: list[np.ndarray], mask: np.ndarray, fractions: np.ndarray) -> None:
+    """Adds random log-odds to grey matter and fluid `[N, TISSUES]`, in place, and makes the sum 1."""
+    for tissue, subject, fields in ((FLUID, FLUID_LOG_ODDS, FLUID_FIELDS), (GREY, GREY_LOG_ODDS, GREY_FIELDS)):
+        log_odds = np.float32(subject * generator.standard_normal())
+        for pitch, deviation in fields:
+            log_odds = log_odds + np.float32(deviation) * smooth_field(generator, axes, pitch)[mask]
+        fractions[:, tissue] *= np.exp(log_odds)
+    total = fractions.sum(axis=1, keepdims=True)
+    fractions[:, FLUID] += total[:, 0] < 1e-3  # just off the template's edge: nothing but fluid
+    fractions /= fractions.sum(axis=1, keepdims=True)
+
+
+def _add_vessels(
+    generator: np.random.Generator,
+    axes: list[np.ndarray],
+    mask: np.ndarray,
+    fractions: np.ndarray,
+    interior: np.ndarray,
+) -> None:
+    """Runs vessels through fluid `[N, TISSUES]`, in place: mostly near the surface, where `interior` falls below 1."""
+    from_axis = np.hypot(*(smooth_field(generator, axes, VESSEL_PITCH_MM)[mask] for _ in range(2)))
+    share = np.clip(3 * (np.float32(generator.uniform(*VESSEL_WIDTH)) - from_axis), 0, 1)
+    near_surface = np.clip(4 * (1.05 - interior), 0, 1)
+    fractions[:, VESSEL] = fractions[:, FLUID] * share * near_surface
+    fractions[:, FLUID] -= fractions[:, VESSEL]

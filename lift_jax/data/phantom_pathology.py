@@ -1,0 +1,117 @@
+"""The phantom's pathology: a tumour of core, rim and oedema, and small white-matter lesions."""
+
+import dataclasses
+
+import numpy as np
+
+from lift_jax.data.phantom_fields import smooth_field
+from lift_jax.data.phantom_tissues import CORE, FLUID, GREY, OEDEMA, RIM, WHITE
+
+TUMOUR_RADIUS_MM = (4.0, 24.0)
+"""Range of the radius of core and rim together; its logarithm is uniform."""
+RIM_THICKNESS_MM = (1.5, 5.0)
+OEDEMA_REACH_MM = (0.0, 22.0)
+MASS_EFFECT = (0.0, 0.3)
+"""Growth of the local magnification that pushes tissue off the tumour's centre."""
+LESION_COUNT = (3, 25)
+LESION_RADIUS_MM = (1.3, 4.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tumour:
+    """A tumour: `centre` (z, y, x) in template coordinates, lengths in mm, `stretch` of its three axes."""
+
+    centre: tuple[float, float, float]
+    radius: float
+    stretch: tuple[float, float, float]
+    rim_thickness: float
+    oedema_reach: float
+    roughness: float
+    mass_effect: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Lesion:
+    """A white-matter lesion: `centre` (z, y, x) in template coordinates, half-axes in mm."""
+
+    centre: tuple[float, float, float]
+    half_axes: tuple[float, float, float]
+
+
+def draw_tumour(generator: np.random.Generator, candidates: np.ndarray) -> Tumour:
+    """Draws a tumour whose centre is one of `candidates [M, 3]`."""
+    return Tumour(
+        centre=tuple(generator.choice(candidates).tolist()),
+        radius=float(np.exp(generator.uniform(*np.log(TUMOUR_RADIUS_MM)))),
+        stretch=tuple(np.exp(0.2 * generator.standard_normal(3)).tolist()),
+        rim_thickness=generator.uniform(*RIM_THICKNESS_MM),
+        oedema_reach=generator.uniform(*OEDEMA_REACH_MM),
+        roughness=generator.uniform(0.15, 0.35),
+        mass_effect=generator.uniform(*MASS_EFFECT),
+    )
+
+
+def draw_lesions(generator: np.random.Generator, candidates: np.ndarray) -> list[Lesion]:
+    """Draws some lesions whose centres are among `candidates [M, 3]`."""
+    count = int(generator.integers(*LESION_COUNT))
+    centres = generator.choice(candidates, count)
+    radii = np.exp(generator.uniform(*np.log(LESION_RADIUS_MM), (count, 1)))
+    half_axes = radii * np.exp(0.25 * generator.standard_normal((count, 3)))
+    return [Lesion(tuple(c), tuple(h)) for c, h in zip(centres.tolist(), half_axes.tolist(), strict=True)]
+
+
+def add_lesions(fractions: np.ndarray, points: np.ndarray, lesions: list[Lesion], spacing: float) -> None:
+    """Turns white and grey matter `[N, TISSUES]` into lesions, in place; `points [N, 3]` are template coordinates."""
+    healthy = np.ones(len(points), np.float32)
+    for lesion in lesions:
+        near = np.flatnonzero(
+            np.abs(points - np.float32(lesion.centre)).max(axis=1) < 3 * max(lesion.half_axes) + spacing
+        )
+        depth = _ellipsoid_depth(points[near], lesion.centre, lesion.half_axes)
+        healthy[near] *= 1 - _inside(depth, spacing)
+    fractions[:, OEDEMA] += (1 - healthy) * (fractions[:, GREY] + fractions[:, WHITE])
+    fractions[:, GREY] *= healthy
+    fractions[:, WHITE] *= healthy
+
+
+def add_tumour(
+    fractions: np.ndarray,
+    points: np.ndarray,
+    tumour: Tumour,
+    spacing: float,
+    generator: np.random.Generator,
+    axes: list[np.ndarray],
+    mask: np.ndarray,
+) -> None:
+    """Replaces tissue `[N, TISSUES]` by core and rim, and lets oedema into white matter, in place.
+
+    The tumour's surface is an ellipsoid roughened by smooth fields; it yields to fluid; oedema follows white matter.
+    """
+    half_axes = tuple(tumour.radius * stretch for stretch in tumour.stretch)
+    depth = _ellipsoid_depth(points, tumour.centre, half_axes)
+    for relative_pitch in (0.8, 0.4, 0.2):
+        roughness = np.float32(tumour.roughness * tumour.radius * relative_pitch**0.5)
+        depth += roughness * smooth_field(generator, axes, relative_pitch * tumour.radius + 3)[mask]
+    depth -= 4 * fractions[:, FLUID]
+    fingers = np.float32(0.3 * tumour.oedema_reach) * smooth_field(generator, axes, 9.0)[mask]
+    wet = _inside(depth + fingers + np.float32(tumour.oedema_reach), np.hypot(spacing, 6))
+    soaked = fractions[:, (GREY, WHITE)] * wet[:, None] * np.float32((0.25, 0.95))
+    fractions[:, (GREY, WHITE)] -= soaked
+    fractions[:, OEDEMA] += soaked.sum(axis=1)
+    tumour_share = _inside(depth, spacing)
+    thickness = np.float32(tumour.rim_thickness) * (1 + 0.5 * smooth_field(generator, axes, 7.0)[mask])
+    core_share = np.minimum(_inside(depth - np.maximum(thickness, 0.5), spacing), tumour_share)
+    fractions *= (1 - tumour_share)[:, None]
+    fractions[:, CORE] += core_share
+    fractions[:, RIM] += tumour_share - core_share
+
+
+def _ellipsoid_depth(points: np.ndarray, centre: tuple, half_axes: tuple) -> np.ndarray:
+    """Approximate depth in mm below an ellipsoid's surface, negative outside: `[N]` float32."""
+    scaled = (points - np.float32(centre)) / np.float32(half_axes)
+    return np.float32(np.mean(half_axes)) * (1 - np.sqrt(np.einsum("nc,nc->n", scaled, scaled)))
+
+
+def _inside(depth: np.ndarray, spacing: float) -> np.ndarray:
+    """The share of a voxel of `spacing` mm that lies inside a surface at `depth` mm from its centre."""
+    return 1 / (1 + np.exp(np.clip(-depth / np.float32(0.28 * np.hypot(spacing, 1)), -30, 30)))

@@ -1,0 +1,65 @@
+"""Draws phantom cases: three planes through the middle of the head, sources (with slice gains) beside targets.
+
+python scripts/phantom_montage.py --output montage.png --count 3 --shape 48 48 48
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from lift_jax.data.cases import CONTRASTS, Case
+from lift_jax.data.phantom import head_spacing, make_phantom
+
+PLANES = ("axial", "coronal", "sagittal")
+
+
+def planes_of(volume: np.ndarray) -> list[np.ndarray]:
+    """Middle axial, coronal and (off the midline) sagittal planes of `[D, H, W]`, head and nose up."""
+    depth, height, width = volume.shape
+    return [volume[depth // 2, ::-1], volume[::-1, height // 2], volume[::-1, :, int(0.43 * width)]]
+
+
+def draw(cases: list[Case]) -> plt.Figure:
+    """One row per case and plane; columns are the contrasts of the sources, then of the targets."""
+    columns = [(kind, contrast) for kind in ("sources", "targets") for contrast in range(len(CONTRASTS))]
+    rows = len(PLANES) * len(cases)
+    figure, panels = plt.subplots(
+        rows,
+        len(columns),
+        figsize=(1.6 * len(columns), 1.6 * rows),
+        squeeze=False,
+        facecolor="black",
+        layout="constrained",
+    )
+    for column, (kind, contrast) in enumerate(columns):
+        for case_index, case in enumerate(cases):
+            for plane_index, plane in enumerate(planes_of(getattr(case, kind)[..., contrast])):
+                panel = panels[case_index * len(PLANES) + plane_index, column]
+                panel.imshow(plane, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+                panel.set_axis_off()
+        panels[0, column].set_title(f"{CONTRASTS[contrast]} ({kind[:-1]})", color="white", fontsize=8)
+    return figure
+
+
+def main() -> None:
+    """Makes the cases and writes the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="index of the first case")
+    parser.add_argument("--count", type=int, default=3)
+    parser.add_argument("--shape", type=int, nargs=3, default=(48, 48, 48), metavar=("D", "H", "W"))
+    arguments = parser.parse_args()
+    shape = tuple(arguments.shape)
+    indices = range(arguments.first, arguments.first + arguments.count)
+    cases = [make_phantom(arguments.seed, index, shape, head_spacing(shape)) for index in indices]
+    draw(cases).savefig(arguments.output, dpi=100)
+
+
+if __name__ == "__main__":
+    main()

@@ -47,41 +47,70 @@ def translate_volume(
     depth, height, width, _ = sources.shape
     chunk = min(chunk, depth)
     starts = range(0, depth, chunk)
-    available = jnp.asarray(available, jnp.float32)
     padding = _padding(height, width, network.translator.multiple)
+    available = jnp.asarray(available, jnp.float32)
 
     def encode(start):
-        return _encode(network, params, *_chunk(sources, side, start, chunk, padding), available)
+        part = np.pad(_rows(sources, start, chunk), ((0, 0), *padding, (0, 0)), constant_values=BACKGROUND)
+        return encode_chunk(network, params, part, _rows(side, start, chunk), available)
 
-    features = encode(0)
-    keep = _gibibytes(features[:2]) * len(starts) <= skip_memory
+    keep = keeps_skips(network, params, sources.shape, chunk=chunk, skip_memory=skip_memory, side=side)
     kept, pooled = [], []
     for start in starts:
-        features = encode(start) if start else features
-        if keep:
-            kept.append(features[:2])
+        skips, bottleneck, pooled_part = encode(start)
         # Waiting bounds memory: without it all chunks are on their way at once.
-        pooled.append(features[2].block_until_ready())
-    context = _mix(network, params, jnp.concatenate(pooled)[:depth], jnp.asarray(depth_coordinates(depth)))
+        pooled.append(pooled_part.block_until_ready())
+        kept.append((skips, bottleneck) if keep else None)
+        del skips, bottleneck
+    context = mix_volume(network, params, jnp.concatenate(pooled)[:depth], jnp.asarray(depth_coordinates(depth)))
 
     result = np.empty((len(targets), depth, height, width), np.float32)
     (top, _), (left, _) = padding
     for i, start in enumerate(starts):
         skips, bottleneck = kept[i] if keep else encode(start)[:2]
-        part = None if context is None else _rows(context, start, chunk)
-        part_side = None if side is None else _rows(side, start, chunk)
+        kept[i] = None
+        stop = min(start + chunk, depth)
         for j, target in enumerate(targets):
-            decoded = _decode(network, params, skips, bottleneck, available, target, part, part_side)
-            rows = slice(start, min(start + chunk, depth))
-            decoded = np.asarray(decoded)[: rows.stop - start]
-            result[j, rows] = decoded[:, top : top + height, left : left + width]
-        if keep:
-            kept[i] = None
+            decoded = decode_chunk(
+                network,
+                params,
+                skips,
+                bottleneck,
+                available,
+                target,
+                _rows(context, start, chunk),
+                _rows(side, start, chunk),
+            )
+            result[j, start:stop] = np.asarray(decoded)[: stop - start, top : top + height, left : left + width]
     return result
 
 
+def keeps_skips(
+    network: VolumeTranslator,
+    params: dict,
+    shape: tuple[int, int, int, int],
+    *,
+    chunk: int,
+    skip_memory: float,
+    side: np.ndarray | None = None,
+) -> bool:
+    """Whether the features of all slices of a volume `(D, H, W, C)` fit into `skip_memory` GiB."""
+    depth, height, width, contrasts = shape
+    padding = _padding(height, width, network.translator.multiple)
+    padded = (chunk, height + sum(padding[0]), width + sum(padding[1]), contrasts)
+    skips, bottleneck, _ = jax.eval_shape(
+        functools.partial(encode_chunk, network),
+        params,
+        jax.ShapeDtypeStruct(padded, jnp.float32),
+        None if side is None else jax.ShapeDtypeStruct((chunk, side.shape[-1]), jnp.float32),
+        jax.ShapeDtypeStruct((contrasts,), jnp.float32),
+    )
+    bytes_per_chunk = sum(math.prod(x.shape) * x.dtype.itemsize for x in [*skips, bottleneck])
+    return bytes_per_chunk * -(-depth // chunk) <= skip_memory * 2**30
+
+
 @functools.partial(jax.jit, static_argnums=0)
-def _encode(network, params, sources, side, available):
+def encode_chunk(network, params, sources, side, available):
     """A chunk `[n, H, W, C]` to `(skips, bottleneck, pooled [n, g, g, F])`."""
     repeated = jnp.broadcast_to(available, (sources.shape[0], *available.shape))
     variables = {"params": params}
@@ -90,15 +119,15 @@ def _encode(network, params, sources, side, available):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _mix(network, params, pooled, depth):
+def mix_volume(network, params, pooled, depth):
     """Pooled bottlenecks `[D, g, g, F]` to contexts `[D, g, g, K]`, or None where there is no mixer."""
     context = network.apply({"params": params}, pooled[None], depth[None], method="mix")
     return None if context is None else context[0]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _decode(network, params, skips, bottleneck, available, target, context, side):
-    """Features of a chunk to its slices, `[n, H, W]`; `target` is a channel number."""
+def decode_chunk(network, params, skips, bottleneck, available, target, context, side):
+    """Features of a chunk to its slices, `[n, H, W]` float32; `target` is a channel number."""
     n, contrasts = bottleneck.shape[0], available.shape[0]
     wanted = jax.nn.one_hot(jnp.full(n, target), contrasts)
     repeated = jnp.broadcast_to(available, (n, contrasts))
@@ -113,16 +142,6 @@ def _padding(height: int, width: int, multiple: int) -> tuple[tuple[int, int], t
     return tuple((n // 2, n - n // 2) for n in missing)
 
 
-def _chunk(sources, side, start, chunk, padding):
-    """Slices `start … start + chunk`, padded, and their side information."""
-    part = np.pad(_rows(sources, start, chunk), ((0, 0), *padding, (0, 0)), constant_values=BACKGROUND)
-    return part, None if side is None else _rows(side, start, chunk)
-
-
 def _rows(array, start: int, count: int):
     """Rows `start … start + count`, the last one repeated past the end, so that every chunk has one shape."""
-    return array[np.minimum(np.arange(start, start + count), len(array) - 1)]
-
-
-def _gibibytes(tree) -> float:
-    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree)) / 2**30
+    return None if array is None else array[np.minimum(np.arange(start, start + count), len(array) - 1)]

@@ -1,0 +1,74 @@
+"""Resampling between grids that share their axis directions: a change of voxel size, not a rotation.
+
+Linear interpolation, anti-aliased: where voxels get larger, the triangle kernel widens to the new voxel, so that a
+coarse voxel averages what it covers, as a scanner's partial volume does. The definition is that of
+`jax.image.scale_and_translate(method="linear", antialias=True)`, with the edge repeated outside the field of view.
+It is computed by NumPy, because data are loaded in processes that have no business with an accelerator.
+"""
+
+import math
+
+import numpy as np
+
+ALIGNMENT_TOLERANCE = 1e-3
+"""Largest component, in voxels per voxel, by which axes of two grids may deviate from being parallel."""
+
+_COVER_TOLERANCE = 1e-4  # voxels: float32 headers must not add a slice
+
+
+def regrid(array: np.ndarray, affine: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
+    """Resamples a canonical volume to cubic voxels; the centres of the two fields of view coincide.
+
+    Args:
+      array: `[D, H, W, ...]`.
+      affine: `[4, 4]`, voxel `(i, j, k)` to millimetres; rotated grids stay rotated.
+      spacing: the new voxel side in millimetres.
+
+    Returns:
+      `[D', H', W', ...]` float32, with as many voxels as it takes to cover the field of view, and its affine.
+    """
+    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    shape_ijk = np.array(array.shape[2::-1])
+    new_shape_ijk = [max(1, math.ceil(extent / spacing - _COVER_TOLERANCE)) for extent in shape_ijk * sides]
+    new_affine = np.array(affine, dtype=np.float64)
+    new_affine[:3, :3] *= spacing / sides
+    new_affine[:3, 3] += affine[:3, :3] @ (shape_ijk - 1) / 2 - new_affine[:3, :3] @ (np.array(new_shape_ijk) - 1) / 2
+    return regrid_onto(array, affine, tuple(new_shape_ijk[::-1]), new_affine), new_affine
+
+
+def regrid_onto(
+    array: np.ndarray, affine: np.ndarray, shape: tuple[int, int, int], target_affine: np.ndarray
+) -> np.ndarray:
+    """Resamples a canonical volume onto a given grid, for instance a result back onto its source's grid.
+
+    Args:
+      array: `[D, H, W, ...]`.
+      affine: `[4, 4]`, voxel `(i, j, k)` of `array` to millimetres.
+      shape: `(D', H', W')` of the result.
+      target_affine: `[4, 4]` of the result, with axes parallel to those of `affine`.
+
+    Returns:
+      `[D', H', W', ...]` float32.
+
+    Raises:
+      ValueError: the axes of the two grids are not parallel.
+    """
+    target_to_source = np.linalg.solve(affine, target_affine)
+    steps = np.diag(target_to_source)[:3]
+    if np.abs(target_to_source[:3, :3] - np.diag(steps)).max() > ALIGNMENT_TOLERANCE or steps.min() <= 0:
+        raise ValueError("grids whose axes are not parallel need a registration, not a change of voxel size")
+    result = np.asarray(array, dtype=np.float32)
+    for axis in range(3):
+        column = 2 - axis  # the first array axis runs along the affine's third column
+        positions = steps[column] * np.arange(shape[axis]) + target_to_source[column, 3]
+        weights = _linear_weights(positions, steps[column], array.shape[axis])
+        result = np.moveaxis(np.tensordot(weights, result, axes=(1, axis)), 0, axis)
+    return np.ascontiguousarray(result)
+
+
+def _linear_weights(positions: np.ndarray, step: float, size: int) -> np.ndarray:
+    """The matrix `[len(positions), size]` float32 that interpolates `size` samples at positions `step` apart."""
+    positions = np.clip(positions, -0.5, size - 0.5)
+    width = max(step, 1.0)
+    weights = np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(size)) / width)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

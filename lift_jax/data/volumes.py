@@ -1,0 +1,185 @@
+"""Volumes on disk: NIfTI in, NIfTI out, and the geometry in between.
+
+Arrays are canonical: `array[k, j, i]` is the voxel `(i, j, k)` of nibabel's closest-canonical (RAS+) image, so that
+the first axis runs from inferior to superior. A result is written on the grid of its source, whatever that file's axis
+order.
+"""
+
+import contextlib
+import dataclasses
+import gzip
+import itertools
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
+
+from lift_jax.data.nifti import is_gzip_name, is_nifti_name, read_nifti, read_nifti_header
+from lift_jax.errors import UserError
+
+GRID_TOLERANCE = 0.01
+"""Millimetres by which the corners of two volumes may lie apart on what counts as one grid."""
+
+GZIP_LEVEL = 1
+"""nibabel's choice: noise does not compress, and higher levels only take time."""
+
+_CANONICAL_ORIENTATION = np.array([[0, 1], [1, 1], [2, 1]])
+_DESCRIPTION_BYTES = 79  # NIfTI-1 `descrip` is 80 bytes, the last one zero
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Where the voxels of a volume lie, and how the file they come from stores them.
+
+    Attributes:
+      shape: `(D, H, W)` of the canonical array.
+      affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimetres (RAS+).
+      header: the file's own NIfTI header, from which axis order, affines and their codes, zooms and units are written
+        back. Shared, never modified.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    header: nib.Nifti1Header = dataclasses.field(repr=False)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel sides in millimetres along `(D, H, W)`."""
+        return tuple(float(side) for side in np.linalg.norm(self.affine[:3, :3], axis=0)[::-1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Volume(Grid):
+    """A grid and its voxels, `array [D, H, W]` float32, scaled as the header says."""
+
+    array: np.ndarray = dataclasses.field(repr=False)
+
+
+def read_volume(path: str | os.PathLike) -> Volume:
+    """Reads the one 3D volume of a `.nii` or `.nii.gz` file.
+
+    Raises:
+      UserError: the file is missing, truncated, damaged or no NIfTI file; it holds no single volume of finite real
+        numbers; or its affine cannot be used.
+    """
+    header, stored = read_nifti(Path(path))
+    grid = _grid_of(header)
+    canonical = apply_orientation(stored, io_orientation(header.get_best_affine()))
+    return Volume(grid.shape, grid.affine, header, np.ascontiguousarray(canonical.T))
+
+
+def read_header(path: str | os.PathLike) -> Grid:
+    """Reads the geometry of a `.nii` or `.nii.gz` file and leaves its voxels on disk; cheap for a whole data set.
+
+    Raises:
+      UserError: as `read_volume`, as far as the header and the file's size can tell.
+    """
+    return _grid_of(read_nifti_header(Path(path)))
+
+
+def write_volume(
+    path: str | os.PathLike, array: np.ndarray, like: Grid, dtype=np.float32, description: str = "lift_jax"
+) -> None:
+    """Writes a canonical array as NIfTI on the grid that the file of `like` has on disk.
+
+    Axis order, shape, both affines and their codes, zooms and units are those of that file; voxels are not scaled.
+    The file is complete or absent: it is written aside and renamed, and replaces what was there.
+
+    Args:
+      path: ends in `.nii` or `.nii.gz`; its directory exists.
+      array: `[D, H, W]`, on the canonical grid of `like`.
+      like: the volume or grid whose geometry the file is given.
+      dtype: the type of the stored voxels; integer types are rounded to nearest and clipped to their range.
+      description: goes into the header's `descrip` field, ASCII, cut at 79 characters.
+
+    Raises:
+      UserError: the file cannot be written, for instance because the disk is full.
+      ValueError: the array is not on the grid of `like`.
+    """
+    path = Path(path)
+    array = np.asarray(array)
+    if not is_nifti_name(path):
+        raise UserError(f"{path}: is not named as a NIfTI file; choose a name that ends in .nii.gz or .nii")
+    if array.shape != like.shape:
+        raise ValueError(f"array of shape {array.shape} is not on a grid of shape {like.shape}")
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        array = np.clip(np.rint(array), limits.min, limits.max)
+
+    to_stored = ornt_transform(_CANONICAL_ORIENTATION, io_orientation(like.header.get_best_affine()))
+    stored = apply_orientation(array.astype(dtype).T, to_stored)
+    header = like.header.copy()
+    header.set_data_dtype(dtype)
+    header.set_slope_inter(1, 0)
+    header["cal_min"] = header["cal_max"] = 0  # the display window of the source
+    header["descrip"] = description.encode("ascii", "replace")[:_DESCRIPTION_BYTES]
+    image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    # No affine beside the header: nibabel then keeps the header's own sform and qform to the bit.
+    content = image_class(stored.reshape(header.get_data_shape()), None, header).to_bytes()
+    if is_gzip_name(path):
+        content = gzip.compress(content, GZIP_LEVEL, mtime=0)
+    _write_whole(path, content)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            aside.write_bytes(content)
+            os.replace(aside, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                aside.unlink()
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror or error}); check the folder, its permissions and free space"
+        ) from None
+
+
+def new_geometry(shape: tuple[int, int, int], affine: np.ndarray) -> Grid:
+    """The grid of a volume that comes from no file, to be stored as RAS+ in millimetres.
+
+    Args:
+      shape: `(D, H, W)`.
+      affine: `[4, 4]`, voxel `(i, j, k)` to millimetres; kept as the float32 that the header holds.
+
+    Raises:
+      ValueError: the affine's axes are not in canonical order.
+    """
+    if not np.array_equal(io_orientation(affine), _CANONICAL_ORIENTATION):
+        raise ValueError(f"the affine of a canonical grid runs right, anterior, superior; got {np.asarray(affine)}")
+    header = nib.Nifti1Header()
+    header.set_data_shape(shape[::-1])
+    header.set_sform(affine, code="scanner")
+    header.set_qform(affine, code="scanner")
+    header.set_xyzt_units("mm")
+    return _grid_of(header)
+
+
+def same_grid(a: Grid, b: Grid) -> bool:
+    """Whether two volumes have the same shape and voxels in the same places, within `GRID_TOLERANCE`."""
+    return describe_difference(a, b) is None
+
+
+def describe_difference(a: Grid, b: Grid) -> str | None:
+    """How two grids differ, as the end of an error line; None where they are the same."""
+    if a.shape != b.shape:
+        first, second = ("x".join(map(str, grid.shape[::-1])) for grid in (a, b))
+        return f"shapes differ ({first} and {second} voxels, in RAS order)"
+    corners = np.array(list(itertools.product(*((0, size - 1) for size in a.shape[::-1]), (1,)))).T
+    offsets = ((a.affine - b.affine) @ corners)[:3]
+    distance = np.linalg.norm(offsets, axis=0).max()
+    if distance > GRID_TOLERANCE:
+        return f"affines differ (by up to {distance:.3g} mm)"
+    return None
+
+
+def _grid_of(header: nib.Nifti1Header) -> Grid:
+    shape = tuple(int(size) for size in header["dim"][1:4])
+    affine = header.get_best_affine()
+    orientation = io_orientation(affine)
+    order = np.argsort(orientation[:, 0])  # the stored axis behind each canonical one
+    canonical_shape = tuple(shape[axis] for axis in order)
+    return Grid(canonical_shape[::-1], affine @ inv_ornt_aff(orientation, shape), header)

@@ -1,0 +1,125 @@
+"""What a table holds: means over cases with intervals, and the model's paired difference from every other method."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
+from lift_jax.evaluation.scores import MODEL
+
+BOOTSTRAP_SEED = 0
+"""Seed of every interval in a report, so that the same rows give the same report."""
+
+Row = Mapping[str, str | float]
+"""The scores of one case, contrast and method: `{"case", "contrast", "method", metric: float, ...}`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One metric as a table shows it.
+
+    Attributes:
+      key: the metric's name in the rows.
+      label: the column's heading; a unit goes in brackets.
+      digits: decimals shown.
+      higher_is_better: which way is good.
+      headline: whether the report's first table holds it.
+    """
+
+    key: str
+    label: str
+    digits: int
+    higher_is_better: bool
+    headline: bool = False
+
+
+CWDM_COLUMNS = (
+    Column("psnr", "PSNR (dB)", 2, True, headline=True),
+    Column("ssim", "SSIM", 4, True, headline=True),
+    Column("psnr_brain", "PSNR, brain (dB)", 2, True),
+    Column("ssim_brain", "SSIM, brain", 4, True),
+    Column("psnr_crop", "PSNR, crop (dB)", 2, True),
+    Column("ssim_crop", "SSIM, crop", 4, True),
+    Column("psnr_crop_brain", "PSNR, crop, brain (dB)", 2, True),
+    Column("ssim_crop_brain", "SSIM, crop, brain", 4, True),
+    Column("delta_z_mae", "Δz MAE, brain", 4, False, headline=True),
+    Column("delta_z_correlation", "Δz correlation, brain", 3, True),
+)
+"""The columns of `scores.score_cwdm`; those of the crop stay away where no case was 240×240 in-plane."""
+
+
+class Estimate(NamedTuple):
+    """A mean over `n` cases and the ends of its interval; all nan for no case, the ends alone for one."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+Table = dict[str, dict[str, dict[str, Estimate]]]
+"""`table[method][contrast][metric]`."""
+
+
+def aggregate(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
+    """The mean of every metric over the cases of every method and contrast; `n` counts the finite values alone."""
+
+    def estimate(method: str, contrast: str, key: str) -> Estimate:
+        values = np.array(list(_values(rows, method, contrast, key).values()))
+        values = values[np.isfinite(values)]
+        return Estimate(*bootstrap_mean(values, seed=BOOTSTRAP_SEED), values.size) if values.size else _nothing()
+
+    return _tabulate(rows, distinct(rows, "method"), columns, estimate)
+
+
+def model_differences(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
+    """The model minus every other method, paired by case; `table[other method]`, empty where the model is not in."""
+
+    def estimate(method: str, contrast: str, key: str) -> Estimate:
+        model, other = (_values(rows, name, contrast, key) for name in (MODEL, method))
+        pairs = np.array([(model[case], other[case]) for case in model if case in other]).reshape(-1, 2)
+        pairs = pairs[np.isfinite(pairs).all(1)]
+        return Estimate(*paired_difference(*pairs.T, seed=BOOTSTRAP_SEED), len(pairs)) if len(pairs) else _nothing()
+
+    methods = distinct(rows, "method")
+    others = [method for method in methods if method != MODEL] if MODEL in methods else []
+    return _tabulate(rows, others, columns, estimate)
+
+
+def present_columns(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns of which at least one row has a value."""
+    return tuple(column for column in columns if any(column.key in row for row in rows))
+
+
+def rank_cases(rows: Sequence[Row], contrast: str, key: str = "psnr") -> dict[str, str]:
+    """The case in which the model did "best", "median" and "worst" by a metric of which more is better.
+
+    Of two cases there is no median; a single case is the median.
+    """
+    values = {case: value for case, value in _values(rows, MODEL, contrast, key).items() if not np.isnan(value)}
+    ordered = sorted(values, key=lambda case: (-values[case], case))
+    if len(ordered) < 2:
+        return {"median": case for case in ordered}
+    middle = {"median": ordered[len(ordered) // 2]} if len(ordered) > 2 else {}
+    return {"best": ordered[0]} | middle | {"worst": ordered[-1]}
+
+
+def distinct(rows: Iterable[Row], key: str) -> list[str]:
+    """The different values of a key of the rows, in order of appearance."""
+    return list(dict.fromkeys(row[key] for row in rows))
+
+
+def _values(rows: Sequence[Row], method: str, contrast: str, key: str) -> dict[str, float]:
+    chosen = (row for row in rows if row["method"] == method and row["contrast"] == contrast)
+    return {row["case"]: float(row[key]) for row in chosen if key in row}
+
+
+def _tabulate(rows: Sequence[Row], methods: Sequence[str], columns: Sequence[Column], estimate) -> Table:
+    contrasts = distinct(rows, "contrast")
+    return {m: {c: {column.key: estimate(m, c, column.key) for column in columns} for c in contrasts} for m in methods}
+
+
+def _nothing() -> Estimate:
+    return Estimate(float("nan"), float("nan"), float("nan"), 0)

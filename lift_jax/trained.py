@@ -1,0 +1,48 @@
+"""A trained network, rebuilt from a work directory: its configuration as JSON, its averaged parameters from Orbax."""
+
+import dataclasses
+import pathlib
+
+import jax
+from ml_collections import ConfigDict
+
+from lift_jax import run_directory
+from lift_jax.errors import UserError
+from lift_jax.models.build import initial_parameters, side_features, volume_translator
+from lift_jax.models.volume_translator import VolumeTranslator
+from lift_jax.training.checkpoints import restore_ema
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What inference needs of a run.
+
+    Attributes:
+      config: of the run.
+      network: the network.
+      params: averaged parameters of the newest checkpoint of the last stage that has one.
+      stage: that stage.
+      step: the checkpoint's step.
+    """
+
+    config: ConfigDict
+    network: VolumeTranslator
+    params: dict
+    stage: str
+    step: int
+
+
+def load_trained(workdir: pathlib.Path) -> Trained:
+    """The newest state of a run; nothing from the work directory is executed.
+
+    Raises:
+      UserError: if there is no run, or no checkpoint yet, or it is of another network.
+    """
+    config = run_directory.read_config(workdir)
+    network = volume_translator(config.model)
+    shapes = jax.eval_shape(lambda key: initial_parameters(network, key, side_features(config)), jax.random.key(0))
+    begun = [name for name in config.stages if any(run_directory.checkpoint_directory(workdir, name).glob("[0-9]*"))]
+    if not begun:
+        raise UserError(f"{workdir}: holds no checkpoint yet; let train.py get to its first one")
+    params, step = restore_ema(run_directory.checkpoint_directory(workdir, begun[-1]), shapes)
+    return Trained(config, network, params, begun[-1], step)

@@ -1,0 +1,46 @@
+"""Translates cases: python synthesize.py --workdir runs/quickstart --case DIR --output DIR
+
+DIR is a case, <case>/<case>-{t1n,t1c,t2w,t2f}.nii.gz with contrasts missing, or a folder of such cases.
+"""
+
+import pathlib
+
+from absl import flags
+
+from lift_jax import commands
+
+commands.prepare_processor()
+
+WORKDIR = flags.DEFINE_string("workdir", None, "work directory of a trained run")
+CASE = flags.DEFINE_string("case", None, "a case, or a folder of cases")
+OUTPUT = flags.DEFINE_string("output", None, "folder for the results")
+TARGET = flags.DEFINE_string("target", None, "predict this contrast from the others, even if it is there")
+
+
+def main():
+    from lift_jax.data.brats import BratsCases, contrast_paths, find_cases
+    from lift_jax.errors import UserError
+    from lift_jax.inference.files import synthesize_case
+    from lift_jax.trained import load_trained
+
+    workdir, case, output = (pathlib.Path(commands.required_path(flag)) for flag in ("workdir", "case", "output"))
+    single = bool(contrast_paths(case.resolve().parent, case.resolve().name))
+    root = case.resolve().parent if single else case
+    names = [case.resolve().name] if single else find_cases(root)
+    if output.resolve() in (root.resolve(), case.resolve()):
+        raise UserError(f"--output: {output} holds the sources; name another folder")
+    trained = load_trained(workdir)
+    cases = BratsCases(root, names, (), trained.config.data.spacing or None)
+    failures = []
+    for index in range(len(names)):
+        try:
+            for path in synthesize_case(trained, cases, index, output, TARGET.value):
+                print(path)
+        except UserError as error:
+            failures.append(str(error))
+    if failures:
+        raise UserError("\n".join(failures))
+
+
+if __name__ == "__main__":
+    commands.run(main)

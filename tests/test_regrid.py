@@ -1,0 +1,81 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lift_jax.data.regrid import regrid, regrid_onto
+
+AFFINE = np.diag([1.0, 1.5, 2.0, 1.0])
+AFFINE[:3, 3] = (-20.0, 5.0, 33.0)
+
+
+def centre(shape, affine):
+    return affine @ np.array([(size - 1) / 2 for size in shape[::-1]] + [1])
+
+
+@pytest.mark.parametrize("spacing", [0.7, 1.3, 2.0, 4.1])
+def test_result_equals_jaxs_antialiased_linear_resampling(spacing):
+    array = np.random.default_rng(0).random((17, 21, 24), np.float32)
+    result, _ = regrid(array, AFFINE, spacing)
+    scale = np.array([2.0, 1.5, 1.0]) / spacing
+    # jax: sample x of the result lies at (x + 0.5 - translation) / scale - 0.5 of the input
+    translation = np.array(result.shape) / 2 - scale * np.array(array.shape) / 2
+    expected = jax.image.scale_and_translate(
+        array, result.shape, (0, 1, 2), jnp.array(scale), jnp.array(translation), method="linear", antialias=True
+    )
+    np.testing.assert_allclose(result, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("spacing", [0.7, 1.0, 4.0])
+def test_new_grid_is_cubic_centred_and_just_covers_the_field_of_view(spacing):
+    array = np.zeros((17, 21, 24), np.float32)
+    result, affine = regrid(array, AFFINE, spacing)
+    np.testing.assert_allclose(np.linalg.norm(affine[:3, :3], axis=0), spacing)
+    np.testing.assert_allclose(centre(result.shape, affine), centre(array.shape, AFFINE), atol=1e-9)
+    overhang = np.array(result.shape) * spacing - np.array([17 * 2.0, 21 * 1.5, 24 * 1.0])
+    assert (overhang > -1e-3).all() and (overhang < spacing).all()
+
+
+def test_same_spacing_changes_nothing():
+    array = np.random.default_rng(1).random((6, 7, 8, 2), np.float32)
+    result, affine = regrid(array, np.eye(4), 1.0)
+    np.testing.assert_allclose(result, array, atol=1e-6)
+    np.testing.assert_allclose(affine, np.eye(4), atol=1e-12)
+
+
+def test_linear_ramp_keeps_its_value_in_every_place_there_and_back_on_a_rotated_grid():
+    rotation, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))
+    affine = AFFINE.copy()
+    affine[:3, :3] = rotation @ affine[:3, :3]
+    normal, shape = np.array([0.3, -0.2, 0.5]), (30, 32, 48)
+
+    def ramp(shape, affine):
+        kji = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+        return (kji[..., ::-1] @ affine[:3, :3].T + affine[:3, 3]) @ normal
+
+    coarse, coarse_affine = regrid(ramp(shape, affine), affine, 6.0)  # whole multiples, where the kernel is exact
+    inner = (slice(2, -2),) * 3
+    np.testing.assert_allclose(coarse[inner], ramp(coarse.shape, coarse_affine)[inner], atol=1e-3)
+    back = regrid_onto(coarse, coarse_affine, shape, affine)
+    inner = (slice(9, -9), slice(12, -12), slice(18, -18))
+    np.testing.assert_allclose(back[inner], ramp(shape, affine)[inner], atol=1e-3)
+
+
+def test_coarse_voxels_keep_the_mean_and_never_leave_the_range_of_the_fine_ones():
+    array = np.zeros((24, 24, 24), np.float32)
+    array[8:16, 8:16, 8:16] = np.random.default_rng(3).random((8, 8, 8))
+    coarse, _ = regrid(array, np.eye(4), 4.0)
+    assert coarse.mean() == pytest.approx(array.mean(), rel=1e-4)
+    assert coarse.min() >= 0 and coarse.max() <= array.max()
+
+
+def test_constant_volume_stays_constant_to_the_edge_of_both_grids():
+    coarse, affine = regrid(np.ones((9, 10, 11)), AFFINE, 3.7)
+    np.testing.assert_allclose(coarse, 1, atol=1e-6)
+    np.testing.assert_allclose(regrid_onto(coarse, affine, (9, 10, 11), AFFINE), 1, atol=1e-6)
+
+
+def test_grids_that_are_not_parallel_are_refused():
+    turned = np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    with pytest.raises(ValueError, match="not parallel"):
+        regrid_onto(np.zeros((4, 4, 4)), np.eye(4), (4, 4, 4), turned)

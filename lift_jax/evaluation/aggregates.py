@@ -40,12 +40,12 @@ CWDM_COLUMNS = (
     Column("ssim", "SSIM", 4, True, headline=True),
     Column("psnr_brain", "PSNR, brain (dB)", 2, True),
     Column("ssim_brain", "SSIM, brain", 4, True),
+    Column("delta_z_mae", "Δz MAE, brain", 4, False, headline=True),
+    Column("delta_z_correlation", "Δz correlation, brain", 3, True),
     Column("psnr_crop", "PSNR, crop (dB)", 2, True),
     Column("ssim_crop", "SSIM, crop", 4, True),
     Column("psnr_crop_brain", "PSNR, crop, brain (dB)", 2, True),
     Column("ssim_crop_brain", "SSIM, crop, brain", 4, True),
-    Column("delta_z_mae", "Δz MAE, brain", 4, False, headline=True),
-    Column("delta_z_correlation", "Δz correlation, brain", 3, True),
 )
 """The columns of `scores.score_cwdm`; those of the crop stay away where no case was 240×240 in-plane."""
 
@@ -100,10 +100,9 @@ def rank_cases(rows: Sequence[Row], contrast: str, key: str = "psnr") -> dict[st
     """
     values = {case: value for case, value in _values(rows, MODEL, contrast, key).items() if not np.isnan(value)}
     ordered = sorted(values, key=lambda case: (-values[case], case))
-    if len(ordered) < 2:
-        return {"median": case for case in ordered}
-    middle = {"median": ordered[len(ordered) // 2]} if len(ordered) > 2 else {}
-    return {"best": ordered[0]} | middle | {"worst": ordered[-1]}
+    places = {1: {"median": 0}, 2: {"best": 0, "worst": 1}}
+    placed = places.get(len(ordered), {"best": 0, "median": len(ordered) // 2, "worst": len(ordered) - 1})
+    return {rank: ordered[place] for rank, place in placed.items() if ordered}
 
 
 def distinct(rows: Iterable[Row], key: str) -> list[str]:

@@ -81,7 +81,7 @@ def draw_case(picture: PictureCase) -> bytes:
             _show_plane(axes, volume, axis, box, centre[axis], picture.spacing, ERRORS if name in errors else SHADES)
             axes.set_title(name if axis == 0 else "", fontsize=10, pad=6)
         panels[axis][0].set_ylabel(plane, fontsize=10)
-        panels[axis][0].annotate(LEFT_SIDES[plane], (0.03, 0.5), xycoords="axes fraction", va="center", color="white")
+        panels[axis][0].annotate(LEFT_SIDES[plane], (0.03, 0.04), xycoords="axes fraction", color="white")
     for bar, panel, extend in zip(bars, panels[0][2:], ("neither", "both"), strict=True):
         figure.colorbar(panel.images[0], cax=bar, orientation="horizontal", extend=extend)
         bar.tick_params(labelsize=8)

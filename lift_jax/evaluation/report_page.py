@@ -31,7 +31,9 @@ th.method { font-weight: 400; }
 .interval { display: block; color: #57606a; font-size: .78rem; white-space: nowrap; }
 .headline { font-size: 1.1rem; margin-top: 1.5rem; }
 .headline .interval { font-size: .82rem; }
-.wide th, .wide td { padding: .35rem .5rem; font-size: .87rem; }
+.wide th, .wide td { padding: .35rem .45rem; font-size: .87rem; }
+.wide .interval { white-space: normal; width: min-content; margin-left: auto; }
+.wide .name { white-space: nowrap; }
 .best { font-weight: 650; }
 .better { color: #116329; font-weight: 650; }
 .worse { color: #a40e26; font-weight: 650; }
@@ -85,11 +87,11 @@ def _headline(report: Report) -> str:
     lines = []
     for contrast in _contrasts(report):
         estimates = report.aggregates[method][contrast]
-        cells = [f"<td>{max((estimate.n for estimate in estimates.values()), default=0)}</td>"]
-        cells += [_cell(estimates[column.key], column) for column in columns]
+        count = _count(estimates)
+        cells = [f"<td>{count}</td>", *(_cell(estimates[column.key], column, count) for column in columns)]
         if ahead:
             estimate = ahead[contrast][columns[0].key]
-            cells.append(_cell(estimate, columns[0], signed=True, mark=_verdict(estimate, columns[0])))
+            cells.append(_cell(estimate, columns[0], count, signed=True, mark=_verdict(estimate, columns[0])))
         lines.append(f'<tr><th scope="row">{escape(contrast)}</th>{"".join(cells)}</tr>')
     note = f"Mean over cases of the {escape(method)}, {LEVEL:.0%} interval below it."
     return _table(heads, lines, "headline") + f'\n<p class="note">{note}</p>'
@@ -131,8 +133,9 @@ def _all_metrics(report: Report) -> str:
     for contrast in _contrasts(report):
         for position, method in enumerate(_methods(report)):
             estimates = report.aggregates[method][contrast]
-            cells = [_cell(estimates[c.key], c, mark=_best(report, contrast, method, c)) for c in report.columns]
-            lines.append(_line(position, contrast, method, estimates, cells))
+            count = _count(estimates)
+            cells = [_cell(estimates[c.key], c, count, mark=_best(report, contrast, method, c)) for c in report.columns]
+            lines.append(_line(position, contrast, method, count, cells))
     note = f"Mean over cases and its {LEVEL:.0%} interval; the best mean of each contrast in bold."
     heads = ["contrast", "method", "cases", *(column.label for column in report.columns)]
     return f'<h2>All metrics</h2>\n<p class="note">{note}</p>\n' + _table(heads, lines, "wide")
@@ -143,17 +146,17 @@ def _differences(report: Report) -> str:
     for contrast in _contrasts(report):
         for position, (method, contrasts) in enumerate(report.differences.items()):
             estimates = contrasts[contrast]
-            cells = [
-                _cell(estimates[c.key], c, signed=True, mark=_verdict(estimates[c.key], c)) for c in report.columns
-            ]
-            lines.append(_line(position, contrast, f"{MODEL} − {method}", estimates, cells))
+            count = _count(estimates)
+            marked = [(estimates[column.key], column) for column in report.columns]
+            cells = [_cell(e, c, count, signed=True, mark=_verdict(e, c)) for e, c in marked]
+            lines.append(_line(position, contrast, method, count, cells))
     if not lines:
         return ""
     note = (
         "Differences are formed case by case, then averaged. Coloured where the interval leaves out zero: "
         '<span class="better">the model is better</span>, <span class="worse">the model is worse</span>.'
     )
-    heads = ["contrast", "difference", "cases", *(column.label for column in report.columns)]
+    heads = ["contrast", f"{MODEL} minus", "cases", *(column.label for column in report.columns)]
     return f'<h2>Paired differences</h2>\n<p class="note">{note}</p>\n' + _table(heads, lines, "wide")
 
 
@@ -176,8 +179,8 @@ def _reading(report: Report) -> str:
         )
     if "psnr" in keys:
         points.append(
-            "PSNR and SSIM are of volumes in [0, 1], data range 1, SSIM in 3D windows of 7 voxels. Background counts in "
-            "figures of the whole grid and raises them; figures of the brain leave it out."
+            "PSNR and SSIM are of volumes in [0, 1], data range 1, SSIM in 3D windows of 7 voxels. Background "
+            "counts in figures of the whole grid and raises them; figures of the brain leave it out."
         )
     if "psnr_crop" in keys:
         points.append("“crop” is the 224×224 in-plane centre of a 240×240 grid, as other papers report.")
@@ -211,17 +214,22 @@ def _verdict(difference: Estimate, column: Column) -> str:
     return "better" if (difference.low > 0) == column.higher_is_better else "worse"
 
 
-def _cell(estimate: Estimate, column: Column, signed: bool = False, mark: str = "") -> str:
+def _count(estimates: Mapping[str, Estimate]) -> int:
+    return max((estimate.n for estimate in estimates.values()), default=0)
+
+
+def _cell(estimate: Estimate, column: Column, count: int, signed: bool = False, mark: str = "") -> str:
+    """A mean over its interval, and how many of the line's cases it is of where that is not all of them."""
     if estimate.n == 0:
         return "<td>–</td>"
     sign = "+" if signed else ""
     mean, low, high = (f"{value:{sign}.{column.digits}f}".replace("-", "−") for value in estimate[:3])
-    interval = "–" if math.isnan(estimate.low) else f"{low} to {high}"
+    interval = "–" if math.isnan(estimate.low) else f"{low} to&nbsp;{high}"
+    interval += f", n&nbsp;=&nbsp;{estimate.n}" if estimate.n < count else ""
     return f'<td><span class="{mark}">{mean}</span><span class="interval">{interval}</span></td>'
 
 
-def _line(position: int, contrast: str, method: str, estimates: Mapping[str, Estimate], cells: list[str]) -> str:
-    count = max((estimate.n for estimate in estimates.values()), default=0)
+def _line(position: int, contrast: str, method: str, count: int, cells: list[str]) -> str:
     start = ' class="first"' if position == 0 else ""
     name = escape(contrast) if position == 0 else ""
     return (
@@ -231,9 +239,8 @@ def _line(position: int, contrast: str, method: str, estimates: Mapping[str, Est
 
 
 def _table(heads: Sequence[str], lines: Sequence[str], kind: str) -> str:
-    names = {"contrast", "method", "difference"}
+    names = heads[: heads.index("cases")]
     head = "".join(f"<th{' class=name' if text in names else ''}>{escape(text)}</th>" for text in heads)
-    rows = "\n".join(lines)
-    return (
-        f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
-    )
+    body = "\n".join(lines)
+    table = f'<table class="{kind}"><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
+    return f'<div class="scroll">{table}</div>'

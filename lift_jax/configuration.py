@@ -157,8 +157,17 @@ def _complaints(config):
         yield from one_of("stages", name, STAGES)
     for name in data.targets:
         yield from one_of("data.targets", name, CONTRASTS)
-    if not config.stages:
-        yield "config.stages: empty; name at least one stage"
+    for key, value in (
+        ("stages", config.stages),
+        ("data.targets", data.targets),
+        ("model.translator.widths", translator.widths),
+    ):
+        if not value:
+            yield f"config.{key}: empty; name at least one"
+    for key in _positive_keys(config):
+        value = _flatten(config)[key]
+        if value <= 0:
+            yield f"config.{key}: {value} must be positive"
     if data.layout == "brats" and not data.root:
         yield "config.data.root: not set; give the folder of the cases, --config.data.root=DIR"
     if data.layout == "phantom" and data.spacing <= 0:
@@ -167,25 +176,25 @@ def _complaints(config):
         yield "config.model.oracle: only the phantom knows its true acquisition; set it to False"
     for i, width in enumerate(translator.widths):
         if width % translator.groups:
-            yield f"config.model.translator.widths: {width} (entry {i}) is not a multiple of groups, {translator.groups}"
+            yield f"config.model.translator.widths: entry {i}, {width}, is no multiple of groups, {translator.groups}"
+    if any(data.crop) and min(data.crop) <= 0:
+        yield f"config.data.crop: {tuple(data.crop)} must be positive, or (0, 0) for whole slices"
     multiple = translator.stem * 2 ** (len(translator.widths) - 1)
     for side in data.crop:
         if side % multiple:
             yield f"config.data.crop: {side} is not a multiple of {multiple}, the network's stem and halvings"
     if "mixer" in config.stages and mixer.kind == "none":
         yield "config.stages: there is a stage mixer, but config.model.mixer.kind is none"
+    if not any(weight > 0 for weight in (config.loss.pixel, config.loss.similarity, config.loss.through_plane)):
+        yield "config.loss: no term has a weight above 0, so nothing would be trained"
     if not 0 <= data.source_drop < 1:
         yield f"config.data.source_drop: {data.source_drop} is not a probability below 1"
-    for key in _positive_keys(config):
-        value = _flatten(config)[key]
-        if value <= 0:
-            yield f"config.{key}: {value} must be positive"
     for name in config.stages:
         stage = config.stage[name]
         if stage.batch % stage.accumulate:
             yield f"config.stage.{name}.accumulate: {stage.accumulate} does not divide the batch of {stage.batch}"
-        if stage.translator_rate <= 0 and stage.mixer_rate <= 0:
-            yield f"config.stage.{name}: both learning rates are 0, so nothing would be trained"
+        if stage.translator_rate <= 0 and (stage.mixer_rate <= 0 or mixer.kind == "none"):
+            yield f"config.stage.{name}: no part of the network has a learning rate above 0, so nothing would learn"
 
 
 def _positive_keys(config):
@@ -205,8 +214,10 @@ def _positive_keys(config):
         "checkpoint.keep",
         "log.every",
         "log.validate",
+        "log.validation_cases",
         "inference.chunk",
         "data.threads",
+        *(f"data.cases.{split}" for split in config.data.cases),
     ]
 
 

@@ -10,8 +10,10 @@ import json
 import os
 import pathlib
 import shutil
-import tempfile
+import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -32,19 +34,24 @@ class CachedCase:
     @functools.cached_property
     def facts(self) -> dict:
         """`name`, `available` (list of bool), `affine` (4 x 4 list), `gained`: whether sources differ from targets."""
-        return json.loads((self.directory / "facts.json").read_text())
+        return self._read("facts.json", lambda path: json.loads(path.read_text()))
 
     def array(self, name: str) -> np.ndarray:
-        """`sources` or `targets`, `[D, H, W, C]` float16 in [0, 1], memory-mapped; `acquisition [A]`; `gains [D, C]`."""
+        """`sources` or `targets`, `[D, H, W, C]` float16 in [0, 1], memory-mapped; `acquisition [A]`; `gains [D, C]`.
+
+        Raises:
+          UserError: if the file is damaged or missing.
+        """
         if name == "targets" and not self.facts["gained"]:
             name = "sources"
-        path = self.directory / f"{name}.npy"
+        return self._read(f"{name}.npy", lambda path: np.load(path, mmap_mode="r", allow_pickle=False))
+
+    def _read(self, name: str, reader: Callable[[pathlib.Path], Any]) -> Any:
+        path = self.directory / name
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path}: damaged or missing ({error}); delete {self.directory} and start again"
-            ) from None
+            return reader(path)
+        except (OSError, EOFError, ValueError) as error:
+            raise UserError(f"{path}: damaged or missing ({error}); delete {self.directory} and start again") from None
 
 
 def cache_cases(source: CaseSource, directory: os.PathLike, threads: int) -> list[CachedCase]:
@@ -89,15 +96,16 @@ def _store(case: Case, path: pathlib.Path) -> None:
         arrays["targets"] = case.targets.astype(STORED_DTYPE)
     if case.acquisition is not None:
         arrays |= {"acquisition": case.acquisition, "gains": case.gains}
-    aside = None
+    aside = path.with_name(f".writing-{uuid.uuid4().hex}")
     try:
-        aside = pathlib.Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
+        aside.mkdir()
         for name, array in arrays.items():
             np.save(aside / f"{name}.npy", array, allow_pickle=False)
         (aside / "facts.json").write_text(json.dumps(facts))
         os.replace(aside, path)
     except OSError as error:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
         if not path.exists():  # else another process was faster, and what it wrote is the same
-            raise UserError(f"{path}: cannot write the cache ({error.strerror}); free space or set config.data.cache") from None
+            raise UserError(
+                f"{path}: cannot write the cache ({error.strerror or error}); free space or set config.data.cache"
+            ) from None

@@ -4,6 +4,8 @@ The cWDM protocol is that of Friedrich et al., "cWDM: Conditional Wavelet Diffus
 Medical Image Synthesis", 2024, for missing-modality MR on BraTS 2023.
 """
 
+import functools
+
 import numpy as np
 
 CWDM_QUANTILES = (0.001, 0.999)
@@ -69,7 +71,8 @@ def _magnitude_quantiles(magnitudes: np.ndarray, fractions: tuple[float, ...]) -
 
 def brain_mask(sources: np.ndarray) -> np.ndarray:
     """The brain by the cWDM protocol, `[D, H, W]` bool: where any of the sources `[D, H, W, C]` is above zero."""
-    return np.any(np.asarray(sources) > 0, axis=-1)
+    # Pairwise over channels: np.any along so short an axis takes five times as long.
+    return functools.reduce(np.logical_or, np.moveaxis(np.asarray(sources) > 0, -1, 0))
 
 
 def crop_cwdm(array: np.ndarray) -> np.ndarray:

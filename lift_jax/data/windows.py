@@ -8,7 +8,7 @@ import numpy as np
 
 from lift_jax.data.cache import CachedCase
 from lift_jax.data.cases import side_information
-from lift_jax.data.intensities import to_network
+from lift_jax.data.intensities import brain_mask, to_network
 from lift_jax.errors import UserError
 from lift_jax.models.depth_encoding import depth_coordinates
 
@@ -60,7 +60,7 @@ class TakeWindow(grain.transforms.RandomMap):
             return part[index - start] if len(part) < self.window else part
 
         sources, target = cut(sources), cut(targets[..., wanted])
-        brain = (sources > 0).any(axis=-1)
+        brain = brain_mask(sources)
         if self.gamma > 0:
             sources **= np.exp(rng.normal(0, self.gamma, channels)).astype(np.float32)
         element = {

@@ -18,5 +18,5 @@ def fourier_features(depth: jax.Array, frequencies: int) -> jax.Array:
     Sines and cosines of `π 2^(k-1) d`, k = 0, 1, …: the slowest goes half a turn over the whole volume, so that the
     two ends differ.
     """
-    angles = depth[..., None] * (np.pi / 2) * 2.0 ** jnp.arange(frequencies)
+    angles = jnp.multiply.outer(depth, np.pi / 2 * 2.0 ** np.arange(frequencies, dtype=np.float32))
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)

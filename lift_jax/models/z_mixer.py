@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lift_jax.models.depth_encoding import fourier_features
 
@@ -15,11 +16,12 @@ def pool_cells(features: jax.Array, grid: int) -> jax.Array:
     Where g does not divide a side, cells share the rows at their borders by overlap, as an exact area mean does.
     """
 
-    def areas(side: int) -> jax.Array:
-        edges = jnp.linspace(0, side, grid + 1)
+    def areas(side: int) -> np.ndarray:
+        edges = np.linspace(0, side, grid + 1)
         left, right = edges[:-1, None], edges[1:, None]
-        voxels = jnp.arange(side)
-        return jnp.clip(jnp.minimum(right, voxels + 1) - jnp.maximum(left, voxels), 0) * grid / side
+        pixels = np.arange(side)
+        overlap = np.clip(np.minimum(right, pixels + 1) - np.maximum(left, pixels), 0, None)
+        return np.asarray(overlap * grid / side, np.float32)
 
     _, h, w, _ = features.shape
     features = features.astype(jnp.float32)

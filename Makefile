@@ -1,0 +1,43 @@
+# make demo and make test set up all that they need: a virtual environment from requirements, nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+DEMO := runs/quickstart
+CASES := runs/demo_cases
+
+.PHONY: demo test test-slow lint clean
+
+demo: $(VENV)/.installed
+	$(PY) train.py --config configs/quickstart.py --workdir $(DEMO)
+	$(PY) evaluate.py --workdir $(DEMO)
+	$(PY) scripts/write_phantom.py --config $(DEMO)/config.json --without t2f --output $(CASES)
+	$(PY) synthesize.py --workdir $(DEMO) --case $(CASES) --output runs/demo_synthesis
+	@echo "open $(DEMO)/evaluation/report.html in a browser; the translated volume is in runs/demo_synthesis"
+
+test: $(VENV)/.installed-test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pytest -n 2
+
+test-slow: $(VENV)/.installed-test
+	$(PY) -m pytest -m slow
+
+lint: $(VENV)/.installed-test
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.txt | $(VENV)/bin/python
+	$(PY) -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+$(VENV)/.installed-test: requirements.txt requirements-test.txt | $(VENV)/bin/python
+	$(PY) -m pip install --quiet --requirement requirements-test.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs/quickstart $(CASES) runs/demo_synthesis

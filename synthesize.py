@@ -27,7 +27,7 @@ def main():
     single = bool(contrast_paths(case.resolve().parent, case.resolve().name))
     root = case.resolve().parent if single else case
     names = [case.resolve().name] if single else find_cases(root)
-    if output.resolve() in (root.resolve(), case.resolve()):
+    if output.resolve() in (root.resolve(), *((root / name).resolve() for name in names)):
         raise UserError(f"--output: {output} holds the sources; name another folder")
     trained = load_trained(workdir)
     cases = BratsCases(root, names, (), trained.config.data.spacing or None)

@@ -10,7 +10,7 @@ from lift_jax import run_directory
 from lift_jax.errors import UserError
 from lift_jax.models.build import initial_parameters, side_features, volume_translator
 from lift_jax.models.volume_translator import VolumeTranslator
-from lift_jax.training.checkpoints import restore_ema
+from lift_jax.training.checkpoints import has_checkpoint, restore_ema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +41,9 @@ def load_trained(workdir: pathlib.Path) -> Trained:
     config = run_directory.read_config(workdir)
     network = volume_translator(config.model)
     shapes = jax.eval_shape(lambda key: initial_parameters(network, key, side_features(config)), jax.random.key(0))
-    begun = [name for name in config.stages if any(run_directory.checkpoint_directory(workdir, name).glob("[0-9]*"))]
-    if not begun:
+    directories = {name: run_directory.checkpoint_directory(workdir, name) for name in config.stages}
+    saved = [name for name, directory in directories.items() if has_checkpoint(directory)]
+    if not saved:
         raise UserError(f"{workdir}: holds no checkpoint yet; let train.py get to its first one")
-    params, step = restore_ema(run_directory.checkpoint_directory(workdir, begun[-1]), shapes)
-    return Trained(config, network, params, begun[-1], step)
+    params, step = restore_ema(directories[saved[-1]], shapes)
+    return Trained(config, network, params, saved[-1], step)

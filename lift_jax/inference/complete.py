@@ -6,6 +6,7 @@ import numpy as np
 
 from lift_jax.data.cases import Case, side_information
 from lift_jax.data.intensities import from_network, to_network
+from lift_jax.errors import UserError
 from lift_jax.inference.translate import translate_volume
 from lift_jax.models.volume_translator import VolumeTranslator
 
@@ -30,7 +31,12 @@ def predict_contrasts(
       targets: channels that are wanted.
       oracle: tell the network the case's true acquisition and gains.
       chunk, skip_memory: see `translate_volume`.
+
+    Raises:
+      UserError: if an oracle is asked for a scan, whose true acquisition nobody knows.
     """
+    if oracle and case.acquisition is None:
+        raise UserError(f"{case.name}: an oracle needs the true acquisition, which only phantoms have; use another run")
     predictions = translate_volume(
         network,
         params,

@@ -52,6 +52,7 @@ def synthesize_case(
         case,
         available,
         [CONTRASTS.index(contrast) for contrast in targets],
+        oracle=config.model.oracle,
         chunk=config.inference.chunk,
         skip_memory=config.inference.skip_memory,
     )

@@ -44,6 +44,7 @@ class ConditionEmbedding(nn.Module):
 
     @nn.compact
     def __call__(self, condition):
+        """`condition [N, K]`."""
         hidden = nn.silu(nn.Dense(self.features, dtype=self.dtype)(condition))
         return nn.silu(nn.Dense(self.features, dtype=self.dtype)(hidden))
 

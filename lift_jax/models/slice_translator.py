@@ -50,6 +50,7 @@ class SliceTranslator(nn.Module):
         return 2 * sum(self.modulated)
 
     def setup(self):
+        """Makes the layers, named by their half."""
         block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
 
         def level(width):

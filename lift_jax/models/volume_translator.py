@@ -3,8 +3,17 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from lift_jax.models.slice_translator import SliceTranslator
+from lift_jax.models.slice_translator import BACKGROUND, SliceTranslator
 from lift_jax.models.z_mixer import MIXER_KINDS, ZMixer, pool_cells
+
+
+def within_sources(prediction, sources, available):
+    """The prediction where any source shows something, background elsewhere: what is no brain need not be learnt.
+
+    `prediction [B, D, H, W]`, `sources [B, D, H, W, C]` in [-1, 1], `available [B, C]`.
+    """
+    shown = (sources > BACKGROUND) & (available[:, None, None, None] > 0)
+    return jnp.where(shown.any(axis=-1), prediction, BACKGROUND)
 
 
 class VolumeTranslator(nn.Module):
@@ -28,6 +37,7 @@ class VolumeTranslator(nn.Module):
     frequencies: int = 6
 
     def setup(self):
+        """Makes the mixer; raises ValueError if there is none of this kind."""
         if self.mixer_kind not in MIXER_KINDS:
             raise ValueError(f"mixer kind {self.mixer_kind!r} is none of {', '.join(MIXER_KINDS)}")
         self.mixer = None
@@ -43,7 +53,7 @@ class VolumeTranslator(nn.Module):
         return pool_cells(bottleneck, self.grid)
 
     def mix(self, pooled, depth):
-        """Context of every slice from all of them: `[B, D, g, g, F]`, `[B, D] -> [B, D, g, g, K]`, None without mixer."""
+        """Context of every slice from all: `[B, D, g, g, F]`, `[B, D] -> [B, D, g, g, K]`; None without a mixer."""
         return None if self.mixer is None else self.mixer(pooled, depth)
 
     def decode(self, skips, bottleneck, available, target, context=None, side=None):

@@ -39,6 +39,7 @@ class BidirectionalGRU(nn.Module):
 
     @nn.compact
     def __call__(self, x):
+        """`x [D, N, F]`."""
         hidden = self.hidden
         inputs = nn.Dense(6 * hidden, name="input")(x)
         recurrent = self.param("recurrent", _stacked_orthogonal, (2, hidden, 3 * hidden))
@@ -88,7 +89,7 @@ class ZMixer(nn.Module):
     @nn.compact
     def __call__(self, pooled, depth):
         """`pooled [B, D, g, g, F]`, `depth [B, D]` in [-1, 1]."""
-        b, d, g, _, f = pooled.shape
+        b, d, g = pooled.shape[:3]
         position = fourier_features(depth, self.frequencies)
         position = jnp.broadcast_to(position[:, :, None, None], (b, d, g, g, position.shape[-1]))
         sequence = jnp.concatenate([pooled.astype(jnp.float32), position], axis=-1)

@@ -49,9 +49,7 @@ def save_checkpoint(
         raise UserError(f"{manager.directory}: cannot save step {step} ({_one_line(error)}); free space") from None
 
 
-def restore_checkpoint(
-    manager: ocp.CheckpointManager, state: TrainState, batches: grain.DatasetIterator
-) -> TrainState:
+def restore_checkpoint(manager: ocp.CheckpointManager, state: TrainState, batches: grain.DatasetIterator) -> TrainState:
     """The newest checkpoint, laid out over devices as `state` is; `batches` is moved to its position.
 
     Raises:
@@ -59,12 +57,18 @@ def restore_checkpoint(
     """
     step = manager.latest_step()
     parts = ocp.args.Composite(
-        state=ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, state)), data=ocp.args.JsonRestore()
+        state=ocp.args.StandardRestore(jax.tree.map(ocp.utils.to_shape_dtype_struct, state)),
+        data=ocp.args.JsonRestore(),
     )
     restored = _restore(manager, step, parts)
     _check_shapes(restored["state"].params, state.params, manager.directory / str(step))
     batches.set_state(restored["data"])
     return restored["state"]
+
+
+def has_checkpoint(directory: pathlib.Path) -> bool:
+    """Whether a stage has a checkpoint; one that is, or was, in the writing has another name than its step's."""
+    return any(path.name.isdigit() for path in directory.glob("*"))
 
 
 def restore_ema(directory: pathlib.Path, like: dict) -> tuple[dict, int]:

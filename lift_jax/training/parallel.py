@@ -46,5 +46,7 @@ def check_batch(batch: int, accumulate: int, devices: int, key: str) -> None:
     if batch % unit:
         below, above = batch // unit * unit, (batch // unit + 1) * unit
         nearest = f"{below} or {above}" if below else f"{above}"
-        each = f"{devices} devices" + (f" in {accumulate} parts each" if accumulate > 1 else "")
+        each = f"{devices} device{'s' if devices > 1 else ''}" + (
+            f" in {accumulate} parts each" if accumulate > 1 else ""
+        )
         raise UserError(f"config.{key}: {batch} windows do not divide over {each}; {nearest} would")

@@ -85,11 +85,12 @@ def _train_stage(
                     values = _finite({key: float(value) for key, value in metrics.items()}, name, step)
                     log.scalars(step, values | clock.rates(step))
                     bar.set_postfix(loss=f"{values['loss']:.4f}")
-                save_checkpoint(manager, state, batches, config, step)
                 if step % config.log.validate == 0 or step == stage.steps:
                     values, picture = validate(network, state.ema, validation_cases, config)
                     log.scalars(step, values)
                     log.picture(step, "validation", picture)
+                # Last, so that whatever interrupts a run, all that a checkpoint's steps tell has been logged.
+                save_checkpoint(manager, state, batches, config, step)
         manager.wait_until_finished()
         return jax.device_get(state.ema)
 

@@ -56,7 +56,7 @@ def train_step(
       trained: groups of `params` that are trained; the others are constants, and cost no gradient.
       ema_decay: of the averaged parameters, ramped up over the first steps as (1 + step) / (10 + step).
       accumulate: parts that the batch is taken in, one after the other; memory falls, numbers stay.
-      axis_name: the mapped axis whose devices share the global batch, under `shard_map`, `pmap` or `vmap`.
+      axis_name: the mapped axis whose devices share the global batch, under `shard_map` or `pmap`.
 
     Returns:
       The state after the step, and metrics of the step: `loss`, its terms and `gradient_norm`, before clipping.
@@ -67,8 +67,8 @@ def train_step(
     local = trainable
     if axis_name is not None:
         key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
-        # A copy for each device: its gradient is then the device's own, whether or not replication is tracked (under
-        # tracking, gradients of shared parameters arrive already summed, and a mean would be wrong by the device count).
+        # A copy for each device: its gradient is then the device's own, whether or not replication is tracked. (Under
+        # tracking, gradients of shared parameters arrive already summed, and a mean would be wrong by their number.)
         local = jax.lax.pcast(trainable, axis_name, to="varying")
 
     def loss(local, part, key):

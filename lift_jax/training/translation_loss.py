@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax
 
 from lift_jax.losses.paired import pixel_loss, similarity_loss, through_plane_loss
-from lift_jax.models.volume_translator import VolumeTranslator
+from lift_jax.models.volume_translator import VolumeTranslator, within_sources
 from lift_jax.training.step import LossFunction
 
 
@@ -13,6 +13,8 @@ def translation_loss(
     network: VolumeTranslator, weights: Mapping[str, float], brain_weight: float, use_mixer: bool
 ) -> LossFunction:
     """The weighted sum of pixel, similarity and through-plane losses as a `LossFunction`.
+
+    Predictions are background where all sources are, in training as in inference.
 
     Args:
       network: the network to apply.
@@ -35,6 +37,7 @@ def translation_loss(
             batch.get("side"),
             use_mixer=use_mixer,
         )
+        prediction = within_sources(prediction, batch["sources"], batch["available"])
         voxel_weights = 1 + brain_weight * batch["brain"] if brain_weight > 0 else None
         terms = {}
         if weights["pixel"] > 0:

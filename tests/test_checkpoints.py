@@ -1,0 +1,171 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh
+
+from lift_jax.configuration import missing_mr
+from lift_jax.errors import UserError
+from lift_jax.training.checkpoints import (
+    has_checkpoint,
+    open_checkpoints,
+    restore_checkpoint,
+    restore_ema,
+    save_checkpoint,
+)
+from lift_jax.training.parallel import DATA_AXIS, replicate
+from lift_jax.training.step import initial_state
+
+
+class Position:
+    """Stands in for an iterator of batches: a number that can be asked for and set."""
+
+    def __init__(self, number=0):
+        self.number = number
+
+    def get_state(self):
+        return {"next_index": self.number}
+
+    def set_state(self, state):
+        self.number = state["next_index"]
+
+
+def state_of(size=3, value=0.0):
+    params = {"translator": {"kernel": jnp.full((size, 2), value)}, "mixer": {"bias": jnp.full(size, value)}}
+    return initial_state(params, optax.adam(1e-3), ("translator", "mixer"), jax.random.key(7))
+
+
+def save(directory, steps, *, every=1, keep=10, last=100, state=None):
+    with open_checkpoints(directory, every=every, keep=keep, last=last) as manager:
+        for step in steps:
+            save_checkpoint(
+                manager, state_of(value=step) if state is None else state, Position(step), missing_mr(), step
+            )
+
+
+def steps_in(directory):
+    return sorted(int(path.name) for path in directory.iterdir())
+
+
+def test_checkpoints_come_at_multiples_and_at_the_end_and_the_newest_are_kept(tmp_path):
+    save(tmp_path / "all", range(1, 12), every=4, last=11)
+    assert steps_in(tmp_path / "all") == [4, 8, 11]
+    save(tmp_path / "newest", range(1, 12), every=2, keep=2, last=11)
+    assert steps_in(tmp_path / "newest") == [10, 11]
+
+
+def test_a_restored_state_is_the_saved_one_and_the_batches_are_where_they_were(tmp_path):
+    save(tmp_path, [3, 6])
+    position, like = Position(), state_of()
+    with open_checkpoints(tmp_path, every=1, keep=10, last=100) as manager:
+        restored = restore_checkpoint(manager, like, position)
+    assert position.number == 6
+    expected = state_of(value=6)
+    assert jax.tree.structure(restored) == jax.tree.structure(expected)
+    np.testing.assert_array_equal(jax.random.key_data(restored.key), jax.random.key_data(expected.key))
+    jax.tree.map(np.testing.assert_array_equal, restored.replace(key=0), expected.replace(key=0))
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_what_is_saved_is_the_state_of_its_step_though_later_steps_reuse_its_memory(tmp_path, devices):
+    mesh = Mesh(np.array(jax.devices()[:devices]), (DATA_AXIS,))
+    advance = jax.jit(
+        lambda state: state.replace(
+            step=state.step + 1,
+            params=jax.tree.map(lambda x: x + 1, state.params),
+            ema=jax.tree.map(lambda x: x + 1, state.ema),
+        ),
+        donate_argnums=0,
+    )
+    state = replicate(state_of(size=200_000), mesh)
+    with open_checkpoints(tmp_path, every=2, keep=10, last=100) as manager:
+        for step in range(1, 9):
+            state = advance(state)
+            save_checkpoint(manager, state, Position(step), missing_mr(), step)
+        for _ in range(20):
+            state = advance(state)
+    like = state_of(size=200_000)
+    for step in (8, 6, 4, 2):
+        with open_checkpoints(tmp_path, every=2, keep=10, last=100) as manager:
+            assert manager.latest_step() == step
+            restored = restore_checkpoint(manager, like, Position())
+            assert restored.step == step
+            for array in jax.tree.leaves((restored.params, restored.ema)):
+                np.testing.assert_array_equal(array, np.full(array.shape, step, np.float32))
+            manager.delete(step)
+
+
+def test_a_state_moves_between_numbers_of_devices(tmp_path):
+    save(tmp_path, [5], state=replicate(state_of(value=2.0), Mesh(np.array(jax.devices()), (DATA_AXIS,))))
+    mesh = Mesh(np.array(jax.devices()[:2]), (DATA_AXIS,))
+    with open_checkpoints(tmp_path, every=1, keep=10, last=100) as manager:
+        restored = restore_checkpoint(manager, replicate(state_of(), mesh), Position())
+    for array in jax.tree.leaves(restored.params):
+        assert array.sharding.device_set == set(jax.devices()[:2])
+        np.testing.assert_array_equal(array, np.full(array.shape, 2.0, np.float32))
+
+
+def test_averaged_parameters_come_from_the_newest_checkpoint(tmp_path):
+    save(tmp_path, [3, 6])
+    ema, step = restore_ema(tmp_path, state_of().ema)
+    assert step == 6
+    np.testing.assert_array_equal(ema["mixer"]["bias"], np.full(3, 6, np.float32))
+
+
+def test_a_checkpoint_in_the_writing_does_not_count(tmp_path):
+    directory = tmp_path / "mixer"
+    assert not has_checkpoint(directory)
+    (directory / "4.orbax-checkpoint-tmp").mkdir(parents=True)
+    assert not has_checkpoint(directory)
+    with pytest.raises(UserError, match="no checkpoint there yet"):
+        restore_ema(directory, state_of().ema)
+    save(directory, [3])
+    assert has_checkpoint(directory)
+    assert restore_ema(directory, state_of().ema)[1] == 3
+
+
+def test_a_stage_without_checkpoints_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere: no checkpoint there yet"):
+        restore_ema(tmp_path / "nowhere", state_of().ema)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"translator": {"kernel": jnp.zeros((3, 2))}, "mixer": {"bias": jnp.zeros(5)}},
+        {"translator": {"kernel": jnp.zeros((3, 2))}, "mixer": {"scale": jnp.zeros(3)}},
+        {"translator": {"kernel": jnp.zeros((3, 2))}},
+    ],
+    ids=["shape", "name", "group"],
+)
+def test_parameters_of_another_network_are_refused_in_one_line(tmp_path, other):
+    save(tmp_path, [3])
+    with pytest.raises(UserError, match=r"3: .*network") as refusal:
+        restore_ema(tmp_path, other)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("part", ["state", "ema"])
+def test_a_damaged_checkpoint_is_refused_by_its_name(tmp_path, part):
+    save(tmp_path, [3])
+    for path in (tmp_path / "3" / part).rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"3: cannot be restored") as refusal:  # noqa: SIM117
+        with open_checkpoints(tmp_path, every=1, keep=10, last=100) as manager:
+            if part == "state":
+                restore_checkpoint(manager, state_of(), Position())
+            restore_ema(tmp_path, state_of().ema)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
+    with open_checkpoints(tmp_path, every=1, keep=10, last=100) as manager:
+
+        def fail(*_, **__):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(manager, "save", fail)
+        with pytest.raises(UserError, match=r"cannot save step 1 .*No space left on device"):
+            save_checkpoint(manager, state_of(), Position(), missing_mr(), 1)

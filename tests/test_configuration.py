@@ -1,0 +1,191 @@
+import importlib
+import json
+
+import pytest
+
+from lift_jax.configuration import differences, from_json, missing_mr, to_json, validate
+from lift_jax.errors import UserError
+
+EXPERIMENTS = [
+    ("quickstart", ""),
+    ("quickstart", "tiny"),
+    ("quickstart", "no_mixer"),
+    ("brats_missing_mr", ""),
+    ("brats_missing_mr", "no_mixer"),
+    ("brats_missing_mr", "small"),
+]
+
+REFUSED = [
+    ("task", "mr_to_ct"),
+    ("data.layout", "dicom"),
+    ("data.root", ""),
+    ("data.spacing", 0.0),
+    ("data.targets", ("t1n", "flair")),
+    ("data.targets", ()),
+    ("data.cases.train", 0),
+    ("data.cases.validation", 0),
+    ("data.crop", (0, 100)),
+    ("data.crop", (64, 0)),
+    ("data.source_drop", 1.0),
+    ("data.source_drop", -0.1),
+    ("data.threads", 0),
+    ("model.translator.widths", (32, 63)),
+    ("model.translator.widths", ()),
+    ("model.translator.blocks", 0),
+    ("model.translator.stem", 3),
+    ("model.translator.groups", 0),
+    ("model.translator.dtype", "float16"),
+    ("model.mixer.kind", "lstm"),
+    ("model.mixer.hidden", 0),
+    ("model.mixer.grid", 0),
+    ("model.mixer.frequencies", 0),
+    ("optimiser.clip", 0.0),
+    ("stages", ()),
+    ("stages", ("joint", "polish")),
+    ("stage.joint.steps", 0),
+    ("stage.joint.batch", -1),
+    ("stage.joint.window", 0),
+    ("stage.joint.accumulate", 0),
+    ("stage.joint.accumulate", 3),
+    ("checkpoint.every", 0),
+    ("checkpoint.keep", 0),
+    ("log.every", 0),
+    ("log.validate", 0),
+    ("log.validation_cases", 0),
+    ("inference.chunk", 0),
+]
+
+
+def experiment(name="quickstart", variant=""):
+    return importlib.import_module(f"configs.{name}").get_config(variant)
+
+
+def changed(config, values):
+    """The configuration with the dotted keys of `values` set."""
+    config.update_from_flattened_dict(values)
+    return config
+
+
+@pytest.mark.parametrize(("name", "variant"), EXPERIMENTS)
+def test_every_experiment_is_valid_and_passes_through_json(name, variant):
+    config = changed(experiment(name, variant), {"data.root": "cases"})
+    assert validate(config) is config
+    again = from_json(to_json(config), "config.json")
+    assert again == config
+    assert differences(again, config) == []
+    assert again.model.translator.widths == config.model.translator.widths  # tuples, as networks need them
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in EXPERIMENTS}))
+def test_a_variant_that_does_not_exist_is_refused_by_name(name):
+    with pytest.raises(ValueError, match="'huge'"):
+        experiment(name, "huge")
+
+
+def test_an_experiment_cannot_grow_keys():
+    with pytest.raises(AttributeError, match="learning_rate"):
+        experiment().learning_rate = 1.0
+
+
+@pytest.mark.parametrize(("key", "value"), REFUSED)
+def test_a_value_that_cannot_work_is_refused_by_the_name_of_its_key(key, value):
+    config = experiment("brats_missing_mr" if key == "data.root" else "quickstart")
+    changed(config, {key: value})
+    with pytest.raises(UserError) as refusal:
+        validate(config)
+    assert str(refusal.value).startswith(f"config.{key}")
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_oracle_needs_the_phantom():
+    with pytest.raises(UserError, match=r"^config\.model\.oracle"):
+        validate(changed(experiment("brats_missing_mr"), {"data.root": "cases", "model.oracle": True}))
+
+
+def test_a_mixer_stage_needs_a_mixer():
+    config = changed(experiment("quickstart", "no_mixer"), {"stages": ("translator", "mixer")})
+    with pytest.raises(UserError, match=r"^config\.stages: there is a stage mixer"):
+        validate(config)
+
+
+@pytest.mark.parametrize(("variant", "rates"), [("", (0.0, 0.0)), ("no_mixer", (0.0, 1e-3))])
+def test_a_stage_that_would_train_nothing_is_refused(variant, rates):
+    config = experiment("quickstart", variant)
+    changed(config, dict(zip(("stage.joint.translator_rate", "stage.joint.mixer_rate"), rates, strict=True)))
+    with pytest.raises(UserError, match=r"^config\.stage\.joint: "):
+        validate(config)
+
+
+def test_a_loss_without_terms_is_refused():
+    config = changed(experiment(), {"loss.pixel": 0.0, "loss.similarity": 0.0, "loss.through_plane": 0.0})
+    with pytest.raises(UserError, match=r"^config\.loss: "):
+        validate(config)
+
+
+def test_settings_of_stages_that_do_not_run_are_not_looked_at():
+    validate(changed(experiment(), {"stage.mixer.steps": 0}))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda values: values.update(colour="blue"),
+        lambda values: values["data"].update(colour="blue"),
+        lambda values: values["model"]["mixer"].update(colour="blue"),
+    ],
+)
+def test_json_with_an_unknown_key_is_refused_by_name(edit):
+    values = json.loads(to_json(experiment()))
+    edit(values)
+    with pytest.raises(UserError, match=r"^runs/a/config\.json: .*colour"):
+        from_json(json.dumps(values), "runs/a/config.json")
+
+
+def test_json_with_a_missing_key_is_refused_by_name():
+    values = json.loads(to_json(experiment()))
+    del values["optimiser"]["clip"]
+    with pytest.raises(UserError, match=r"config\.json: .*clip"):
+        from_json(json.dumps(values), "config.json")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"seed": 1', "null"])
+def test_text_that_is_no_configuration_is_refused_in_one_line(text):
+    with pytest.raises(UserError, match=r"^config\.json: ") as refusal:
+        from_json(text, "config.json")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", "one"), ("data", 3), ("model.mixer", "gru"), ("stages", 1)])
+def test_json_with_a_value_of_another_type_is_refused(key, value):
+    values = json.loads(to_json(experiment()))
+    *sections, last = key.split(".")
+    inner = values
+    for section in sections:
+        inner = inner[section]
+    inner[last] = value
+    with pytest.raises(UserError, match=r"^config\.json: "):
+        from_json(json.dumps(values), "config.json")
+
+
+def test_json_that_holds_a_value_that_cannot_work_is_refused_by_its_key():
+    values = json.loads(to_json(experiment()))
+    values["stage"]["joint"]["steps"] = -5
+    with pytest.raises(UserError, match=r"config\.stage\.joint\.steps"):
+        from_json(json.dumps(values), "config.json")
+
+
+def test_differences_name_nested_keys_with_both_values():
+    there = experiment()
+    here = changed(experiment(), {"seed": 4, "model.mixer.hidden": 32, "data.targets": ("t2f",)})
+    assert differences(there, there) == []
+    assert differences(there, here) == [
+        "data.targets (('t1n', 't1c', 't2w', 't2f') there, ('t2f',) here)",
+        "model.mixer.hidden (64 there, 32 here)",
+        "seed (0 there, 4 here)",
+    ]
+
+
+def test_lists_and_tuples_do_not_differ():
+    assert differences(missing_mr(), from_json(to_json(changed(missing_mr(), {"data.spacing": 4.0})), "c")) == [
+        "data.spacing (0.0 there, 4.0 here)"
+    ]

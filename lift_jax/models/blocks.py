@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def space_to_depth(x: jax.Array, factor: int) -> jax.Array:
@@ -37,7 +38,7 @@ def modulate(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
 
 
 class ConditionEmbedding(nn.Module):
-    """Two dense layers from what is known of an image, `[N, K]`, to the vector that modulates its blocks, `[N, E]`."""
+    """Two dense layers from what is known of an image, `[N, K]`, to the vector that modulates its features, `[N, E]`."""
 
     features: int
     dtype: jnp.dtype = jnp.float32
@@ -49,8 +50,29 @@ class ConditionEmbedding(nn.Module):
         return nn.silu(nn.Dense(self.features, dtype=self.dtype)(hidden))
 
 
+class Modulation(nn.Module):
+    """Scales and shifts for features of the given sizes, from an embedded condition: `[N, E] -> [N, 1, 1, 2 sum(sizes)]`.
+
+    Small at the start, not zero: what a network is told should steer it from the first step.
+    """
+
+    sizes: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, embedding):
+        init = nn.initializers.variance_scaling(0.1, "fan_in", "truncated_normal")
+        film = nn.Dense(2 * sum(self.sizes), kernel_init=init)(embedding.astype(jnp.float32))
+        return film[:, None, None]
+
+
+def split_modulation(film: jax.Array, sizes: tuple[int, ...]) -> list[tuple[jax.Array, jax.Array]]:
+    """`[N, g, g, 2 sum(sizes)]` to a pair of scale and shift, `[N, g, g, size]`, for each of the sizes."""
+    ends = np.cumsum([2 * size for size in sizes])[:-1]
+    return [tuple(jnp.split(piece, 2, axis=-1)) for piece in jnp.split(film, ends, axis=-1)]
+
+
 class ResidualBlock(nn.Module):
-    """Norm, modulate, SiLU, convolve, twice, beside a skip: `[N, H, W, C] -> [N, H, W, features]`.
+    """Norm, SiLU, convolve, twice, beside a skip: `[N, H, W, C] -> [N, H, W, features]`.
 
     The skip is never normalised, so that absolute intensities, which slice gains change, survive to the output.
     """
@@ -60,15 +82,12 @@ class ResidualBlock(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x, condition):
-        """`x [N, H, W, C]`, `condition [N, E]`."""
-        h = nn.GroupNorm(self.groups, dtype=self.dtype)(x)
-        # Zero at the start: a block begins unconditional, and learns what to make of its condition.
-        film = nn.Dense(2 * x.shape[-1], dtype=self.dtype, kernel_init=nn.initializers.zeros)(condition)
-        scale, shift = jnp.split(film[:, None, None], 2, axis=-1)
-        h = nn.Conv(self.features, (3, 3), dtype=self.dtype)(nn.silu(modulate(h, scale, shift)))
-        h = nn.GroupNorm(self.groups, dtype=self.dtype)(h)
-        h = nn.Conv(self.features, (3, 3), dtype=self.dtype)(nn.silu(h))
+    def __call__(self, x):
+        """`x [N, H, W, C]`."""
+        h = nn.silu(nn.GroupNorm(self.groups, dtype=self.dtype)(x))
+        h = nn.Conv(self.features, (3, 3), dtype=self.dtype)(h)
+        h = nn.silu(nn.GroupNorm(self.groups, dtype=self.dtype)(h))
+        h = nn.Conv(self.features, (3, 3), dtype=self.dtype)(h)
         if x.shape[-1] != self.features:
             x = nn.Conv(self.features, (1, 1), dtype=self.dtype)(x)
         return x + h

@@ -4,14 +4,26 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lift_jax.models.blocks import ConditionEmbedding, ResidualBlock, depth_to_space, modulate, space_to_depth, upsample
+from lift_jax.models.blocks import (
+    ConditionEmbedding,
+    Modulation,
+    ResidualBlock,
+    depth_to_space,
+    modulate,
+    space_to_depth,
+    split_modulation,
+    upsample,
+)
 
 BACKGROUND = -1.0
 """Network intensity of air, and of a contrast that is not there."""
 
 
 class SliceTranslator(nn.Module):
-    """A residual U-Net with modulated blocks, in two halves so that a mixer can stand between them.
+    """A residual U-Net with modulated features, in two halves so that a mixer can stand between them.
+
+    What is known of a slice (which contrasts exist, which is wanted) scales and shifts features at the entrance of each
+    resolution; a mixer's context adds to those scales and shifts in the decoder.
 
     `encode` does not know which contrast is wanted, so one encoding serves every target. Slices are `[N, H, W, C]` with
     sides that are multiples of `multiple`.
@@ -41,7 +53,7 @@ class SliceTranslator(nn.Module):
 
     @property
     def modulated(self) -> tuple[int, ...]:
-        """Features at each place where context modulates the decoder: the bottleneck, each merged skip, the head."""
+        """Features at each place where the decoder is modulated: the bottleneck, each merged skip, the head."""
         return (self.widths[-1], *(2 * width for width in self.widths[-2::-1]), self.widths[0])
 
     @property
@@ -56,8 +68,10 @@ class SliceTranslator(nn.Module):
         def level(width):
             return [block(width, self.groups, self.dtype) for _ in range(self.blocks)]
 
-        self.encoder_condition = ConditionEmbedding(self.condition_features, self.dtype)
-        self.decoder_condition = ConditionEmbedding(self.condition_features, self.dtype)
+        self.encoder_condition = ConditionEmbedding(self.condition_features)
+        self.encoder_modulation = Modulation(self.widths)
+        self.decoder_condition = ConditionEmbedding(self.condition_features)
+        self.decoder_modulation = Modulation(self.modulated)
         self.stem_conv = nn.Conv(self.widths[0], (3, 3), dtype=self.dtype)
         self.encoder = [level(width) for width in self.widths]
         self.down = [nn.Conv(width, (2, 2), strides=2, dtype=self.dtype) for width in self.widths[1:]]
@@ -78,15 +92,16 @@ class SliceTranslator(nn.Module):
           `(skips, bottleneck)`: features before each halving, finest first, and `[N, h, w, widths[-1]]`.
         """
         sources = jnp.where(available[:, None, None] > 0, sources, BACKGROUND).astype(self.dtype)
-        condition = self.encoder_condition(_join(available, side))
+        film = self.encoder_modulation(self.encoder_condition(_join(available, side)))
         x = self.stem_conv(space_to_depth(sources, self.stem))
         skips = []
-        for i, blocks in enumerate(self.encoder):
+        for i, (blocks, scale_shift) in enumerate(zip(self.encoder, split_modulation(film, self.widths), strict=True)):
             if i:
                 skips.append(x)
                 x = self.down[i - 1](x)
+            x = modulate(x, *scale_shift)
             for block in blocks:
-                x = block(x, condition)
+                x = block(x)
         return skips, x
 
     def decode(self, skips, bottleneck, available, target, context=None, side=None):
@@ -99,25 +114,20 @@ class SliceTranslator(nn.Module):
           context: `[N, g, g, context_features]` from the mixer, or None for no mixer.
           side: as in `encode`.
         """
-        condition = self.decoder_condition(_join(available, target, side))
-        context = self._split_context(context)
-        x = context(0, bottleneck)
+        film = self.decoder_modulation(self.decoder_condition(_join(available, target, side)))
+        if context is not None:
+            film = film + context
+        scale_shifts = iter(split_modulation(film, self.modulated))
+        x = modulate(bottleneck, *next(scale_shifts))
         for block in self.bottleneck:
-            x = block(x, condition)
+            x = block(x)
         for i, blocks in enumerate(self.decoder):
-            x = context(i + 1, jnp.concatenate([upsample(self.up[i](x)), skips[-1 - i]], axis=-1))
+            x = jnp.concatenate([upsample(self.up[i](x)), skips[-1 - i]], axis=-1)
+            x = modulate(x, *next(scale_shifts))
             for block in blocks:
-                x = block(x, condition)
-        x = context(len(self.modulated) - 1, x)
-        return depth_to_space(self.head(nn.silu(x.astype(jnp.float32))), self.stem)[..., 0]
-
-    def _split_context(self, context):
-        """A function `(place, x) -> x` that applies the context's scale and shift for that place."""
-        if context is None:
-            return lambda place, x: x
-        ends = [sum(self.modulated[: i + 1]) * 2 for i in range(len(self.modulated) - 1)]
-        pieces = jnp.split(context, ends, axis=-1)
-        return lambda place, x: modulate(x, *jnp.split(pieces[place], 2, axis=-1))
+                x = block(x)
+        x = nn.silu(modulate(x, *next(scale_shifts)).astype(jnp.float32))
+        return depth_to_space(self.head(x), self.stem)[..., 0]
 
     def __call__(self, sources, available, target, context=None, side=None):
         """`encode` and `decode` in one: `[N, H, W, C] -> [N, H, W]`."""

@@ -1,0 +1,319 @@
+"""Training steps: one device or many, optimisers, accumulation, averaging.
+
+Adam's updates hide a wrong factor in the gradients, and so does clipping; plain gradient descent and the logged
+gradient norm do not.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import DEVICES
+from jax.sharding import Mesh
+from small_network import random_parameters, random_window, small_network
+
+from lift_jax.errors import UserError
+from lift_jax.training.optimisers import grouped_adamw, warmup_cosine
+from lift_jax.training.parallel import DATA_AXIS, check_batch, compile_step, data_mesh, replicate, shard_batch
+from lift_jax.training.step import initial_state, train_step
+from lift_jax.training.translation_loss import translation_loss
+
+STEPS = 10
+GROUPS = ("translator", "mixer")
+
+
+def mesh_of(devices):
+    return Mesh(np.array(jax.devices()[:devices]), (DATA_AXIS,))
+
+
+def copied(state):
+    """A copy that a step may consume: states are donated."""
+    return jax.tree.map(jnp.copy, state)
+
+
+def run_sharded(step, state, batches, devices):
+    """All metrics, and the last state, over a mesh of so many devices."""
+    mesh = mesh_of(devices)
+    compiled, state, history = compile_step(step, mesh), replicate(copied(state), mesh), []
+    for batch in batches:
+        state, metrics = compiled(state, shard_batch(batch, mesh))
+        history.append(jax.device_get(metrics))
+    return jax.device_get(state), history
+
+
+def run_pmapped(step, state, batches):
+    compiled = jax.pmap(
+        functools.partial(step, axis_name=DATA_AXIS), axis_name=DATA_AXIS, in_axes=(None, 0), out_axes=None
+    )
+    history = []
+    for batch in batches:
+        batch = {name: array.reshape(DEVICES, -1, *array.shape[1:]) for name, array in batch.items()}
+        state, metrics = compiled(state, batch)
+        history.append(jax.device_get(metrics))
+    return jax.device_get(state), history
+
+
+def assert_same_run(actual, expected, rtol=1e-4):
+    """The same metrics at every step, and the same parameters and averages after the last, relative to each array."""
+    for a, b in zip(actual[1], expected[1], strict=True):
+        assert a.keys() == b.keys()
+        for name in b:
+            np.testing.assert_allclose(a[name], b[name], rtol=rtol, err_msg=name)
+    for name in ("params", "ema"):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max()),
+            getattr(actual[0], name),
+            getattr(expected[0], name),
+        )
+
+
+# The real loss of a small network.
+
+
+@pytest.fixture(scope="module")
+def descent():
+    """A step of plain gradient descent, the state before it, a batch of two windows a device for each of `STEPS` steps,
+    and what comes of them on one device.
+    """
+    network, optimiser = small_network(widths=(8,)), optax.sgd(0.003, momentum=0.9)
+    loss = translation_loss(
+        network, {"pixel": 1.0, "similarity": 0.5, "through_plane": 0.5}, brain_weight=2.0, use_mixer=True
+    )
+    step = functools.partial(train_step, loss_function=loss, optimiser=optimiser, trained=GROUPS, ema_decay=0.9)
+    state = initial_state(random_parameters(network), optimiser, GROUPS, jax.random.key(0))
+    batches = [random_window(2 * DEVICES, slices=2, height=12, width=12, seed=seed) for seed in range(STEPS)]
+    return step, state, batches, run_sharded(step, state, batches, 1)
+
+
+def test_descent_moves_every_parameter(descent):
+    _, state, _, (after, history) = descent
+    jax.tree.map(lambda a, b: np.testing.assert_array_less(0, np.abs(a - b).max()), after.params, state.params)
+    assert history[0].keys() == {"loss", "pixel", "similarity", "through_plane", "gradient_norm"}
+    assert history[0]["gradient_norm"] > 0 and after.step == STEPS
+
+
+def test_descent_on_eight_devices_in_two_parts_each_equals_one_device(descent):
+    step, state, batches, expected = descent
+    actual = run_sharded(functools.partial(step, accumulate=2), state, batches, DEVICES)
+    assert_same_run(actual, expected)
+
+
+def test_descent_under_pmap_equals_one_device(descent):
+    step, state, batches, expected = descent
+    assert_same_run(run_pmapped(step, state, batches), expected)
+
+
+def test_terms_of_weight_zero_are_left_out_and_a_loss_is_the_weighted_sum_of_its_terms():
+    network = small_network("none")
+    params, batch = random_parameters(network), random_window(2, slices=2, height=12, width=12)
+
+    def loss(**weights):
+        weights = {"pixel": 0.0, "similarity": 0.0, "through_plane": 0.0} | weights
+        return jax.jit(translation_loss(network, weights, 0.0, use_mixer=True))(params, batch, jax.random.key(0))
+
+    value, terms = loss(pixel=2.0, through_plane=0.5)
+    assert terms.keys() == {"pixel", "through_plane"}
+    np.testing.assert_allclose(value, 2 * terms["pixel"] + 0.5 * terms["through_plane"], rtol=1e-6)
+
+
+# A regression small enough to work out by hand.
+
+RNG = np.random.default_rng(0)
+PARAMS = {
+    "first": {"kernel": RNG.normal(size=(3, 2)).astype(np.float32), "bias": np.float32([0.3, -0.2])},
+    "second": {"kernel": RNG.normal(size=(2, 1)).astype(np.float32), "bias": np.float32([0.1])},
+}
+
+
+def regression_loss(params, batch, key):
+    hidden = jnp.tanh(batch["x"] @ params["first"]["kernel"] + params["first"]["bias"][None])
+    error = hidden @ params["second"]["kernel"] + params["second"]["bias"][None] - batch["y"]
+    squares = (error**2).mean()
+    return squares, {"squares": squares, "draw": jax.random.uniform(key)}
+
+
+def regression_batch(size=16, seed=0):
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=(size, n)).astype(np.float32) for name, n in (("x", 3), ("y", 1))}
+
+
+def regression_step(optimiser, trained=tuple(PARAMS), ema_decay=0.9, **options):
+    """A step on the regression, and the state before it."""
+    step = functools.partial(
+        train_step, loss_function=regression_loss, optimiser=optimiser, trained=trained, ema_decay=ema_decay, **options
+    )
+    return step, initial_state(jax.tree.map(jnp.asarray, PARAMS), optimiser, trained, jax.random.key(0))
+
+
+def regression_run(optimiser, *, steps=3, **options):
+    """States before and after each step, and metrics, on one device without a mapped axis."""
+    step, state = regression_step(optimiser, **options)
+    step, states, history = jax.jit(step), [state], []
+    for seed in range(steps):
+        state, metrics = step(state, regression_batch(seed=seed))
+        states.append(state)
+        history.append(jax.device_get(metrics))
+    return jax.device_get(states), history
+
+
+def changed(before, after):
+    """Whether any number of a tree differs."""
+    return any(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), before, after)))
+
+
+def adamw(rates, **options):
+    return grouped_adamw(rates, **({"steps": 20, "warmup": 0, "weight_decay": 0.0, "clip": 1e9} | options))
+
+
+def test_gradient_descent_takes_exactly_the_gradient():
+    states, history = regression_run(optax.sgd(1.0), steps=1)
+    gradient_of = jax.jit(jax.grad(regression_loss, has_aux=True))
+    gradient, _ = gradient_of(PARAMS, regression_batch(), jax.random.key(0))
+    taken = jax.tree.map(lambda before, after: before - after, states[0].params, states[1].params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), taken, gradient)
+    norm = np.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(gradient)))
+    np.testing.assert_allclose(history[0]["gradient_norm"], norm, rtol=1e-5)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_taking_a_batch_in_parts_changes_no_number(parts):
+    whole_states, whole = regression_run(optax.sgd(0.5))
+    states, history = regression_run(optax.sgd(0.5), accumulate=parts)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), states[-1].params, whole_states[-1].params)
+    for a, b in zip(history, whole, strict=True):
+        for name in ("loss", "squares", "gradient_norm"):
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-5)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_clipped_adamw_on_eight_devices_equals_one_device(accumulate):
+    optimiser = adamw({"first": 0.01, "second": 0.03}, warmup=2, weight_decay=0.01, clip=0.05)
+    batches = [regression_batch(2 * DEVICES, seed) for seed in range(STEPS)]
+    state_after, history = run_sharded(*regression_step(optimiser), batches, 1)
+    assert min(metrics["gradient_norm"] for metrics in history) > 0.05  # clipping acts at every step
+    for metrics in history:
+        del metrics["draw"]
+    actual = run_sharded(*regression_step(optimiser, accumulate=accumulate), batches, DEVICES)
+    for metrics in actual[1]:
+        del metrics["draw"]
+    assert_same_run(actual, (state_after, history))
+
+
+def test_random_keys_differ_over_steps_and_not_over_runs():
+    (_, history), (_, again) = regression_run(optax.sgd(0.5)), regression_run(optax.sgd(0.5))
+    draws = [float(metrics["draw"]) for metrics in history]
+    assert len(set(draws)) == len(draws)
+    assert draws == [float(metrics["draw"]) for metrics in again]
+
+
+@pytest.mark.parametrize("devices", [1, DEVICES])
+def test_random_keys_differ_over_devices(devices):
+    """The mean draw over devices is another number than the draw of the first."""
+
+    def first_draw(axis_name=None):
+        key = jax.random.fold_in(jax.random.key(0), 0)
+        return jax.random.uniform(key if axis_name is None else jax.random.fold_in(key, 0))
+
+    step, state = regression_step(optax.sgd(0.5))
+    _, history = run_sharded(step, state, [regression_batch()], devices)
+    assert (history[0]["draw"] == first_draw(DATA_AXIS)) == (devices == 1)
+
+
+def test_frozen_groups_and_their_average_keep_every_bit_and_have_no_optimiser_state():
+    optimiser = adamw({"second": 0.1}, weight_decay=0.1)
+    states, _ = regression_run(optimiser, trained=("second",), steps=10)
+    for state in states:
+        for tree in (state.params, state.ema):
+            jax.tree.map(np.testing.assert_array_equal, tree["first"], PARAMS["first"])
+    assert changed(states[0].params["second"], states[-1].params["second"])
+    shapes = {leaf.shape for leaf in jax.tree.leaves(states[0].optimiser_state)}
+    assert shapes == {(), PARAMS["second"]["kernel"].shape, PARAMS["second"]["bias"].shape}
+
+
+def test_each_group_has_its_own_learning_rate():
+    """Without gradient history Adam's first step is its rate in size, whatever the gradient."""
+    states, _ = regression_run(adamw({"first": 0.01, "second": 0.2}), steps=1)
+    for group, rate in (("first", 0.01), ("second", 0.2)):
+        steps = jax.tree.map(lambda a, b: np.abs(a - b), states[0].params[group], states[1].params[group])
+        jax.tree.map(lambda step, rate=rate: np.testing.assert_allclose(step, rate, rtol=1e-3), steps)
+
+
+def test_gradients_are_clipped_by_the_norm_of_all_groups_together():
+    optimiser = grouped_adamw({"first": 1.0, "second": 1.0}, steps=9, warmup=0, weight_decay=0.0, clip=0.1)
+    clipped, _ = optimiser.update(PARAMS, optimiser.init(PARAMS), PARAMS)
+    # Adam's first step shows only signs; the first moment, a tenth of the clipped gradient, shows the size.
+    _, state = optimiser.update(PARAMS, optimiser.init(PARAMS), PARAMS)
+    moments = [leaf for leaf in jax.tree.leaves(state) if leaf.shape == PARAMS["first"]["kernel"].shape]
+    norm = np.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(PARAMS)))
+    np.testing.assert_allclose(moments[0], 0.1 * PARAMS["first"]["kernel"] * 0.1 / norm, rtol=1e-4)
+    assert jax.tree.structure(clipped) == jax.tree.structure(PARAMS)
+
+
+def test_kernels_decay_and_vectors_do_not():
+    """With zero gradients Adam's step is the decay alone, rate · decay · parameter."""
+    optimiser = adamw({"first": 0.5, "second": 0.5}, weight_decay=0.1)
+    updates, _ = optimiser.update(jax.tree.map(jnp.zeros_like, PARAMS), optimiser.init(PARAMS), PARAMS)
+    for group in PARAMS:
+        np.testing.assert_allclose(updates[group]["kernel"], -0.05 * PARAMS[group]["kernel"], rtol=1e-5)
+        np.testing.assert_array_equal(updates[group]["bias"], 0)
+
+
+def test_the_average_follows_its_formula():
+    states, _ = regression_run(optax.sgd(0.5), ema_decay=0.3, steps=6)
+    average = jax.tree.map(np.float64, PARAMS)
+    for step in range(6):
+        decay = min(0.3, (1 + step) / (10 + step))
+        average = jax.tree.map(
+            lambda mean, new, decay=decay: decay * mean + (1 - decay) * new, average, states[step + 1].params
+        )
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), states[step + 1].ema, average)
+
+
+def test_the_rate_warms_up_linearly_and_falls_as_a_cosine():
+    schedule = warmup_cosine(0.2, steps=100, warmup=20)
+    expected = {0: 0.0, 5: 0.05, 20: 0.2, 60: 0.1, 100: 0.0, 150: 0.0}
+    for step, rate in expected.items():
+        np.testing.assert_allclose(schedule(step), rate, atol=1e-7)
+    np.testing.assert_allclose(schedule(40), 0.1 * (1 + np.cos(np.pi * 20 / 80)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("steps", "warmup", "peak"), [(10, 100, 5), (1, 100, 0), (7, 0, 0)])
+def test_the_warm_up_takes_at_most_half_of_all_steps(steps, warmup, peak):
+    schedule = warmup_cosine(0.2, steps, warmup)
+    rates = [float(schedule(step)) for step in range(steps + 1)]
+    assert np.argmax(rates) == peak
+    np.testing.assert_allclose([rates[peak], rates[-1]], [0.2, 0.0], atol=1e-7)
+
+
+def test_the_data_mesh_holds_all_devices():
+    assert data_mesh().shape == {DATA_AXIS: DEVICES}
+
+
+def test_a_batch_is_divided_along_its_first_axis():
+    batch = shard_batch({"x": np.arange(16.0, dtype=np.float32).reshape(16, 1)}, data_mesh())["x"]
+    parts = sorted((int(shard.data[0, 0]), shard.data.shape) for shard in batch.addressable_shards)
+    assert parts == [(2 * i, (2, 1)) for i in range(DEVICES)]
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulate", "devices", "message"),
+    [
+        (10, 1, 8, "config.stage.joint.batch: 10 windows do not divide over 8 devices; 8 or 16 would"),
+        (3, 1, 8, "config.stage.joint.batch: 3 windows do not divide over 8 devices; 8 would"),
+        (8, 2, 8, "config.stage.joint.batch: 8 windows do not divide over 8 devices in 2 parts each; 16 would"),
+        (24, 2, 8, "config.stage.joint.batch: 24 windows do not divide over 8 devices in 2 parts each; 16 or 32 would"),
+        (3, 2, 1, "config.stage.joint.batch: 3 windows do not divide over 1 device in 2 parts each; 2 or 4 would"),
+    ],
+)
+def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_that_does(batch, accumulate, devices, message):
+    with pytest.raises(UserError) as error:
+        check_batch(batch, accumulate, devices, "stage.joint.batch")
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(("batch", "accumulate", "devices"), [(8, 1, 8), (16, 2, 8), (1, 1, 1), (48, 3, 8)])
+def test_a_batch_that_divides_is_accepted(batch, accumulate, devices):
+    check_batch(batch, accumulate, devices, "stage.joint.batch")

@@ -11,7 +11,7 @@ CASES := runs/demo_cases
 demo: $(VENV)/.installed
 	$(PY) train.py --config configs/quickstart.py --workdir $(DEMO)
 	$(PY) evaluate.py --workdir $(DEMO)
-	$(PY) scripts/write_phantom.py --config $(DEMO)/config.json --without t2f --output $(CASES)
+	$(PY) -m scripts.write_phantom --config $(DEMO)/config.json --without t2f --output $(CASES)
 	$(PY) synthesize.py --workdir $(DEMO) --case $(CASES) --output runs/demo_synthesis
 	@echo "open $(DEMO)/evaluation/report.html in a browser; the translated volume is in runs/demo_synthesis"
 

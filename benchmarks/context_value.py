@@ -1,6 +1,6 @@
 """What context along depth is worth, on phantoms: no mixer, the mixer, and an oracle, at equal steps.
 
-    python benchmarks/context_value.py --workdir runs/context_value --output docs/context_value
+    python -m benchmarks.context_value --workdir runs/context_value --output docs/context_value
 
 Trains the quickstart in three kinds from several seeds, each run resumable, then scores all on the same held-out
 phantoms. The oracle has no mixer but is told the true tissue levels of its volume and the true gain of each slice: it
@@ -128,7 +128,7 @@ def main():
             f"widths {tuple(config.model.translator.widths)}, cWDM protocol, each contrast from the other three; "
             f"{hardware()}."
         )
-        command = f"python benchmarks/context_value.py --steps {arguments.steps} --cases {arguments.cases}"
+        command = f"python -m benchmarks.context_value --steps {arguments.steps} --cases {arguments.cases}"
         text = f"{facts}\n`{command}`\n\n{summarise(tables, config.data.targets)}\n"
         write_aside(arguments.output.with_suffix(".md"), text)
         print(text)

@@ -41,7 +41,7 @@ def get_config(variant=""):
     elif variant == "small":
         config.data.spacing = 4.0
         config.data.threads = 2
-        config.model.translator.widths = (32, 64, 96)
+        config.model.translator.widths = (32, 64)
         config.model.translator.blocks = 1
         config.model.translator.stem = 2
         config.model.translator.condition_features = 64
@@ -49,7 +49,7 @@ def get_config(variant=""):
         config.model.translator.dtype = "float32"
         config.model.mixer.hidden = 64
         config.stage.joint.steps = 300
-        config.stage.joint.batch = 2
+        config.stage.joint.batch = 1
         config.stage.joint.window = 40
         config.stage.joint.translator_rate = 1e-3
         config.stage.joint.mixer_rate = 1e-3

@@ -1,7 +1,7 @@
 """Makes the phantom's brain template from the MNI ICBM152 2009a tissue maps that nilearn ships.
 
     pip install nilearn
-    python scripts/make_template.py --output lift_jax/data/template/mni_icbm152_tissues.nii.gz
+    python -m scripts.make_template --output lift_jax/data/template/mni_icbm152_tissues.nii.gz
 
 For developers only: nilearn isn't needed to use lift_jax. The result is one NIfTI file `[I, J, K, tissue]` (grey,
 white, cerebrospinal fluid), RAS+, 1 mm, cropped to the brain, tissue fractions in steps of 1/15. See MNI_NOTICE.txt

@@ -1,6 +1,6 @@
 """Draws phantom cases: three planes through the middle of the head, sources (with slice gains) beside targets.
 
-python scripts/phantom_montage.py --output montage.png --count 3 --shape 48 48 48
+python -m scripts.phantom_montage --output montage.png --count 3 --shape 48 48 48
 """
 
 import argparse

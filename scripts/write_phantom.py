@@ -1,6 +1,6 @@
 """Writes held-out phantoms of a run as NIfTI cases in BraTS layout, to try synthesize.py on.
 
-python scripts/write_phantom.py --config runs/quickstart/config.json --without t2f --output runs/demo_cases
+python -m scripts.write_phantom --config runs/quickstart/config.json --without t2f --output runs/demo_cases
 """
 
 import argparse

@@ -21,7 +21,8 @@ class Case:
         data; free of slice gains in the phantom.
       available: `[C]` bool; which contrasts exist.
       affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimetres; `sources[k, j, i]`.
-      acquisition: `[A]` float32, the true acquisition parameters of the volume, or None where nobody knows them.
+      acquisition: `[2, tissues, C]` float32, flattened: the true level of each tissue in each source and target, which
+        the volume's acquisition parameters make; None where nobody knows them.
       gains: `[D, C]` float32, the true factor on each slice of each source, or None likewise.
     """
 
@@ -34,12 +35,15 @@ class Case:
     gains: np.ndarray | None = None
 
 
-def side_information(acquisition: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    """All that an oracle is told of each slice: `[A]` of the volume and `[D, C]` of its slices to `[D, A + C]` float32.
+def side_information(acquisition: np.ndarray, gains: np.ndarray, wanted: int) -> np.ndarray:
+    """All that an oracle is told of each slice when contrast `wanted` is asked for, `[D, S]` float32.
 
-    Gains are given as tenfold departures from one, so that they vary about as much as the rest.
+    The true tissue levels of the wanted contrast and of all sources, the same for every slice, and the slice's gains;
+    centred and scaled to vary by about one: levels about a half by 4, gains about one by 10.
     """
-    volume = np.broadcast_to(acquisition, (len(gains), len(acquisition)))
+    source_levels, target_levels = acquisition.reshape(2, -1, gains.shape[1])
+    levels = np.concatenate([target_levels[:, wanted], source_levels.ravel()])
+    volume = np.broadcast_to(4 * (levels - 0.5), (len(gains), levels.size))
     return np.concatenate([volume, 10 * (gains - 1)], axis=1).astype(np.float32)
 
 

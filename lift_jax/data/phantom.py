@@ -15,7 +15,7 @@ from lift_jax.data.phantom_fields import grid_axes
 from lift_jax.data.phantom_pathology import draw_lesions, draw_tumour
 from lift_jax.errors import UserError
 
-VERSION = 1
+VERSION = 2
 """Part of every fingerprint: to be raised with any change that changes a case."""
 
 TUMOUR_PROBABILITY = 0.6

@@ -23,8 +23,13 @@ TEXTURE_FIELDS = ((12.0, 0.03), (5.0, 0.03))
 """Relative variation of water content within tissues, shared by the contrasts: (pitch in mm, standard deviation)."""
 NOISE_RANGE = (0.01, 0.03)
 """Noise of each quadrature channel, relative to white matter."""
-GAMMA_DEVIATION = 0.18
-"""Standard deviation of the logarithm of the exponent on a contrast: what the signal equations leave out."""
+GAMMA_DEVIATION = (0.17, 0.05)
+"""Standard deviations of the logarithm of the exponent on intensities, what the signal equations leave out: of the
+site's, shared by the contrasts, and of each contrast's own."""
+SITE_ECHO_DEVIATION, SITE_REPETITION_DEVIATION = 0.2, 0.15
+"""Standard deviations of the logarithm of a site's echo and repetition times, over all sites."""
+OWN_DEVIATION = 0.03
+"""Standard deviation of the logarithm of a sequence's own departure from the habits of its site."""
 RELAXIVITY = 4.5
 """Longitudinal relaxivity of gadolinium chelates in 1/(mM s), of the order of that of gadopentetate at 1.5-3 T."""
 
@@ -87,26 +92,41 @@ def draw_relaxation(generator: np.random.Generator) -> Relaxation:
 
 
 def draw_protocol(generator: np.random.Generator) -> Protocol:
-    """Draws the sequences of a session from ranges in clinical use; the site's habits move T2w and FLAIR together."""
-    site_echo, site_repetition = np.exp(0.12 * generator.standard_normal(2))
+    """Draws the sequences of a session: the site's habits, shared by the contrasts, within ranges in clinical use.
+
+    A site favours short or long echoes and repetitions in all its T2-weighted sequences, and a weaker or stronger T1
+    weighting; a sequence departs from the site's habits by a few per cent. So sources tell of the contrast that is
+    wanted, in so far as the tissues that show it are in view.
+    """
+    site_echo = np.exp(SITE_ECHO_DEVIATION * generator.standard_normal())
+    site_repetition = np.exp(SITE_REPETITION_DEVIATION * generator.standard_normal())
+    weighting = generator.uniform()
+
+    def own() -> float:
+        return np.exp(OWN_DEVIATION * generator.standard_normal())
+
+    def within(low: float, high: float) -> float:
+        return (low + weighting * (high - low)) * own()
+
     t1_sequence = str(generator.choice(T1_SEQUENCES))
     repetition, echo = T1_RANGES[t1_sequence]
-    flair_repetition = site_repetition * generator.uniform(7000, 10000)
+    flair_repetition = 8500 * site_repetition * own()
     fluid_t1 = 4200.0
     # The inversion time that nulls fluid after many repetitions, missed by a few per cent.
     null = fluid_t1 * np.log(2 / (1 + np.exp(-flair_repetition / fluid_t1)))
+    site_gamma, own_gamma = GAMMA_DEVIATION
     return Protocol(
         t1_sequence=t1_sequence,
-        flip=np.radians(generator.uniform(20, 40)),
-        t1_repetition=generator.uniform(*repetition),
+        flip=np.radians(within(40, 20)),
+        t1_repetition=within(*repetition),
         t1_echo=generator.uniform(*echo),
-        t1_inversion=generator.uniform(950, 1250),
-        t2_repetition=site_repetition * generator.uniform(3000, 6000),
-        t2_echo=site_echo * generator.uniform(85, 110),
+        t1_inversion=within(950, 1250),
+        t2_repetition=4300 * site_repetition * own(),
+        t2_echo=97 * site_echo * own(),
         flair_repetition=flair_repetition,
-        flair_echo=site_echo * generator.uniform(95, 125),
-        flair_inversion=null * generator.uniform(0.91, 1.04),
-        gamma=np.exp(GAMMA_DEVIATION * generator.standard_normal(4)),
+        flair_echo=110 * site_echo * own(),
+        flair_inversion=null * generator.uniform(0.93, 1.02),
+        gamma=np.exp(site_gamma * generator.standard_normal() + own_gamma * generator.standard_normal(4)),
     )
 
 

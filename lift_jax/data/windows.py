@@ -72,7 +72,7 @@ class TakeWindow(grain.transforms.RandomMap):
             "brain": brain.astype(np.float32),
         }
         if self.oracle:
-            element["side"] = side_information(case.array("acquisition"), case.array("gains"))[index]
+            element["side"] = side_information(case.array("acquisition"), case.array("gains"), wanted)[index]
         return element
 
     def _draw_sources(self, others: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -13,6 +13,7 @@ from lift_jax.models.volume_translator import VolumeTranslator
 def volume_translator(model: ConfigDict) -> VolumeTranslator:
     """LiFT-C's network as configured; equal configurations give equal (hashable) networks."""
     translator = model.translator.to_dict() | {
+        "contrasts": len(CONTRASTS),
         "widths": tuple(model.translator.widths),
         "dtype": jnp.dtype(model.translator.dtype),
     }
@@ -22,7 +23,7 @@ def volume_translator(model: ConfigDict) -> VolumeTranslator:
 
 def side_features(config: ConfigDict) -> int:
     """Size of the oracle's side information of a slice, 0 where the network is no oracle."""
-    return (2 * len(TISSUES) + 1) * len(CONTRASTS) if config.model.oracle else 0
+    return len(TISSUES) * (1 + len(CONTRASTS)) + len(CONTRASTS) if config.model.oracle else 0
 
 
 def initial_parameters(network: VolumeTranslator, key: jax.Array, side_features: int = 0) -> dict:
@@ -35,7 +36,8 @@ def initial_parameters(network: VolumeTranslator, key: jax.Array, side_features:
     """
     side = network.translator.multiple
     contrasts = len(CONTRASTS)
-    return network.init(
+    init = jax.jit(network.init)  # compiled, because running every operation by itself takes many times longer
+    return init(
         key,
         jnp.zeros((1, 2, side, side, contrasts)),
         jnp.ones((1, contrasts)),

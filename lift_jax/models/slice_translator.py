@@ -29,6 +29,7 @@ class SliceTranslator(nn.Module):
     sides that are multiples of `multiple`.
 
     Attributes:
+      contrasts: channels of the sources.
       widths: features at each resolution, finest first; each next one has half the side.
       blocks: residual blocks per resolution, in the encoder and in the decoder.
       stem: space-to-depth factor in front of the finest resolution (1, 2 or 4).
@@ -38,6 +39,7 @@ class SliceTranslator(nn.Module):
       dtype: of activations; parameters are float32.
     """
 
+    contrasts: int = 4
     widths: tuple[int, ...] = (64, 128, 256, 512)
     blocks: int = 2
     stem: int = 1
@@ -78,7 +80,7 @@ class SliceTranslator(nn.Module):
         self.bottleneck = level(self.widths[-1])
         self.up = [nn.Conv(width, (1, 1), dtype=self.dtype) for width in self.widths[-2::-1]]
         self.decoder = [level(width) for width in self.widths[-2::-1]]
-        self.head = nn.Conv(self.stem**2, (3, 3), dtype=jnp.float32)
+        self.head = nn.Conv((self.contrasts + 1) * self.stem**2, (3, 3), dtype=jnp.float32)
 
     def encode(self, sources, available, side=None):
         """Slices to features.
@@ -89,12 +91,13 @@ class SliceTranslator(nn.Module):
           side: `[N, S]` further facts about each slice (the oracle's), or None.
 
         Returns:
-          `(skips, bottleneck)`: features before each halving, finest first, and `[N, h, w, widths[-1]]`.
+          `(skips, bottleneck)`: the sources, 0 where there is nothing, then features before each halving, finest first;
+          and `[N, h, w, widths[-1]]`.
         """
-        sources = jnp.where(available[:, None, None] > 0, sources, BACKGROUND).astype(self.dtype)
+        sources = jnp.where(available[:, None, None] > 0, sources, BACKGROUND)
         film = self.encoder_modulation(self.encoder_condition(_join(available, side)))
-        x = self.stem_conv(space_to_depth(sources, self.stem))
-        skips = []
+        x = self.stem_conv(space_to_depth(sources.astype(self.dtype), self.stem))
+        skips = [sources - BACKGROUND]
         for i, (blocks, scale_shift) in enumerate(zip(self.encoder, split_modulation(film, self.widths), strict=True)):
             if i:
                 skips.append(x)
@@ -127,7 +130,9 @@ class SliceTranslator(nn.Module):
             for block in blocks:
                 x = block(x)
         x = nn.silu(modulate(x, *next(scale_shifts)).astype(jnp.float32))
-        return depth_to_space(self.head(x), self.stem)[..., 0]
+        # What is told for every voxel is how to combine the sources there, so that their detail passes undiminished.
+        weights = depth_to_space(self.head(x), self.stem)
+        return (weights[..., :-1] * skips[0]).sum(axis=-1) + weights[..., -1] + BACKGROUND
 
     def __call__(self, sources, available, target, context=None, side=None):
         """`encode` and `decode` in one: `[N, H, W, C] -> [N, H, W]`."""

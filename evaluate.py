@@ -14,7 +14,9 @@ from lift_jax import commands
 commands.prepare_processor()
 
 WORKDIR = flags.DEFINE_string("workdir", None, "work directory of a trained run")
-ROOT = flags.DEFINE_string("root", None, "folder of cases in BraTS layout with all contrasts, instead of the test split")
+ROOT = flags.DEFINE_string(
+    "root", None, "folder of cases in BraTS layout with all contrasts, instead of the test split"
+)
 PREDICTIONS = flags.DEFINE_string("predictions", None, "folder of predicted <case>-<contrast>.nii.gz")
 TARGETS = flags.DEFINE_string("targets", None, "folder of the true cases, in BraTS layout")
 PROTOCOL = flags.DEFINE_enum("protocol", "cwdm", ["cwdm"], "how predictions are scored")

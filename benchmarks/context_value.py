@@ -75,7 +75,10 @@ def summarise(tables: dict[str, list[dict]], contrasts) -> str:
     for name, values in {**baselines, **methods}.items():
         cells = [interval(values[m].mean(1), 2 if "psnr" in m else 4) for m in METRICS]
         lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
-    for name, (a, b) in {"mixer - no mixer": ("mixer", "no_mixer"), "oracle - no mixer": ("oracle", "no_mixer")}.items():
+    for name, (a, b) in {
+        "mixer - no mixer": ("mixer", "no_mixer"),
+        "oracle - no mixer": ("oracle", "no_mixer"),
+    }.items():
         cells = [interval((methods[a][m] - methods[b][m]).mean(1), 2 if "psnr" in m else 4) for m in METRICS]
         lines.append(f"| **{name}** | " + " | ".join(cells) + " |")
     cells = []

@@ -14,9 +14,7 @@ def other_contrasts(case: Case, target: str) -> np.ndarray:
     return case.available & (np.array(CONTRASTS) != target)
 
 
-def predict_hidden(
-    network: VolumeTranslator, params: dict, case: Case, target: str, config: ConfigDict
-) -> np.ndarray:
+def predict_hidden(network: VolumeTranslator, params: dict, case: Case, target: str, config: ConfigDict) -> np.ndarray:
     """The hidden contrast from all others, `[D, H, W]` float32 in [0, 1].
 
     Args:

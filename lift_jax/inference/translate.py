@@ -131,9 +131,7 @@ def decode_chunk(network, params, skips, bottleneck, available, target, context,
     n, contrasts = bottleneck.shape[0], available.shape[0]
     wanted = jax.nn.one_hot(jnp.full(n, target), contrasts)
     repeated = jnp.broadcast_to(available, (n, contrasts))
-    return network.apply(
-        {"params": params}, skips, bottleneck, repeated, wanted, context, side, method="decode"
-    )
+    return network.apply({"params": params}, skips, bottleneck, repeated, wanted, context, side, method="decode")
 
 
 def _padding(height: int, width: int, multiple: int) -> tuple[tuple[int, int], tuple[int, int]]:

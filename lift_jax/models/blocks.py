@@ -38,7 +38,7 @@ def modulate(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
 
 
 class ConditionEmbedding(nn.Module):
-    """Two dense layers from what is known of an image, `[N, K]`, to the vector that modulates its features, `[N, E]`."""
+    """Two dense layers from what is known of an image, `[N, K]`, to what modulates its features, `[N, E]`."""
 
     features: int
     dtype: jnp.dtype = jnp.float32
@@ -51,7 +51,7 @@ class ConditionEmbedding(nn.Module):
 
 
 class Modulation(nn.Module):
-    """Scales and shifts for features of the given sizes, from an embedded condition: `[N, E] -> [N, 1, 1, 2 sum(sizes)]`.
+    """Scales and shifts for features of given sizes, from an embedded condition: `[N, E] -> [N, 1, 1, 2 S]`, S their sum.
 
     Small at the start, not zero: what a network is told should steer it from the first step.
     """
@@ -60,9 +60,9 @@ class Modulation(nn.Module):
 
     @nn.compact
     def __call__(self, embedding):
+        """`embedding [N, E]`."""
         init = nn.initializers.variance_scaling(0.1, "fan_in", "truncated_normal")
-        film = nn.Dense(2 * sum(self.sizes), kernel_init=init)(embedding.astype(jnp.float32))
-        return film[:, None, None]
+        return nn.Dense(2 * sum(self.sizes), kernel_init=init)(embedding)[:, None, None]
 
 
 def split_modulation(film: jax.Array, sizes: tuple[int, ...]) -> list[tuple[jax.Array, jax.Array]]:

@@ -249,8 +249,8 @@ def test_side_information_reaches_its_own_slices():
 
 
 def test_keeping_skips_counts_their_bytes(trained):
-    """Widths (8, 16) at 16 x 16 keep 16² 8 + 8² 16 numbers of 4 bytes a slice; 7 slices in chunks of 3 make 9."""
-    needed = 9 * 4 * (16**2 * 8 + 8**2 * 16) / 2**30
+    """Widths (8, 16) at 16 x 16 keep 16² (4 + 8) + 8² 16 numbers of 4 bytes a slice; 7 slices in chunks of 3 make 9."""
+    needed = 9 * 4 * (16**2 * (4 + 8) + 8**2 * 16) / 2**30
     options = {"shape": (7, 16, 16, 4), "chunk": 3}
     assert keeps_skips(*trained, skip_memory=needed, **options)
     assert not keeps_skips(*trained, skip_memory=needed * 0.999, **options)

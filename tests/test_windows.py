@@ -10,6 +10,7 @@ from lift_jax.data.windows import TakeWindow, slice_size, training_batches
 from lift_jax.errors import UserError
 
 DEPTH, HEIGHT, WIDTH, CHANNELS = 9, 6, 8, 4
+TISSUES = 3
 WINDOW = 4
 WHOLE = (HEIGHT, WIDTH)
 
@@ -36,7 +37,7 @@ class Noise:
             targets=targets,
             available=np.array(self.available),
             affine=np.eye(4),
-            acquisition=generator.random(5, np.float32),
+            acquisition=generator.random(2 * TISSUES * CHANNELS, np.float32),
             gains=generator.uniform(0.9, 1.1, (self.shape[0], CHANNELS)).astype(np.float32),
         )
 
@@ -94,7 +95,7 @@ def test_a_window_is_float32_of_the_shapes_told(cached):
         "wanted": (CHANNELS,),
         "depth": (WINDOW,),
         "brain": (WINDOW, HEIGHT, WIDTH),
-        "side": (WINDOW, 5 + CHANNELS),
+        "side": (WINDOW, TISSUES * (1 + CHANNELS) + CHANNELS),
     }
     assert all(array.dtype == np.float32 for array in take(case, oracle=True).values())
 
@@ -231,11 +232,15 @@ def test_gamma_bends_each_source_by_a_power_of_its_own_and_no_target(cached):
 
 def test_an_oracle_is_told_levels_and_gains_of_its_own_slices(cached):
     (case,), truth = cached(), Noise().load(0)
+    source_levels, target_levels = truth.acquisition.reshape(2, TISSUES, CHANNELS)
     for seed in range(10):
         window = take(case, seed, oracle=True)
         rows = slice(start_of(window), start_of(window) + WINDOW)
-        np.testing.assert_array_equal(window["side"][:, :5], np.tile(truth.acquisition, (WINDOW, 1)))
-        np.testing.assert_allclose(1 + window["side"][:, 5:] / 10, truth.gains[rows], rtol=1e-6)
+        wanted = int(np.argmax(window["wanted"]))
+        told = [*target_levels[:, wanted], *source_levels.ravel()]
+        levels, gains = np.split(window["side"], [len(told)], axis=1)
+        np.testing.assert_allclose(0.5 + levels / 4, np.tile(told, (WINDOW, 1)), rtol=1e-6)
+        np.testing.assert_allclose(1 + gains / 10, truth.gains[rows], rtol=1e-6)
 
 
 def test_a_seed_fixes_every_batch_and_another_seed_gives_others(cached):

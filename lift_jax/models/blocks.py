@@ -51,7 +51,7 @@ class ConditionEmbedding(nn.Module):
 
 
 class Modulation(nn.Module):
-    """Scales and shifts for features of given sizes, from an embedded condition: `[N, E] -> [N, 1, 1, 2 S]`, S their sum.
+    """Scales and shifts for features of given sizes, from a condition: `[N, E] -> [N, 1, 1, 2 sum(sizes)]`.
 
     Small at the start, not zero: what a network is told should steer it from the first step.
     """

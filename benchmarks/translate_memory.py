@@ -1,6 +1,6 @@
 """Time and peak memory of translating one volume on the CPU, each depth in a process of its own.
 
-    python benchmarks/translate_memory.py --depth=155 --depth=620
+    python -m benchmarks.translate_memory --depth=155 --depth=620
 
 The network is the paper-size default with fresh parameters, the input random. `peak` is the process's largest resident
 memory, JAX and all libraries included; `arrays` is what the input and output volumes take of it, `rest` what remains:
@@ -61,7 +61,7 @@ def main(_):
     print(f"{'slices':>6} {'seconds':>8} {'peak':>6} {'arrays':>6} {'rest':>6} {'at start':>8}  skips")
     for depth in DEPTH.value:
         arguments = [argument for argument in sys.argv[1:] if not argument.startswith("--depth")]
-        command = [sys.executable, __file__, "--measure", f"--depth={depth}", *arguments]
+        command = [sys.executable, "-m", "benchmarks.translate_memory", "--measure", f"--depth={depth}", *arguments]
         row = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         print(
             f"{depth:6d} {row['seconds']:8.1f} {row['peak']:6.2f} {row['arrays']:6.2f} "

@@ -1,6 +1,6 @@
 """Time of the z-mixer's bidirectional GRU against Flax's own, on one volume's worth of slices.
 
-    python benchmarks/z_mixer_speed.py
+    python -m benchmarks.z_mixer_speed
 
 Both take turns in one process, so that whatever else the machine does slows both alike; medians of all rounds.
 """

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lift_jax.data.regrid import regrid, regrid_onto
+from lift_jax.data.regrid import regrid, regrid_brain, regrid_brain_onto, regrid_onto
 
 AFFINE = np.diag([1.0, 1.5, 2.0, 1.0])
 AFFINE[:3, 3] = (-20.0, 5.0, 33.0)
@@ -79,3 +79,21 @@ def test_grids_that_are_not_parallel_are_refused():
     turned = np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
     with pytest.raises(ValueError, match="not parallel"):
         regrid_onto(np.zeros((4, 4, 4)), np.eye(4), (4, 4, 4), turned)
+
+
+def test_a_flat_brain_stays_flat_to_its_edge_when_resampled_within_the_brain():
+    """Half of the voxels along the edge are background; plain averages there would be darker than the brain."""
+    axes = np.meshgrid(*[np.arange(size) - (size - 1) / 2 for size in (24, 26, 28)], indexing="ij")
+    brain = np.sum(np.square(axes), axis=0) < 9.3**2
+    contrasts = np.stack([0.7 * brain, 0.2 * brain], axis=-1).astype(np.float32)
+    affine = np.eye(4)
+    coarse, coarse_affine = regrid_brain(contrasts, affine, 3.0)
+    inside = coarse[..., 0] > 0
+    np.testing.assert_allclose(coarse[inside], np.tile([0.7, 0.2], (inside.sum(), 1)), rtol=1e-5)
+    assert not coarse[~inside].any()
+    assert abs(inside.sum() * 27 / brain.sum() - 1) < 0.1
+
+    back = regrid_brain_onto(coarse[..., 0], coarse_affine, brain, affine)
+    assert not back[~brain].any()
+    np.testing.assert_allclose(back[back > 0], 0.7, rtol=1e-5)
+    assert (back[brain] > 0).mean() > 0.97

@@ -11,11 +11,11 @@ import numpy as np
 from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.intensities import CWDM_QUANTILES, normalise_cwdm
 from lift_jax.data.nifti import GZIP_SUFFIX, PLAIN_SUFFIX
-from lift_jax.data.regrid import regrid
+from lift_jax.data.regrid import regrid_brain
 from lift_jax.data.volumes import Grid, describe_difference, read_header, read_volume
 from lift_jax.errors import UserError
 
-PROTOCOL = f"cwdm {CWDM_QUANTILES}, version 1"
+PROTOCOL = f"cwdm {CWDM_QUANTILES}, version 2"
 """What `BratsCases` makes of a file's voxels; goes into every fingerprint, so change it with the code."""
 
 _LAYOUT = f"<root>/<case>/<case>-{{{','.join(CONTRASTS)}}}{GZIP_SUFFIX}"
@@ -133,18 +133,19 @@ class BratsCases:
           UserError: a required file is missing, a file cannot be used, or the contrasts are not on one grid.
         """
         paths = self._paths(index)
-        sources, affine, reference = None, None, None
-        for contrast, path in paths.items():
+        volumes, reference = [], None
+        for path in paths.values():
             volume = read_volume(path)
             reference = reference or (path, volume)
             _check_same_grid(*reference, path, volume)
-            array, affine = volume.array, volume.affine
-            if self.spacing is not None:
-                array, affine = regrid(array, affine, self.spacing)
-            if sources is None:
-                sources = np.zeros((*array.shape, len(CONTRASTS)), np.float32)
+            volumes.append(volume.array)
+        arrays, affine = np.maximum(np.stack(volumes, axis=-1), 0), reference[1].affine
+        if self.spacing is not None:
+            arrays, affine = regrid_brain(arrays, affine, self.spacing)
+        sources = np.zeros((*arrays.shape[:3], len(CONTRASTS)), np.float32)
+        for i, (contrast, path) in enumerate(paths.items()):
             try:
-                sources[..., CONTRASTS.index(contrast)] = normalise_cwdm(array)
+                sources[..., CONTRASTS.index(contrast)] = normalise_cwdm(arrays[..., i])
             except ValueError as error:
                 raise UserError(f"{path}: {error}") from None
         available = np.array([contrast in paths for contrast in CONTRASTS])

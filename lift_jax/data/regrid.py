@@ -16,6 +16,10 @@ ALIGNMENT_TOLERANCE = 1e-3
 _COVER_TOLERANCE = 1e-4  # voxels: float32 headers must not add a slice
 
 
+SMALLEST_SHARE = 0.05
+"""Share of the brain in what a voxel averages, below which nothing is known of it."""
+
+
 def regrid(array: np.ndarray, affine: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
     """Resamples a canonical volume to cubic voxels; the centres of the two fields of view coincide.
 
@@ -34,6 +38,27 @@ def regrid(array: np.ndarray, affine: np.ndarray, spacing: float) -> tuple[np.nd
     new_affine[:3, :3] *= spacing / sides
     new_affine[:3, 3] += affine[:3, :3] @ (shape_ijk - 1) / 2 - new_affine[:3, :3] @ (np.array(new_shape_ijk) - 1) / 2
     return regrid_onto(array, affine, tuple(new_shape_ijk[::-1]), new_affine), new_affine
+
+
+def regrid_brain(contrasts: np.ndarray, affine: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
+    """Resamples skull-stripped contrasts to cubic voxels within the brain, so that its edge stays an edge.
+
+    The brain is where any contrast is above zero. A new voxel is in the brain if at least half of what it averages is,
+    and its value is the average over that part: mixed with background, the rim would look like dark tissue.
+
+    Args:
+      contrasts: `[D, H, W, C]`, not negative, zero outside the brain.
+      affine: `[4, 4]`, voxel `(i, j, k)` to millimetres.
+      spacing: the new voxel side in millimetres.
+
+    Returns:
+      `[D', H', W', C]` float32, zero outside the brain, and its affine.
+    """
+    brain = (contrasts > 0).any(axis=-1, keepdims=True).astype(np.float32)
+    resampled, new_affine = regrid(np.concatenate([contrasts, brain], axis=-1), affine, spacing)
+    share = resampled[..., -1:]
+    inside = share >= 0.5
+    return np.where(inside, resampled[..., :-1] / np.where(inside, share, 1), 0).astype(np.float32), new_affine
 
 
 def regrid_onto(
@@ -64,6 +89,25 @@ def regrid_onto(
         weights = _linear_weights(positions, steps[column], array.shape[axis])
         result = np.moveaxis(np.tensordot(weights, result, axes=(1, axis)), 0, axis)
     return np.ascontiguousarray(result)
+
+
+def regrid_brain_onto(
+    prediction: np.ndarray, affine: np.ndarray, brain: np.ndarray, target_affine: np.ndarray
+) -> np.ndarray:
+    """Resamples a skull-stripped result back onto the grid of its source, `[D', H', W']`, zero outside the brain.
+
+    Averages are over the part of the result that is brain, so that its rim is not darkened by the background.
+
+    Args:
+      prediction: `[D, H, W]`, zero outside the brain.
+      affine: `[4, 4]` of `prediction`.
+      brain: `[D', H', W']` bool, the brain on the source's grid.
+      target_affine: `[4, 4]` of `brain`, with axes parallel to those of `affine`.
+    """
+    both = np.stack([prediction, prediction > 0], axis=-1).astype(np.float32)
+    value, share = np.moveaxis(regrid_onto(both, affine, brain.shape, target_affine), -1, 0)
+    known = brain & (share > SMALLEST_SHARE)
+    return np.where(known, value / np.where(known, share, 1), 0).astype(np.float32)
 
 
 def _linear_weights(positions: np.ndarray, step: float, size: int) -> np.ndarray:

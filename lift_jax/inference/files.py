@@ -1,5 +1,6 @@
 """Missing contrasts of NIfTI cases, written as NIfTI in the geometry of the case's own files."""
 
+import dataclasses
 import json
 import pathlib
 import time
@@ -9,7 +10,8 @@ import numpy as np
 
 from lift_jax.data.brats import BratsCases
 from lift_jax.data.cases import CONTRASTS
-from lift_jax.data.regrid import regrid_onto
+from lift_jax.data.intensities import brain_mask
+from lift_jax.data.regrid import regrid_brain_onto
 from lift_jax.data.volumes import write_volume
 from lift_jax.errors import UserError
 from lift_jax.inference.complete import predict_contrasts
@@ -58,9 +60,11 @@ def synthesize_case(
     )
     _make_folder(output)
     paths = []
+    if cases.spacing is not None:
+        native = dataclasses.replace(cases, spacing=None).load(index)
+        brain = brain_mask(native.sources[..., available])
+        predictions = [regrid_brain_onto(p, case.affine, brain, native.affine) for p in predictions]
     for contrast, prediction in zip(targets, predictions, strict=True):
-        if cases.spacing is not None:
-            prediction = np.clip(regrid_onto(prediction, case.affine, grid.shape, grid.affine), 0, 1)
         paths.append(output / f"{name}-{contrast}.nii.gz")
         write_volume(paths[-1], prediction, grid)
     facts = {

@@ -1,3 +1,5 @@
+import gc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,16 @@ from lift_jax.training.checkpoints import (
 )
 from lift_jax.training.parallel import DATA_AXIS, replicate
 from lift_jax.training.step import initial_state
+
+# When Orbax refuses to restore it leaves coroutines of a closed event loop behind, which complain when collected.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    """Collects what a test leaves behind while its complaints are still ignored."""
+    yield
+    gc.collect()
 
 
 class Position:

@@ -14,10 +14,10 @@ def case_source(data: ConfigDict, split: str) -> CaseSource:
     """The cases of one split (`train`, `validation` or `test`) of a configured data set.
 
     Splits of the phantom are disjoint ranges of indices. Splits of scanned data come from `split_file`, or from a hash
-    of the case names; every header of the split is checked here, and all problems are reported at once.
+    of the case names; every header of all three is checked here, and all problems are reported at once.
 
     Raises:
-      UserError: if the folder holds no cases, or any case of the split cannot be used.
+      UserError: if the folder holds no cases, or any case of any split cannot be used.
     """
     if data.layout == "phantom":
         counts = data.cases
@@ -26,7 +26,7 @@ def case_source(data: ConfigDict, split: str) -> CaseSource:
     root = pathlib.Path(data.root)
     names = find_cases(root)
     splits = read_split_file(data.split_file, names) if data.split_file else split_cases(names)
-    check_split(root, splits[split], CONTRASTS)
+    check_split(root, sorted(name for members in splits.values() for name in members), CONTRASTS)
     return BratsCases(root, tuple(splits[split]), CONTRASTS, data.spacing or None)
 
 

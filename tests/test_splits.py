@@ -20,7 +20,7 @@ def test_split_is_a_partition_that_does_not_depend_on_listing_order(names, rando
 
 
 @pytest.mark.parametrize(
-    ("count", "sizes"), [(3, (1, 1, 1)), (4, (2, 1, 1)), (20, (16, 1, 3)), (1470, (1175, 74, 221))]
+    ("count", "sizes"), [(3, (1, 1, 1)), (4, (2, 1, 1)), (20, (16, 1, 3)), (1470, (1176, 73, 221))]
 )
 def test_split_sizes_are_the_rounded_shares(count, sizes):
     split = split_cases(f"case-{index:05d}" for index in range(count))
@@ -29,10 +29,20 @@ def test_split_sizes_are_the_rounded_shares(count, sizes):
 
 @given(case_names.filter(lambda names: len(names) >= 4))
 def test_one_more_case_moves_at_most_one_other_across_each_cut(names):
+    assert moved_by_the_last(names) <= 2
+
+
+def test_both_cuts_moving_at_once_move_one_case_each():
+    """At 30 cases the shares of both splits round up."""
+    for count in range(4, 400):
+        assert moved_by_the_last([f"case-{index}" for index in range(count)]) <= 2, count
+
+
+def moved_by_the_last(names):
     small, large = split_cases(names[:-1]), split_cases(names)
     before = {name: key for key in SPLITS for name in small[key]}
     after = {name: key for key in SPLITS for name in large[key]}
-    assert sum(before[name] != after[name] for name in before) <= 2
+    return sum(before[name] != after[name] for name in before)
 
 
 def test_another_salt_is_another_split():

@@ -12,11 +12,11 @@ from lift_jax.errors import UserError
 SPLITS = ("train", "validation", "test")
 """The names of the splits."""
 
-VALIDATION_FRACTION = 0.05
-"""Share of the cases that validate, rounded to nearest and at least one case."""
-
 TEST_FRACTION = 0.15
 """Share of the cases that test, rounded to nearest and at least one case; of BraTS 2023's 1,470 it is 219 (0.149)."""
+
+VALIDATION_FRACTION = 0.05
+"""Share of the cases that validate: what is left for it of the rounded share of both, at least one case."""
 
 SPLIT_SALT = "lift_jax split 1"
 """What is hashed before each name; another salt is another split."""
@@ -43,17 +43,18 @@ def split_cases(names: Iterable[str], salt: str = SPLIT_SALT) -> dict[str, list[
         raise UserError(
             f"{len(ranked)} case(s) cannot be split into {', '.join(SPLITS)}; add cases or give a split file"
         )
-    test = _share(len(ranked), TEST_FRACTION)
-    validation = _share(len(ranked), VALIDATION_FRACTION)
+    test = max(1, _rounded(len(ranked) * TEST_FRACTION))
+    # Both cuts are rounded, not both sizes: two sizes that round up at the same count would move the second cut by two.
+    held_out = max(test + 1, _rounded(len(ranked) * (TEST_FRACTION + VALIDATION_FRACTION)))
     return {
-        "train": sorted(ranked[test + validation :]),
-        "validation": sorted(ranked[test : test + validation]),
+        "train": sorted(ranked[held_out:]),
+        "validation": sorted(ranked[test:held_out]),
         "test": sorted(ranked[:test]),
     }
 
 
-def _share(count: int, fraction: float) -> int:
-    return max(1, math.floor(count * fraction + 0.5))
+def _rounded(number: float) -> int:
+    return math.floor(number + 0.5)
 
 
 def read_split_file(path: str | os.PathLike, names: Iterable[str]) -> dict[str, list[str]]:

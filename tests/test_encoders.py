@@ -85,8 +85,8 @@ def test_covers_that_cannot_be_made_are_refused(shape, patch, ratio):
 def test_the_loss_is_the_squared_error_where_it_is_covered(autoencoder):
     network, params = autoencoder
     images, key = random_images(), jax.random.key(3)
-    loss, reconstruction = masked_reconstruction_loss(network, params, images, key, 4, 0.5)
     covered = np.asarray(patch_mask(key, images.shape[:3], 4, 0.5))
+    loss, reconstruction = masked_reconstruction_loss(network, params, images, covered)
     assert reconstruction.shape == images.shape and reconstruction.dtype == jnp.float32
     expected = np.mean((np.float64(reconstruction) - images)[covered] ** 2)
     assert float(loss) == pytest.approx(expected, rel=1e-5)
@@ -97,7 +97,7 @@ def test_nothing_that_is_covered_reaches_the_network(autoencoder):
     images, key = random_images(), jax.random.key(3)
     covered = np.asarray(patch_mask(key, images.shape[:3], 4, 0.5))
     changed = np.where(covered, -images, images)
-    seen = [masked_reconstruction_loss(network, params, x, key, 4, 0.5)[1] for x in (images, changed)]
+    seen = [masked_reconstruction_loss(network, params, x, covered)[1] for x in (images, changed)]
     np.testing.assert_array_equal(*seen)
 
 
@@ -107,7 +107,8 @@ def test_every_parameter_learns_from_the_loss_and_a_few_steps_lower_it(autoencod
 
     @jax.jit
     def step(params, key):
-        loss, gradient = jax.value_and_grad(lambda p: masked_reconstruction_loss(network, p, images, key, 4, 0.5)[0])(
+        covered = patch_mask(key, images.shape[:3], 4, 0.5)
+        loss, gradient = jax.value_and_grad(lambda p: masked_reconstruction_loss(network, p, images, covered)[0])(
             params
         )
         return jax.tree.map(lambda p, g: p - 0.05 * g, params, gradient), loss, gradient

@@ -73,7 +73,7 @@ def patch_mask(key: jax.Array, shape: tuple[int, int, int], patch: int, ratio: f
 
 
 def masked_reconstruction_loss(
-    network: MaskedAutoencoder, params: dict, images: jax.Array, key: jax.Array, patch: int, ratio: float
+    network: MaskedAutoencoder, params: dict, images: jax.Array, covered: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Mean squared error on covered patches (He et al., "Masked Autoencoders", arXiv 2111.06377).
 
@@ -83,17 +83,11 @@ def masked_reconstruction_loss(
       network: encoder and decoder.
       params: its parameters.
       images: `[N, H, W, 1]` in [-1, 1].
-      key: random key of the covers.
-      patch: side of a patch, pixels.
-      ratio: the part of the patches to cover.
+      covered: `[N, H, W, 1]` bool, see `patch_mask`.
 
     Returns:
       The loss, float32, and the reconstruction `[N, H, W, 1]`, which in uncovered places was taught nothing.
-
-    Raises:
-      ValueError: as `patch_mask`.
     """
-    covered = patch_mask(key, images.shape[:3], patch, ratio)
     reconstruction = network.apply({"params": params}, jnp.where(covered, COVER, images))
     loss = jnp.mean(jnp.square(reconstruction - images), where=covered)
     return loss, reconstruction

@@ -4,9 +4,10 @@ import pathlib
 
 from ml_collections import ConfigDict
 
+from lift_jax.training.generation import train_generation
 from lift_jax.training.translation import train_translation
 
-TRAINERS = {"missing_mr": train_translation}
+TRAINERS = {"missing_mr": train_translation, "unconditional": train_generation}
 """Task to what trains it."""
 
 

@@ -15,11 +15,10 @@ from lift_jax.models.encoders import initial_encoder_parameters
 from lift_jax.models.generation import (
     GenerationNetworks,
     autoencoder,
-    fresh_encoder,
-    fresh_generator,
-    fresh_mapper,
+    fresh_parameters,
     generation_networks,
 )
+from lift_jax.models.resnet import resnet18_parameters
 from lift_jax.training.banks import real_bank
 from lift_jax.training.generation_losses import generator_loss, mapper_loss, reconstruction_loss
 from lift_jax.training.generation_validation import look_at_reconstructions, look_at_slices, look_at_volumes
@@ -47,22 +46,14 @@ def train_generation(config: ConfigDict, workdir: pathlib.Path) -> None:
     networks = generation_networks(config, real["train"].shape[2:])
     check_shapes(networks, config, real["train"].shape)
     params = fresh_parameters(networks, config)
+    if config.model.encoder.kind == "resnet18":
+        params["encoder"] = resnet18_parameters(config.model.encoder.weights)
     for index, name in enumerate(config.stages):
         like = stage_parameters(name, params, networks, config)
         trained = finished_parameters(workdir, name, config.stage[name].steps, like)
         if trained is None:
             trained = run_stage(_stage(index, name, like, networks, config, real, cache), config, workdir)
         params |= {"encoder": trained["autoencoder"]["encoder"]} if name == "encoder" else trained
-
-
-def fresh_parameters(networks: GenerationNetworks, config: ConfigDict) -> dict:
-    """Parameters of all three networks before any training; the encoder's are read if they come from a file."""
-    keys = jax.random.split(jax.random.key(config.seed), 3)
-    return {
-        "encoder": fresh_encoder(networks, config.model, keys[0]),
-        "generator": fresh_generator(networks, keys[1]),
-        "mapper": fresh_mapper(networks, config.model.mapper.code, keys[2]),
-    }
 
 
 def stage_parameters(name: str, params: dict, networks: GenerationNetworks, config: ConfigDict) -> dict:

@@ -61,15 +61,15 @@ def frechet_estimates(
       ValueError: as `distribution.frechet_distance`.
     """
     values = {name: frechet_distance(_rows(features), _rows(reference)) for name, features in sets.items()}
-    generator = np.random.default_rng(seed)
+    reference_generator, generators = np.random.default_rng(seed), [np.random.default_rng([seed, 1]) for _ in sets]
     reference, *others = _in_principal_directions([reference, *sets.values()])
     # A resample of few volumes may lack a direction: the ridge keeps its root real, and is below what is reported.
     ridge = RIDGE * _moments(_rows(reference))[1].trace() * np.eye(reference.shape[-1])
     resampled = {name: [] for name in sets}
     for _ in range(resamples):
-        reference_mean, reference_covariance = _moments(_redrawn(reference, generator))
+        reference_mean, reference_covariance = _moments(_redrawn(reference, reference_generator))
         root = np.linalg.cholesky(reference_covariance + ridge)
-        for name, features in zip(sets, others, strict=True):
+        for name, features, generator in zip(sets, others, generators, strict=True):
             mean, covariance = _moments(_redrawn(features, generator))
             # With Σ₂ = L Lᵀ, Σ₁Σ₂ has the eigenvalues of Lᵀ Σ₁ L, which is symmetric.
             cross = np.sqrt(np.linalg.eigvalsh(root.T @ covariance @ root).clip(0)).sum()
@@ -89,10 +89,9 @@ def kernel_estimates(
     independent draws, so that only then it is unbiased. Equal to it where every volume is one slice. Arguments as
     `frechet_estimates`.
     """
-    generator = np.random.default_rng(seed)
     reference = np.asarray(reference, np.float64)
     within_reference = _kernel(reference, reference)
-    reference_counts = resampled_counts(len(reference), resamples, generator)
+    reference_counts = resampled_counts(len(reference), resamples, np.random.default_rng(seed))
     estimates = {}
     for name, features in sets.items():
         features = np.asarray(features, np.float64)
@@ -104,7 +103,8 @@ def kernel_estimates(
             return _between_different(within, counts) + _between_different(within_reference, others) - 2 * cross
 
         value = distance(np.ones((1, len(features))), np.ones((1, len(reference))))[0]
-        resampled = distance(resampled_counts(len(features), resamples, generator), reference_counts)
+        counts = resampled_counts(len(features), resamples, np.random.default_rng([seed, 1]))
+        resampled = distance(counts, reference_counts)
         estimates[name] = centred_interval(value, resampled, len(features))
     return estimates
 

@@ -19,7 +19,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, logs and
 
 def main():
     from lift_jax.configuration import validate
-    from lift_jax.training.stages import train
+    from lift_jax.training.run import train
 
     commands.required_path("workdir")
     train(validate(commands.loaded_config(CONFIG)), pathlib.Path(WORKDIR.value))

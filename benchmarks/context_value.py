@@ -23,7 +23,7 @@ from lift_jax.evaluation.runs import score_run
 from lift_jax.evaluation.scores import MODEL
 from lift_jax.run_directory import write_aside
 from lift_jax.trained import load_trained
-from lift_jax.training.stages import train
+from lift_jax.training.run import train
 
 KINDS = ("no_mixer", "mixer", "oracle")
 METRICS = {"psnr": "PSNR (dB)", "psnr_brain": "PSNR, brain (dB)", "ssim": "SSIM", "delta_z_mae": "Δz MAE"}

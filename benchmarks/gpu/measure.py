@@ -23,7 +23,7 @@ from lift_jax.inference.translate import translate_volume
 from lift_jax.models.build import initial_parameters, volume_translator
 from lift_jax.run_directory import write_aside
 from lift_jax.training.optimisers import grouped_adamw
-from lift_jax.training.parallel import compile_step, data_mesh, replicate, shard_batch
+from lift_jax.training.parallel import compile_step, data_mesh, place_batch, replicate
 from lift_jax.training.step import initial_state, train_step
 from lift_jax.training.translation_loss import translation_loss
 
@@ -71,7 +71,7 @@ def training_step(dtype: str, window: int, small: bool) -> dict:
         "depth": np.tile(np.linspace(-1, 1, window, dtype=np.float32), (batch, 1)),
         "brain": np.ones(volume.shape[:-1], np.float32),
     }
-    arrays = shard_batch(arrays, mesh)
+    arrays = place_batch(arrays, mesh)
     seconds = []
     for _ in range(REPEATS + 1):
         began = time.perf_counter()

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Callable
 
 import jax
-import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -12,32 +11,35 @@ from lift_jax.errors import UserError
 
 DATA_AXIS = "data"
 
+DIVIDED, WHOLE = P(DATA_AXIS), P()
+"""How a batch lies on the devices: its first axis divided over them, or all of it on each."""
+
 
 def data_mesh() -> Mesh:
     """All devices of all processes in a row."""
     return jax.make_mesh((jax.device_count(),), (DATA_AXIS,))
 
 
-def compile_step(step: Callable, mesh: Mesh) -> Callable:
-    """A step `(state, batch) -> (state, metrics)` over the mesh: state shared and donated, batch divided.
+def compile_step(step: Callable, mesh: Mesh, layout: P = DIVIDED) -> Callable:
+    """A step `(state, batch) -> (state, metrics)` over the mesh: state shared and donated, batch `DIVIDED` or `WHOLE`.
 
     `step` takes `axis_name`, and returns the same state on every device.
     """
     mapped = jax.shard_map(
-        functools.partial(step, axis_name=DATA_AXIS), mesh=mesh, in_specs=(P(), P(DATA_AXIS)), out_specs=(P(), P())
+        functools.partial(step, axis_name=DATA_AXIS), mesh=mesh, in_specs=(WHOLE, layout), out_specs=(WHOLE, WHOLE)
     )
     return jax.jit(mapped, donate_argnums=0)
 
 
 def replicate(tree, mesh: Mesh):
     """A copy of every array on every device."""
-    return jax.device_put(tree, NamedSharding(mesh, P()))
+    return jax.device_put(tree, NamedSharding(mesh, WHOLE))
 
 
-def shard_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """This process's windows as its share of global arrays, divided over the devices along the first axis."""
-    sharding = NamedSharding(mesh, P(DATA_AXIS))
-    return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
+def place_batch(batch: dict, mesh: Mesh, layout: P = DIVIDED) -> dict:
+    """This process's arrays as its share of global ones, `DIVIDED` along the first axis or `WHOLE`."""
+    sharding = NamedSharding(mesh, layout)
+    return jax.tree.map(lambda array: jax.make_array_from_process_local_data(sharding, array), batch)
 
 
 def check_batch(batch: int, accumulate: int, devices: int, key: str) -> None:

@@ -51,7 +51,7 @@ def train_step(
     Args:
       state: before the step.
       batch: this device's windows, each array `[B, …]`.
-      loss_function: see `LossFunction`; its key differs over devices, steps and parts.
+      loss_function: see `LossFunction`; its key differs over steps and parts, and is the same on every device.
       optimiser: of the trained groups.
       trained: groups of `params` that are trained; the others are constants, and cost no gradient.
       ema_decay: of the averaged parameters, ramped up over the first steps as (1 + step) / (10 + step).
@@ -66,7 +66,6 @@ def train_step(
     frozen = {group: state.params[group] for group in state.params if group not in trained}
     local = trainable
     if axis_name is not None:
-        key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
         # A copy for each device: its gradient is then the device's own, whether or not replication is tracked. (Under
         # tracking, gradients of shared parameters arrive already summed, and a mean would be wrong by their number.)
         local = jax.lax.pcast(trainable, axis_name, to="varying")

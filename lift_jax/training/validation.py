@@ -16,7 +16,7 @@ from lift_jax.models.volume_translator import VolumeTranslator
 
 def validate(
     network: VolumeTranslator, params: dict, cases: CaseSource, config: ConfigDict
-) -> tuple[dict[str, float], np.ndarray]:
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Translates each target of the first few cases from all other contrasts.
 
     Args:
@@ -25,8 +25,8 @@ def validate(
       config: of the run.
 
     Returns:
-      `validation_psnr_<contrast>` and `validation_psnr`, dB on [0, 1] over whole volumes, averaged over cases; and a
-      picture `[height, width, 3]` uint8 of the first case's last target.
+      `validation_psnr_<contrast>` and `validation_psnr`, dB on [0, 1] over whole volumes, averaged over cases; and
+      the picture `validation`, `[height, width, 3]` uint8, of the first case's last target.
     """
     params = jax.device_get(params)
     scores: dict[str, list[float]] = {name: [] for name in config.data.targets}
@@ -42,4 +42,4 @@ def validate(
     means = {f"validation_psnr_{name}": float(np.mean(values)) for name, values in scores.items()}
     means["validation_psnr"] = float(np.mean(list(means.values())))
     pixels = matplotlib.image.imread(io.BytesIO(draw_case(picture)), format="png")
-    return means, (pixels[..., :3] * 255).astype(np.uint8)
+    return means, {"validation": (pixels[..., :3] * 255).astype(np.uint8)}

@@ -1,21 +1,15 @@
-"""The configuration of a run: every key with its default, and what is refused at start.
+"""LiFT-C's configurations: from volumes of some contrasts to another."""
 
-A config file holds `get_config(variant="") -> ConfigDict`, begins with `missing_mr()` and sets what its experiment
-decides. Keys can be overridden on the command line (`--config.stage.joint.steps=100`).
-"""
+from collections.abc import Iterator
 
-import json
-
-import ml_collections
 from ml_collections import ConfigDict
 
+from lift_jax.configuration.checks import DTYPES, all_positive, not_empty, one_of
 from lift_jax.data.cases import CONTRASTS
-from lift_jax.errors import UserError
 from lift_jax.models.z_mixer import MIXER_KINDS
 
 LAYOUTS = ("phantom", "brats")
 STAGES = ("translator", "mixer", "joint")
-DTYPES = ("float32", "bfloat16")
 
 
 def missing_mr() -> ConfigDict:
@@ -99,56 +93,9 @@ def missing_mr() -> ConfigDict:
     return config.lock()
 
 
-def from_json(text: str, origin: str) -> ConfigDict:
-    """A configuration from the JSON of an earlier run.
-
-    Args:
-      text: what `to_json` wrote.
-      origin: the file's name, for messages.
-
-    Raises:
-      UserError: if the text is not JSON, or holds other keys than this version knows.
-    """
-    try:
-        values = json.loads(text)
-        config = missing_mr()
-        _update(config, values)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{origin}: not a configuration of this version ({_first_line(error)})") from None
-    return validate(config)
-
-
-def to_json(config: ConfigDict) -> str:
-    """The configuration as indented JSON; `from_json` gives it back (tuples pass as lists)."""
-    return json.dumps(config.to_dict(), indent=2)
-
-
-def differences(a: ConfigDict, b: ConfigDict) -> list[str]:
-    """Dotted keys, with both values, in which two configurations differ."""
-    flat_a, flat_b = _flatten(a), _flatten(b)
-    return [
-        f"{key} ({flat_a.get(key)!r} there, {flat_b.get(key)!r} here)"
-        for key in sorted(flat_a | flat_b)
-        if flat_a.get(key) != flat_b.get(key)
-    ]
-
-
-def validate(config: ConfigDict) -> ConfigDict:
-    """Returns the configuration, or raises UserError naming the first key that cannot work and why."""
-    for message in _complaints(config):
-        raise UserError(message)
-    return config
-
-
-def _complaints(config):
+def complaints(config: ConfigDict) -> Iterator[str]:
     """Yields one line for every key that cannot work."""
     data, translator, mixer = config.data, config.model.translator, config.model.mixer
-
-    def one_of(key, value, allowed):
-        if value not in allowed:
-            yield f"config.{key}: {value!r} is none of {', '.join(map(str, allowed))}"
-
-    yield from one_of("task", config.task, ("missing_mr",))
     yield from one_of("data.layout", data.layout, LAYOUTS)
     yield from one_of("model.mixer.kind", mixer.kind, MIXER_KINDS)
     yield from one_of("model.translator.stem", translator.stem, (1, 2, 4))
@@ -157,17 +104,8 @@ def _complaints(config):
         yield from one_of("stages", name, STAGES)
     for name in data.targets:
         yield from one_of("data.targets", name, CONTRASTS)
-    for key, value in (
-        ("stages", config.stages),
-        ("data.targets", data.targets),
-        ("model.translator.widths", translator.widths),
-    ):
-        if not value:
-            yield f"config.{key}: empty; name at least one"
-    for key in _positive_keys(config):
-        value = _flatten(config)[key]
-        if value <= 0:
-            yield f"config.{key}: {value} must be positive"
+    yield from not_empty(config, ("stages", "data.targets", "model.translator.widths"))
+    yield from all_positive(config, _positive_keys(config))
     if data.layout == "brats" and not data.root:
         yield "config.data.root: not set; give the folder of the cases, --config.data.root=DIR"
     if data.layout == "phantom" and data.spacing <= 0:
@@ -219,29 +157,3 @@ def _positive_keys(config):
         "data.threads",
         *(f"data.cases.{split}" for split in config.data.cases),
     ]
-
-
-def _update(config: ConfigDict, values: dict) -> None:
-    """Sets every key of nested `values`, all of which must exist and keep their types; lists become tuples."""
-    if set(values) != set(config):
-        odd = sorted(set(values) ^ set(config))
-        raise KeyError(f"keys {', '.join(odd)} are missing or unknown")
-    for key, value in values.items():
-        if isinstance(config[key], ConfigDict):
-            _update(config[key], value)
-        else:
-            config[key] = tuple(value) if isinstance(value, list) else value
-
-
-def _flatten(config: ConfigDict, prefix: str = "") -> dict:
-    flat = {}
-    for key, value in config.items():
-        if isinstance(value, ml_collections.ConfigDict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = tuple(value) if isinstance(value, list | tuple) else value
-    return flat
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip("'\"").splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,11 @@
+"""The configuration of a run: every key with its default, and what is refused at start.
+
+A config file holds `get_config(variant="") -> ConfigDict`, begins with the defaults of its task, such as
+`missing_mr()`, and sets what its experiment decides. Keys can be overridden on the command line
+(`--config.stage.joint.steps=100`).
+"""
+
+from lift_jax.configuration.documents import differences, from_json, to_json, validate
+from lift_jax.configuration.translation import missing_mr
+
+__all__ = ["differences", "from_json", "missing_mr", "to_json", "validate"]

@@ -1,0 +1,20 @@
+"""A run: the stages of a task in order, each from wherever it stopped."""
+
+import pathlib
+
+from ml_collections import ConfigDict
+
+from lift_jax.training.translation import train_translation
+
+TRAINERS = {"missing_mr": train_translation}
+"""Task to what trains it."""
+
+
+def train(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Trains all stages of a valid configuration in a work directory, going on from its checkpoints if it has any.
+
+    Raises:
+      UserError: before any training, if configuration, data, devices or work directory do not fit; later on a full
+        disk, or when a loss is no longer finite.
+    """
+    TRAINERS[config.task](config, workdir)

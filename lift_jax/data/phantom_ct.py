@@ -8,7 +8,7 @@ from scipy import ndimage, sparse
 HARDENING_RANGE = (4.0, 14.0)
 """Hounsfield units: standard deviation in the head of the worst slice of what beam hardening adds."""
 
-NOISE_RANGE = (6.0, 16.0)
+NOISE_RANGE = (3.0, 8.0)
 """Standard deviation in HU of the noise of 1 mm voxels; it falls with the square root of the voxel's side."""
 
 NOISE_BLUR_MM = 0.8

@@ -73,7 +73,7 @@ def paint_soft_tissue(
     canvas.paint(canvas.inside(outline + np.float32(face.skin)), FAT)
     below = np.clip((-35 - points[0]) / 15, 0, 1)
     deep = outline + np.float32(face.skin + face.fat) + np.float32(0.8 * face.fat) * below
-    canvas.paint_mixture(canvas.inside(deep), MUSCLE, FAT, below * np.clip(2 * lobes - 0.2, 0, 0.9))
+    canvas.paint_mixture(canvas.inside(deep), MUSCLE, FAT, below * np.clip(0.8 * lobes, 0, 0.7))
 
 
 def paint_face(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from typing import ClassVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -63,6 +64,17 @@ class PictureCase:
     prediction: np.ndarray
     spacing: tuple[float, float, float]
 
+    note: ClassVar[str] = (
+        "The cases are ranked by the PSNR of the model. Planes go through the brain's centre of mass, true to size, in "
+        "radiological display: superior and anterior up, the patient's right (R) on the left; in the sagittal plane "
+        f"anterior (A) on the left. Error maps end at ±{ERROR_LIMIT:g} in every report. The dotted line in the profile "
+        "is the axial slice shown."
+    )
+
+    def png(self) -> bytes:
+        """The picture as PNG bytes; see `draw_case`."""
+        return draw_case(self)
+
 
 def draw_case(picture: PictureCase) -> bytes:
     """The picture as PNG bytes: planes through the brain's centre of mass, true to size, in radiological display.
@@ -71,14 +83,14 @@ def draw_case(picture: PictureCase) -> bytes:
     """
     brain = (np.asarray(picture.source) > 0) | (np.asarray(picture.target) > 0)
     brain = brain if brain.any() else np.ones_like(brain)
-    box, centre = _bounding_box(brain, picture.spacing), _centre_of_mass(brain)
+    box, centre = bounding_box(brain, picture.spacing), centre_of_mass(brain)
     volumes = {name: np.asarray(getattr(picture, name)) for name in ("source", "target", "prediction")}
     errors = {"prediction − target": volumes["prediction"] - volumes["target"]}
     figure, panels, profile_axes, bars = _layout(box, picture.spacing)
     for axis, plane in enumerate(PLANES):
         for column, (name, volume) in enumerate((volumes | errors).items()):
             axes = panels[axis][column]
-            _show_plane(axes, volume, axis, box, centre[axis], picture.spacing, ERRORS if name in errors else SHADES)
+            show_plane(axes, volume, axis, box, centre[axis], picture.spacing, ERRORS if name in errors else SHADES)
             axes.set_title(name if axis == 0 else "", fontsize=10, pad=6)
         panels[axis][0].set_ylabel(plane, fontsize=10)
         panels[axis][0].annotate(LEFT_SIDES[plane], (0.03, 0.04), xycoords="axes fraction", color="white")
@@ -91,7 +103,7 @@ def draw_case(picture: PictureCase) -> bytes:
     return written.getvalue()
 
 
-def _bounding_box(mask: np.ndarray, spacing: tuple[float, float, float]) -> tuple[slice, ...]:
+def bounding_box(mask: np.ndarray, spacing: tuple[float, float, float]) -> tuple[slice, ...]:
     """Slices around all that is in the mask, with a margin."""
     box = []
     for axis, (size, step) in enumerate(zip(mask.shape, spacing, strict=True)):
@@ -101,7 +113,8 @@ def _bounding_box(mask: np.ndarray, spacing: tuple[float, float, float]) -> tupl
     return tuple(box)
 
 
-def _centre_of_mass(mask: np.ndarray) -> list[int]:
+def centre_of_mass(mask: np.ndarray) -> list[int]:
+    """The voxel at the middle of all that is in the mask."""
     return [round(float(indices.mean())) for indices in np.nonzero(mask)]
 
 
@@ -125,7 +138,7 @@ def _layout(box, spacing) -> tuple[Figure, list[list[Axes]], Axes, list[Axes]]:
     return figure, panels, add(left + grid_width + between, bottom, PROFILE_WIDTH, grid_height), bars
 
 
-def _show_plane(axes: Axes, volume: np.ndarray, axis: int, box, index: int, spacing, scale: dict) -> None:
+def show_plane(axes: Axes, volume: np.ndarray, axis: int, box, index: int, spacing, scale: dict) -> None:
     """One plane of a volume, in millimetres about the box's centre, on panels as wide as the wider of y and x."""
     plane = np.take(volume, index, axis)[tuple(s for other, s in enumerate(box) if other != axis)]
     steps = [step for other, step in enumerate(spacing) if other != axis]

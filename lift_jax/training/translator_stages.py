@@ -61,11 +61,12 @@ def _step_and_state(index: int, name: str, params: dict, loss_function: LossFunc
     stage, settings = config.stage[name], config.optimiser
     rates = {"translator": stage.translator_rate, "mixer": stage.mixer_rate}
     rates = {group: rate for group, rate in rates.items() if rate > 0 and group in params}
+    decay = settings.weight_decay  # of all groups, or of each
     optimiser = grouped_adamw(
         rates,
         steps=stage.steps,
         warmup=settings.warmup,
-        weight_decay=settings.weight_decay,
+        weight_decay=decay.to_dict() if isinstance(decay, ConfigDict) else decay,
         clip=settings.clip,
     )
     step_function = functools.partial(

@@ -1,0 +1,73 @@
+"""Volumes out of noise: a volume's code, mapped to a code for every depth, generated slice by slice."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lift_jax.data.intensities import from_network
+from lift_jax.models.depth_encoding import depth_coordinates
+from lift_jax.models.generation import GenerationNetworks
+
+
+def sample_volumes(
+    networks: GenerationNetworks, params: dict, seed: int, count: int, *, volume_code: int, depth: int, chunk: int = 64
+) -> np.ndarray:
+    """Volumes, `[count, depth, H, W]` float32 in [0, 1]; volume `i` is a function of `seed` and `i` alone.
+
+    Args:
+      networks: of which generator and mapper are used.
+      params: `{"generator": …, "mapper": …}`.
+      seed: of the codes.
+      count: how many volumes.
+      volume_code: numbers in a volume's code.
+      depth: slices of each, evenly spread from the bottom to the top; any number.
+      chunk: slices on the device at a time.
+    """
+    places = jnp.asarray(depth_coordinates(depth))
+    return np.stack(
+        [
+            _slices(networks, params, _map(networks, params, _code(seed, i, volume_code), places), chunk)
+            for i in range(count)
+        ]
+    )
+
+
+def sample_independent_slices(
+    networks: GenerationNetworks, params: dict, seed: int, count: int, *, depth: int, chunk: int = 64
+) -> np.ndarray:
+    """What the generator makes without a mapper: volumes of slices that know nothing of each other, like the above."""
+    volumes = []
+    for i in range(count):
+        codes = jax.random.normal(_key(seed, i), (depth, networks.generator.code))
+        volumes.append(_slices(networks, params, codes, chunk))
+    return np.stack(volumes)
+
+
+def _slices(networks, params, codes, chunk):
+    """Slices of codes `[D, K]`, `[D, H, W]` float32 in [0, 1]."""
+    parts = []
+    for start in range(0, len(codes), chunk):
+        # Every chunk has one shape, so that one function is compiled: the last code is repeated to its end.
+        rows = np.minimum(np.arange(start, start + chunk), len(codes) - 1)
+        parts.append(np.asarray(_generate(networks, params["generator"], codes[rows]))[: len(codes) - start])
+    return np.clip(from_network(np.concatenate(parts)), 0, 1)
+
+
+def _code(seed: int, index: int, volume_code: int) -> jax.Array:
+    return jax.random.normal(_key(seed, index), (1, volume_code))
+
+
+def _key(seed: int, index: int) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(seed), index)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _map(networks, params, z, places):
+    return networks.map_depth(params, z, places)[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _generate(networks, generator, codes):
+    return networks.generate({"generator": generator}, codes)

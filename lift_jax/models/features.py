@@ -1,0 +1,61 @@
+"""What a drifting loss compares: feature tensors out of a frozen encoder's maps, and out of the image itself."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from lift_jax.models.blocks import space_to_depth
+
+VARIANCE_FLOOR = 1e-6
+"""Added to a variance before its root is taken: the root's slope at 0 is infinite."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureSet:
+    """Which features of an image are compared (Deng et al., arXiv 2602.04770, multi-scale features).
+
+    Attributes:
+      grids: for each g, mean and standard deviation of every map over each of g x g cells; 1 is the whole map.
+      local: maps with sides up to this give the vector at each of their places as well; 0 for none.
+      pixels: side of the raw patches of the image; 0 for none.
+    """
+
+    grids: tuple[int, ...] = (1, 2, 4)
+    local: int = 8
+    pixels: int = 4
+
+    def __call__(self, maps: Sequence[jax.Array], images: jax.Array) -> dict[str, jax.Array]:
+        """Named feature tensors, each `[N, L, C]` float32: L places with C features each.
+
+        Maps on which a grid does not fit, because a side is no multiple of it, are left out of that grid.
+
+        Args:
+          maps: of a frozen encoder, `[N, h, w, C]` each.
+          images: what it encoded, `[N, H, W, 1]` in [-1, 1].
+        """
+        tensors = {"squares": jnp.mean(images.astype(jnp.float32) ** 2, axis=(1, 2))[:, None]}
+        for i, features in enumerate(maps):
+            features = features.astype(jnp.float32)
+            n, height, width, channels = features.shape
+            for grid in self.grids:
+                if height % grid == 0 and width % grid == 0:
+                    mean, deviation = _cell_statistics(features, grid)
+                    tensors |= {f"map{i}_mean{grid}": mean, f"map{i}_deviation{grid}": deviation}
+            if max(height, width) <= self.local:
+                tensors[f"map{i}_local"] = features.reshape(n, height * width, channels)
+        if self.pixels:
+            patches = space_to_depth(images.astype(jnp.float32), self.pixels)
+            tensors["pixels"] = patches.reshape(len(patches), -1, patches.shape[-1])
+        return tensors
+
+
+def _cell_statistics(features: jax.Array, grid: int) -> tuple[jax.Array, jax.Array]:
+    """Mean and standard deviation over each of grid x grid cells of `[N, h, w, C]`, both `[N, grid², C]`."""
+    n, height, width, channels = features.shape
+    cells = features.reshape(n, grid, height // grid, grid, width // grid, channels)
+    mean = cells.mean(axis=(2, 4), keepdims=True)
+    variance = jnp.mean((cells - mean) ** 2, axis=(2, 4))
+    shape = (n, grid * grid, channels)
+    return mean.reshape(shape), jnp.sqrt(variance + VARIANCE_FLOOR).reshape(shape)

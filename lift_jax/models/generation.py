@@ -1,0 +1,99 @@
+"""From the model section of a configuration to LiFT-U's three networks."""
+
+import dataclasses
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from lift_jax.models.depth_mapper import DepthMapper
+from lift_jax.models.encoders import ResidualEncoder, initial_encoder_parameters
+from lift_jax.models.features import FeatureSet
+from lift_jax.models.masked_autoencoder import MaskedAutoencoder
+from lift_jax.models.resnet import ResNet18, resnet18_parameters
+from lift_jax.models.slice_generator import SliceGenerator
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerationNetworks:
+    """LiFT-U's networks; their parameters live under `encoder`, `generator` and `mapper`.
+
+    Attributes:
+      encoder: frozen, images `[N, H, W, 1]` to feature maps.
+      generator: codes `[N, K]` to axial slices `[N, H, W, 1]`.
+      mapper: volume codes `[B, Z]` and depths `[D]` to codes `[B, D, K]`.
+      features: what is compared of maps and images.
+    """
+
+    encoder: nn.Module
+    generator: SliceGenerator
+    mapper: DepthMapper
+    features: FeatureSet
+
+    def encode(self, params: dict, images: jax.Array) -> dict[str, jax.Array]:
+        """Images `[N, h, w, 1]` in [-1, 1] to named feature tensors `[N, L, C]` float32."""
+        return self.features(self.encoder.apply({"params": params["encoder"]}, images), images)
+
+    def generate(self, params: dict, codes: jax.Array) -> jax.Array:
+        """Codes `[N, K]` to slices `[N, H, W]` in [-1, 1]."""
+        return self.generator.apply({"params": params["generator"]}, codes)[..., 0]
+
+    def map_depth(self, params: dict, z: jax.Array, depth: jax.Array) -> jax.Array:
+        """Volume codes `[B, Z]` and depths `[D]` to slice codes `[B, D, K]`."""
+        return self.mapper.apply({"params": params["mapper"]}, z, depth)
+
+
+def generation_networks(config: ConfigDict, size: tuple[int, int]) -> GenerationNetworks:
+    """The networks as configured, for slices of `size` (H, W); equal configurations give equal (hashable) networks."""
+    model, features = config.model, config.features
+    generator = model.generator.to_dict() | {
+        "widths": tuple(model.generator.widths),
+        "dtype": jnp.dtype(model.generator.dtype),
+    }
+    mapper = {key: model.mapper[key] for key in ("hidden", "layers", "frequencies", "normalise")}
+    return GenerationNetworks(
+        _encoder(model.encoder),
+        SliceGenerator(tuple(size), **generator),
+        DepthMapper(model.generator.code, **mapper),
+        FeatureSet(tuple(features.grids), features.local, features.pixels),
+    )
+
+
+def autoencoder(networks: GenerationNetworks) -> MaskedAutoencoder:
+    """What the encoder is trained as a part of; its parameters are under `encoder` there as well."""
+    return MaskedAutoencoder(networks.encoder)
+
+
+def fresh_encoder(networks: GenerationNetworks, model: ConfigDict, key: jax.Array) -> dict:
+    """Parameters of the encoder before any training: read from a file, or random.
+
+    Raises:
+      UserError: if the file is missing or holds another network.
+    """
+    if model.encoder.kind == "resnet18":
+        return resnet18_parameters(model.encoder.weights)
+    return initial_encoder_parameters(networks.encoder, key)
+
+
+def fresh_generator(networks: GenerationNetworks, key: jax.Array) -> dict:
+    """Random parameters of the slice generator."""
+    return _initial(networks.generator, key, (1, networks.generator.code))
+
+
+def fresh_mapper(networks: GenerationNetworks, volume_code: int, key: jax.Array) -> dict:
+    """Random parameters of the depth mapper for volume codes of so many numbers."""
+    return _initial(networks.mapper, key, (1, volume_code), (1,))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))
+def _initial(module, key, *shapes):
+    # Compiled, because running every operation by itself takes many times longer.
+    return module.init(key, *(jnp.zeros(shape) for shape in shapes))["params"]
+
+
+def _encoder(encoder: ConfigDict) -> nn.Module:
+    if encoder.kind == "resnet18":
+        return ResNet18()
+    return ResidualEncoder(tuple(encoder.widths), encoder.blocks, encoder.groups)

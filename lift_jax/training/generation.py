@@ -1,0 +1,173 @@
+"""LiFT-U's training: an encoder, then a slice generator, then a depth mapper."""
+
+import functools
+import pathlib
+
+import jax
+from ml_collections import ConfigDict
+
+from lift_jax import run_directory
+from lift_jax.data.cache import cache_cases
+from lift_jax.data.contrasts import contrast_source, stack_volumes
+from lift_jax.data.slices import TakeSlice, slice_batches
+from lift_jax.errors import UserError
+from lift_jax.models.encoders import initial_encoder_parameters
+from lift_jax.models.generation import (
+    GenerationNetworks,
+    autoencoder,
+    fresh_encoder,
+    fresh_generator,
+    fresh_mapper,
+    generation_networks,
+)
+from lift_jax.training.banks import real_bank
+from lift_jax.training.generation_losses import generator_loss, mapper_loss, reconstruction_loss
+from lift_jax.training.generation_validation import look_at_reconstructions, look_at_slices, look_at_volumes
+from lift_jax.training.optimisers import grouped_adamw
+from lift_jax.training.parallel import DATA_AXIS, check_batch
+from lift_jax.training.stages import Everywhere, Stage, finished_parameters, run_stage
+from lift_jax.training.step import LossFunction, initial_state, train_step
+
+
+def train_generation(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Trains all stages of a configuration in a work directory, going on from its checkpoints if it has any.
+
+    Raises:
+      UserError: before any training, if configuration, data, devices or work directory do not fit; later on a full
+        disk, or when the loss is no longer finite.
+    """
+    for name in config.stages:
+        for key in ("batch", "positives"):
+            if key in config.stage[name]:
+                check_batch(config.stage[name][key], 1, jax.device_count(), f"stage.{name}.{key}")
+    sources = {split: contrast_source(config.data, split) for split in ("train", "validation")}
+    run_directory.prepare(workdir, config)
+    cache = run_directory.cache_directory(workdir, config)
+    real = {split: stack_volumes(cache_cases(s, cache, config.data.threads)) for split, s in sources.items()}
+    networks = generation_networks(config, real["train"].shape[2:])
+    check_shapes(networks, config, real["train"].shape)
+    params = fresh_parameters(networks, config)
+    for index, name in enumerate(config.stages):
+        like = stage_parameters(name, params, networks, config)
+        trained = finished_parameters(workdir, name, config.stage[name].steps, like)
+        if trained is None:
+            trained = run_stage(_stage(index, name, like, networks, config, real, cache), config, workdir)
+        params |= {"encoder": trained["autoencoder"]["encoder"]} if name == "encoder" else trained
+
+
+def fresh_parameters(networks: GenerationNetworks, config: ConfigDict) -> dict:
+    """Parameters of all three networks before any training; the encoder's are read if they come from a file."""
+    keys = jax.random.split(jax.random.key(config.seed), 3)
+    return {
+        "encoder": fresh_encoder(networks, config.model, keys[0]),
+        "generator": fresh_generator(networks, keys[1]),
+        "mapper": fresh_mapper(networks, config.model.mapper.code, keys[2]),
+    }
+
+
+def stage_parameters(name: str, params: dict, networks: GenerationNetworks, config: ConfigDict) -> dict:
+    """What a stage's state and checkpoints hold: what it trains, and what it trains that through."""
+    if name == "encoder":
+        return {"autoencoder": fresh_autoencoder(networks, config)}
+    return {group: params[group] for group in (("encoder", "generator", "mapper")[: 2 if name == "generator" else 3])}
+
+
+def fresh_autoencoder(networks: GenerationNetworks, config: ConfigDict) -> dict:
+    """Random parameters of the encoder with its decoder."""
+    return initial_encoder_parameters(autoencoder(networks), jax.random.fold_in(jax.random.key(config.seed), 3))
+
+
+def check_shapes(networks: GenerationNetworks, config: ConfigDict, shape: tuple[int, ...]) -> None:
+    """Refuses volumes `[V, D, H, W]` that the networks or the settings cannot take, naming what to change."""
+    count, *sides = shape
+    encoder, generator, mapper = networks.encoder, networks.generator, config.stage.mapper
+    if min(sides) < encoder.smallest_side or any(side % encoder.multiple for side in sides):
+        raise UserError(
+            f"config.data: volumes of {tuple(sides)} do not suit the encoder, which takes sides of "
+            f"{encoder.smallest_side} or more that are multiples of {encoder.multiple}"
+        )
+    if any(side % generator.multiple for side in sides[1:]):
+        raise UserError(
+            f"config.model.generator: slices of {tuple(sides[1:])} are no multiples of {generator.multiple}, its head "
+            "and doublings; use fewer widths or a smaller head"
+        )
+    if mapper.positives > count:
+        raise UserError(
+            f"config.stage.mapper.positives: {mapper.positives} real volumes a step are asked for, there are {count}"
+        )
+    if mapper.positions > min(sides) or (mapper.positions < 2 and config.loss.particles == "segment"):
+        raise UserError(
+            f"config.stage.mapper.positions: {mapper.positions} must be from 2 to the shortest side, {min(sides)}"
+        )
+
+
+def _stage(index, name, params, networks, config, real, cache) -> Stage:
+    settings = config.stage[name]
+    drifting = {"temperatures": tuple(config.loss.temperatures), "field": config.loss.field}
+    look = {"real": real["validation"][: config.log.validation_cases], "config": config}
+    if name == "encoder":
+        side = max(real["train"].shape[1:])
+        batches = slice_batches(
+            real["train"],
+            TakeSlice(side),
+            seed=config.seed,
+            batch=settings.batch,
+            threads=config.data.threads,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        network = autoencoder(networks)
+        loss = reconstruction_loss(network, patch=settings.patch, covered=settings.covered, axis_name=DATA_AXIS)
+        validate = functools.partial(look_at_reconstructions, network, **look)
+        return _planned(index, name, "autoencoder", loss, params, batches, settings.batch, validate, config)
+
+    planes = ["axial"] if name == "generator" else [p for p, weight in config.loss.planes.items() if weight > 0]
+    bank = real_bank(
+        networks,
+        params["encoder"],
+        real["train"],
+        planes=planes,
+        chunk=config.inference.chunk,
+        dtype=config.features.dtype,
+        directory=cache,
+    )
+    if name == "generator":
+        loss = generator_loss(
+            networks, batch=settings.batch, positives=settings.positives, drifting=drifting, axis_name=DATA_AXIS
+        )
+        validate = functools.partial(look_at_slices, networks, **look)
+        return _planned(index, name, name, loss, params, Everywhere(bank), settings.batch, validate, config)
+    shape = real["train"].shape[1:]
+    loss = mapper_loss(
+        networks,
+        shape=shape,
+        batch=settings.batch,
+        volume_code=config.model.mapper.code,
+        positives=settings.positives,
+        positions=settings.positions,
+        chunk=settings.chunk,
+        plane_weights=config.loss.planes.to_dict(),
+        particles=config.loss.particles,
+        drifting=drifting,
+        axis_name=DATA_AXIS,
+    )
+    validate = functools.partial(look_at_volumes, networks, **look)
+    return _planned(index, name, name, loss, params, Everywhere(bank), settings.batch * shape[0], validate, config)
+
+
+def _planned(index, name, group, loss: LossFunction, params, batches, slices, validate, config) -> Stage:
+    """A stage that trains one group of its parameters."""
+    settings, optimiser = config.stage[name], config.optimiser
+    transformation = grouped_adamw(
+        {group: settings.rate},
+        steps=settings.steps,
+        warmup=optimiser.warmup,
+        weight_decay=optimiser.weight_decay,
+        clip=optimiser.clip,
+    )
+    step = functools.partial(
+        train_step, loss_function=loss, optimiser=transformation, trained=(group,), ema_decay=optimiser.ema
+    )
+    key = jax.random.fold_in(jax.random.key(config.seed), 10 + index)
+    state = initial_state(params, transformation, (group,), key)
+    return Stage(name, settings.steps, slices, step, state, batches, validate)

@@ -1,0 +1,159 @@
+"""LiFT-U's training losses, one for each stage, as functions of parameters, batch and key.
+
+Random numbers are drawn for the global batch from a key that all devices share, and each device takes its rows: loss
+and gradients do not depend on how many devices there are.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from lift_jax.losses.trajectories import (
+    depth_positions,
+    draw_real,
+    drift_all,
+    encode_trajectories,
+    mean_statistics,
+    triplanar_drifting_loss,
+)
+from lift_jax.models.depth_encoding import depth_coordinates
+from lift_jax.models.generation import GenerationNetworks
+from lift_jax.models.masked_autoencoder import MaskedAutoencoder, masked_reconstruction_loss, patch_mask
+from lift_jax.training.step import LossFunction
+
+
+def reconstruction_loss(
+    network: MaskedAutoencoder, *, patch: int, covered: float, axis_name: str | None
+) -> LossFunction:
+    """The encoder's loss: masked reconstruction of the batch's `image [B, S, S, 1]`."""
+
+    def loss_function(params, batch, key):
+        images = batch["image"]
+        count = images.shape[0] * (1 if axis_name is None else jax.lax.axis_size(axis_name))
+        covers = local_rows(patch_mask(key, (count, *images.shape[1:3]), patch, covered), axis_name)
+        loss, _ = masked_reconstruction_loss(network, params["autoencoder"], images, covers)
+        return loss, {}
+
+    return loss_function
+
+
+def generator_loss(
+    networks: GenerationNetworks,
+    *,
+    batch: int,
+    positives: int,
+    drifting: Mapping,
+    axis_name: str | None,
+) -> LossFunction:
+    """The slice generator's loss: generated slices drift towards real axial ones, whatever their depth.
+
+    Args:
+      networks: of which the generator is trained.
+      batch: generated slices, over all devices.
+      positives: real slices, over all devices, drawn from the batch's bank `{"axial": {name: [V, D, L, C]}}`.
+      drifting: `temperatures` and `field` of the drifting loss.
+      axis_name: the mapped axis, or None.
+    """
+
+    def loss_function(params, bank, key):
+        key_code, key_volume, key_depth = jax.random.split(key, 3)
+        codes = local_rows(jax.random.normal(key_code, (batch, networks.generator.code)), axis_name)
+        images = networks.generate(params, codes)[..., None]
+        generated = networks.encode(params, images)
+        volumes, depth = next(iter(bank["axial"].values())).shape[:2]
+        volume = local_rows(jax.random.randint(key_volume, (positives,), 0, volumes), axis_name)
+        place = local_rows(jax.random.randint(key_depth, (positives,), 0, depth), axis_name)
+        pairs = {name: (_by_place(x), _by_place(bank["axial"][name][volume, place])) for name, x in generated.items()}
+        losses, stats = drift_all(pairs, **drifting, axis_name=axis_name)
+        return sum(losses.values()), mean_statistics(list(stats.values()))
+
+    return loss_function
+
+
+def mapper_loss(
+    networks: GenerationNetworks,
+    *,
+    shape: tuple[int, int, int],
+    batch: int,
+    volume_code: int,
+    positives: int,
+    positions: int,
+    chunk: int,
+    plane_weights: Mapping[str, float],
+    particles: str,
+    drifting: Mapping,
+    axis_name: str | None,
+) -> LossFunction:
+    """The depth mapper's loss: trajectories of generated volumes drift towards real ones in all planes.
+
+    The gradient passes through the frozen generator and encoder, which are recomputed a chunk of slices at a time, so
+    that memory does not grow with depth.
+
+    Args:
+      networks: of which the mapper is trained.
+      shape: of a volume, (D, H, W).
+      batch: generated volumes, over all devices.
+      volume_code: numbers in a volume's code.
+      positives: real volumes, over all devices, drawn from the batch's bank `{plane: {name: [V, D, L, C]}}`.
+      positions: depth positions along each plane.
+      chunk: slices at a time.
+      plane_weights, particles: see `triplanar_drifting_loss`.
+      drifting: `temperatures` and `field` of the drifting loss.
+      axis_name: the mapped axis, or None.
+    """
+    planes = [plane for plane, weight in plane_weights.items() if weight > 0]
+
+    def loss_function(params, bank, key):
+        key_code, key_volume, key_place = jax.random.split(key, 3)
+        z = local_rows(jax.random.normal(key_code, (batch, volume_code)), axis_name)
+        depth = jnp.asarray(depth_coordinates(shape[0]))
+        codes = networks.map_depth(params, z, depth).reshape(-1, networks.generator.code)
+        slices = in_chunks(functools.partial(networks.generate, params), codes, chunk)
+        places = {
+            plane: depth_positions(jax.random.fold_in(key_place, i), positions, shape[i])
+            for i, plane in enumerate(("axial", "coronal", "sagittal"))
+            if plane in planes
+        }
+        encode = functools.partial(in_chunks, functools.partial(networks.encode, params), chunk=chunk)
+        generated = encode_trajectories(slices.reshape(-1, *shape), places, encode)
+        volumes = next(iter(bank[planes[0]].values())).shape[0]
+        drawn = local_rows(jax.random.permutation(key_volume, volumes)[:positives], axis_name)
+        return triplanar_drifting_loss(
+            generated,
+            draw_real(bank, places, drawn),
+            plane_weights=plane_weights,
+            particles=particles,
+            **drifting,
+            axis_name=axis_name,
+        )
+
+    return loss_function
+
+
+def local_rows(array: jax.Array, axis_name: str | None) -> jax.Array:
+    """This device's equal share of the rows of an array that all devices have whole."""
+    if axis_name is None:
+        return array
+    rows = array.shape[0] // jax.lax.axis_size(axis_name)
+    return jax.lax.dynamic_slice_in_dim(array, jax.lax.axis_index(axis_name) * rows, rows)
+
+
+def in_chunks(function: Callable[[jax.Array], jax.Array | dict], rows: jax.Array, chunk: int):
+    """`function(rows)`, which treats rows one by one, computed and differentiated a chunk of rows at a time.
+
+    What a chunk computes is not kept for the backward pass, but computed again there.
+    """
+    count = rows.shape[0]
+    if count <= chunk:
+        return function(rows)
+    parts = -(-count // chunk)
+    padded = jnp.concatenate([rows, jnp.zeros_like(rows[:1]).repeat(parts * chunk - count, axis=0)])
+    results = jax.lax.map(jax.checkpoint(function), padded.reshape(parts, chunk, *rows.shape[1:]))
+    return jax.tree.map(lambda x: x.reshape(parts * chunk, *x.shape[2:])[:count], results)
+
+
+def _by_place(x: jax.Array) -> jax.Array:
+    """`[N, L, C]` to the drifting loss's `[L, N, C]`, float32."""
+    return x.astype(jnp.float32).transpose(1, 0, 2)

@@ -92,6 +92,7 @@ def _on_phantoms(config):
     config.log.every = 20
     config.log.validate = 400
     config.inference.chunk = 64
+    config.inference.side = 64
 
 
 def _tiny(config):

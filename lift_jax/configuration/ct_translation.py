@@ -45,6 +45,7 @@ def mr_to_ct() -> ConfigDict:
         }
     )
     add_run_sections(config)
+    config.inference.side = 0  # cases are resampled to side x side x side voxels for synthesis; 0 keeps their grid
     config.stages = ("translator", "mixer")
     config.stage.translator.batch = 32
     config.stage.translator.window = 1
@@ -61,8 +62,9 @@ def complaints(config: ConfigDict) -> Iterator[str]:
         yield "config.data.root: not set; give the folder of the cases, --config.data.root=DIR"
     if data.layout == "phantom" and data.spacing <= 0:
         yield "config.data.spacing: the phantom needs its voxel size in mm, such as 3.375"
-    if data.side < 0:
-        yield f"config.data.side: {data.side} must be a number of voxels, or 0 for the grid of the files"
+    for key, side in (("data", data.side), ("inference", config.inference.side)):
+        if side < 0:
+            yield f"config.{key}.side: {side} must be a number of voxels, or 0 for the grid of the files"
     if config.loss.bone_weight < 0:
         yield f"config.loss.bone_weight: {config.loss.bone_weight} must not be negative"
     yield from shared_complaints(config)

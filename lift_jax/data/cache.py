@@ -21,6 +21,7 @@ from tqdm import tqdm
 from lift_jax.data.cases import CaseSource, StoredCase
 from lift_jax.errors import UserError
 
+
 @dataclasses.dataclass(frozen=True)
 class CachedCase:
     """A case on disk; arrays are opened anew at each reading, so that thousands of cases hold no file handles."""

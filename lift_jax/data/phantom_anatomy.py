@@ -153,7 +153,9 @@ def magnify(points: np.ndarray, centre: tuple[float, float, float], reach: float
     points -= offsets
 
 
-def vary_tissues(generator: np.random.Generator, axes: list[np.ndarray], mask: np.ndarray, fractions: np.ndarray) -> None:
+def vary_tissues(
+    generator: np.random.Generator, axes: list[np.ndarray], mask: np.ndarray, fractions: np.ndarray
+) -> None:
     """Adds random log-odds to grey matter and fluid `[N, TISSUES]`, in place, and makes the sum 1."""
     for tissue, subject, fields in ((FLUID, FLUID_LOG_ODDS, FLUID_FIELDS), (GREY, GREY_LOG_ODDS, GREY_FIELDS)):
         log_odds = np.float32(subject * generator.standard_normal())

@@ -65,9 +65,7 @@ def head_outline(face: Face, points: np.ndarray, vault: np.ndarray) -> np.ndarra
     return smooth_union(outline, ear, 3)
 
 
-def paint_soft_tissue(
-    canvas: Canvas, face: Face, points: np.ndarray, outline: np.ndarray, lobes: np.ndarray
-) -> None:
+def paint_soft_tissue(canvas: Canvas, face: Face, points: np.ndarray, outline: np.ndarray, lobes: np.ndarray) -> None:
     """Paints skin, the fat under it and muscle, with lobes of fat in face and neck; `lobes` is a field."""
     canvas.paint(canvas.inside(outline), SKIN)
     canvas.paint(canvas.inside(outline + np.float32(face.skin)), FAT)

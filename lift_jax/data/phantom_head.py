@@ -10,8 +10,14 @@ from lift_jax.data import phantom_anatomy as anatomy
 from lift_jax.data.hounsfield import normalise_mr
 from lift_jax.data.paired_cases import PairedCase
 from lift_jax.data.phantom import TUMOUR_PROBABILITY, tumour_sites
-from lift_jax.data.phantom_acquisition import BIAS_DEVIATION, BIAS_PITCH_MM, NOISE_RANGE, draw_gains
-from lift_jax.data.phantom_acquisition import draw_protocol, draw_relaxation
+from lift_jax.data.phantom_acquisition import (
+    BIAS_DEVIATION,
+    BIAS_PITCH_MM,
+    NOISE_RANGE,
+    draw_gains,
+    draw_protocol,
+    draw_relaxation,
+)
 from lift_jax.data.phantom_ct import scan_ct
 from lift_jax.data.phantom_face import draw_face, head_outline, paint_face, paint_soft_tissue
 from lift_jax.data.phantom_fields import grid_axes, smooth_field

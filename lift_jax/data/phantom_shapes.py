@@ -26,9 +26,7 @@ def capsule(points: np.ndarray, start, end, radius: float, end_radius: float | N
     direction = np.subtract(end, start).astype(np.float32)
     along = sum((axis - np.float32(s)) * d for axis, s, d in zip(points, start, direction, strict=True))
     along = np.clip(along / np.float32(direction @ direction), 0, 1)
-    square = sum(
-        (axis - np.float32(s) - along * d) ** 2 for axis, s, d in zip(points, start, direction, strict=True)
-    )
+    square = sum((axis - np.float32(s) - along * d) ** 2 for axis, s, d in zip(points, start, direction, strict=True))
     taper = 0.0 if end_radius is None else end_radius - radius
     return np.sqrt(square) - (np.float32(radius) + along * np.float32(taper))
 

@@ -16,7 +16,7 @@ from lift_jax.data.paired_cases import PairedCase
 from lift_jax.data.regrid import regrid_to_shape
 from lift_jax.data.splits import ranked
 from lift_jax.data.volumes import Grid, describe_difference, read_header, read_volume
-from lift_jax.errors import UserError
+from lift_jax.errors import DataWarning, UserError
 
 PROTOCOL = f"synthrad2023 {MR_QUANTILE} {HOUNSFIELD_RANGE}, version 1"
 """What `SynthradCases` makes of a file's voxels; goes into every fingerprint, so change it with the code."""
@@ -151,14 +151,16 @@ class SynthradCases:
     required: Sequence[str] = ()
     side: int | None = None
 
-    def load(self, index: int) -> PairedCase:
-        """Reads case `index`; warns of a CT that seems not to be in Hounsfield units.
+    def load(self, index: int, kinds: Sequence[str] = KINDS) -> PairedCase:
+        """Reads case `index`, of its files those of `kinds`.
+
+        A CT that seems not to be in Hounsfield units, and a body that has to be found, is told by a `DataWarning`.
 
         Raises:
           UserError: a required file is missing, a file cannot be used, the files are not on one grid, or the mask is
             empty.
         """
-        paths = self._paths(index)
+        paths = {kind: path for kind, path in self._paths(index).items() if kind in kinds}
         volumes = {kind: read_volume(path) for kind, path in paths.items()}
         for kind, volume in volumes.items():
             _check_same_grid(paths["mr"], volumes["mr"], paths[kind], volume)
@@ -166,8 +168,11 @@ class SynthradCases:
         mask = volumes["mask"].array > 0.5 if "mask" in volumes else find_body(mr)
         if not mask.any():
             raise UserError(f"{paths.get('mask', paths['mr'])}: the mask is empty; redraw it, or leave the case out")
+        if "mask" not in volumes:
+            told = f"{paths['mr']}: has no mask beside it; the body was found by threshold, check its outline"
+            warnings.warn(told, DataWarning, stacklevel=2)
         if ct is not None and (doubt := doubts_about_hounsfield(ct)):
-            warnings.warn(f"{paths['ct']}: {doubt}; is the CT in Hounsfield units?", stacklevel=2)
+            warnings.warn(f"{paths['ct']}: {doubt}; is the CT in Hounsfield units?", DataWarning, stacklevel=2)
         affine = volumes["mr"].affine
         if self.side is not None:
             mr, ct, mask, affine = _resampled(mr, ct, mask, affine, self.side)

@@ -10,8 +10,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lift_jax.data.paired_cases import PairedCase
-from lift_jax.evaluation.report_figures import LEFT_SIDES, PANEL_WIDTH, PLANES, RESOLUTION
-from lift_jax.evaluation.report_figures import bounding_box, centre_of_mass, show_plane
+from lift_jax.evaluation.report_figures import (
+    LEFT_SIDES,
+    PANEL_WIDTH,
+    PLANES,
+    RESOLUTION,
+    bounding_box,
+    centre_of_mass,
+    show_plane,
+)
 
 BRAIN_WINDOW = (0.0, 80.0)
 BONE_WINDOW = (-550.0, 1450.0)

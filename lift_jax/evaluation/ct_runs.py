@@ -58,7 +58,9 @@ def ct_run_facts(trained: Trained, cases: CaseSource, data_set: str, cost: dict[
     """What a report says beside its numbers."""
     config = trained.config
     stages = ", ".join(f"{name} {config.stage[name].steps:,} steps" for name in config.stages)
-    grid = f"at {config.data.spacing:g} mm" if config.data.layout == "phantom" else "native grid"
+    side = config.data.side
+    grid = f"resampled to {side}×{side}×{side} voxels" if side else "native grid"
+    grid = f"at {config.data.spacing:g} mm" if config.data.layout == "phantom" else grid
     return {
         "data set": data_set,
         "cases": str(len(cases.names)),
@@ -76,9 +78,7 @@ def ct_run_facts(trained: Trained, cases: CaseSource, data_set: str, cost: dict[
 
 def _predict(trained: Trained, case: PairedCase) -> np.ndarray:
     inference = trained.config.inference
-    return predict_ct(
-        trained.network, trained.params, case, chunk=inference.chunk, skip_memory=inference.skip_memory
-    )
+    return predict_ct(trained.network, trained.params, case, chunk=inference.chunk, skip_memory=inference.skip_memory)
 
 
 def _cost(trained: Trained, shape: tuple[int, int, int], seconds: list[float]) -> dict[str, float]:

@@ -9,7 +9,6 @@ from lift_jax.data.phantom_tissues import TISSUES
 from lift_jax.models.slice_translator import SliceTranslator
 from lift_jax.models.volume_translator import VolumeTranslator
 
-
 SOURCES = {
     "missing_mr": {"contrasts": len(CONTRASTS), "combine": True},
     "mr_to_ct": {"contrasts": 1, "combine": False},

@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 
 from lift_jax import run_directory
 from lift_jax.data.cache import cache_cases
-from lift_jax.data.paired_windows import TakePair
 from lift_jax.data.pair_sources import pair_source
+from lift_jax.data.paired_windows import TakePair
 from lift_jax.data.windows import slice_size
 from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.training.ct_loss import ct_loss

@@ -2,8 +2,8 @@
 
     python -m benchmarks.mr_to_ct_context --workdir runs/mr_to_ct_context --output docs/mr_to_ct_context
 
-One translator is trained on single slices. From it each kind goes on, on the same windows of slices, at the same rate and
-for the same number of steps: with no mixer, with one that sees each slice as one vector (`mixer`), and with one that
+One translator is trained on single slices. From it each kind goes on, on the same windows of slices, at the same rate
+and for the same number of steps: with no mixer, with one that sees each slice as one vector (`mixer`), and with one that
 sees it as a grid of cells (`mixer_grid`). All are scored on the same held-out heads. Differences are paired by case (a
 case's value is its mean over seeds); intervals are percentile bootstraps over cases, 95 %.
 """
@@ -149,7 +149,8 @@ def main():
             f"Phantom heads, {config.data.shape[0]}³ at {config.data.spacing:g} mm, n = {arguments.cases} held out, "
             f"{arguments.train_cases} to train, {len(arguments.seeds)} seed(s); {arguments.translator_steps} steps "
             f"of {config.stage.translator.batch} single slices, then {arguments.steps} steps of "
-            f"{config.stage.joint.window} consecutive ones; widths {tuple(config.model.translator.widths)}; {hardware()}."
+            f"{config.stage.joint.window} consecutive ones; "
+            f"widths {tuple(config.model.translator.widths)}; {hardware()}."
         )
         write_aside(arguments.output.with_suffix(".md"), f"{facts}\n\n{summarise(tables)}\n")
         print(f"{facts}\n\n{summarise(tables)}")

@@ -18,7 +18,7 @@ from lift_jax.data.phantom_shapes import Canvas, bump, capsule, ellipsoid
 CAVITY_STEP = 2
 CAVITY_PADDING_MM = 48
 CAVITY_CLOSING_MM = 9
-"""The cavity is the template's brain with fluid, its clefts closed up to this radius; its distance map has this step."""
+"""The cavity is the template's brain with fluid, its clefts closed up to this radius, on a grid of this step."""
 
 FORAMEN = (-18.0, 15.0)
 """The foramen magnum: y of its centre, radius."""

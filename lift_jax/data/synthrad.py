@@ -1,4 +1,4 @@
-"""Pairs in the layout of SynthRAD2023 Task 1: `<root>/<case>/{mr,ct,mask}.nii.gz`, or `.nii`; CT in Hounsfield units."""
+"""Pairs in the layout of SynthRAD2023 Task 1: `<root>/<case>/{mr,ct,mask}.nii.gz`, or `.nii`; CT in HU."""
 
 import dataclasses
 import hashlib

@@ -186,8 +186,8 @@ def _reading(report: Report) -> str:
         )
     if "dice_bone" in keys:
         points.append(
-            "CT numbers are in Hounsfield units (HU); all figures are of the body's mask. MAE, PSNR, SSIM and NCC are as "
-            "SynthRAD2023 defines them, the masked MS-SSIM as SynthRAD2025. Bone is above 250 HU, air below −400 HU."
+            "CT numbers are in Hounsfield units (HU); all figures are of the body's mask. MAE, PSNR, SSIM and NCC are "
+            "as SynthRAD2023 defines them, the masked MS-SSIM as SynthRAD2025. Bone is above 250 HU, air below −400 HU."
         )
     elif "psnr" in keys:
         points.append(

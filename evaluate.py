@@ -18,9 +18,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "work directory of a trained run"
 ROOT = flags.DEFINE_string(
     "root", None, "folder of complete cases in the layout of the run's task, instead of the test split"
 )
-PREDICTIONS = flags.DEFINE_string(
-    "predictions", None, "folder of predicted <case>-<contrast>.nii.gz, or <case>-ct.nii.gz"
-)
+PREDICTIONS = flags.DEFINE_string("predictions", None, "folder of predictions, <case>-<contrast or ct>.nii.gz")
 TARGETS = flags.DEFINE_string("targets", None, "folder of the true cases, in the layout of BraTS or SynthRAD")
 PROTOCOL = flags.DEFINE_enum("protocol", "cwdm", ["cwdm", "synthrad2023"], "how predictions are scored")
 OUTPUT = flags.DEFINE_string("output", None, "folder for the results; of a run, its evaluation/ if not named")
@@ -81,9 +79,8 @@ def _evaluate_folder():
     predictions, targets, output = (
         pathlib.Path(commands.required_path(flag)) for flag in ("predictions", "targets", "output")
     )
-    score, columns = {"cwdm": (score_folder, CWDM_COLUMNS), "synthrad2023": (score_ct_folder, CT_COLUMNS)}[
-        PROTOCOL.value
-    ]
+    protocols = {"cwdm": (score_folder, CWDM_COLUMNS), "synthrad2023": (score_ct_folder, CT_COLUMNS)}
+    score, columns = protocols[PROTOCOL.value]
     rows, pictures, facts = score(predictions, targets)
     write_evaluation(output, rows, pictures, title=predictions.name, facts=facts, columns=columns)
     print(f"report: {output / 'report.html'}")

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import shutil
+import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,10 @@ from tqdm import tqdm
 
 from lift_jax.data.cases import CaseSource, StoredCase
 from lift_jax.errors import UserError
+
+
+_HEADERS = threading.Lock()
+"""Held while the header of an array is parsed: Python 3.11's parser fails now and then in several threads at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +45,8 @@ class CachedCase:
           UserError: if the file is damaged or missing.
         """
         name = self.facts.get("same", {}).get(name, name)
-        return self._read(f"{name}.npy", lambda path: np.load(path, mmap_mode="r", allow_pickle=False))
+        with _HEADERS:
+            return self._read(f"{name}.npy", lambda path: np.load(path, mmap_mode="r", allow_pickle=False))
 
     def _read(self, name: str, reader: Callable[[pathlib.Path], Any]) -> Any:
         path = self.directory / name

@@ -21,7 +21,7 @@ from lift_jax.data.phantom_acquisition import (
 from lift_jax.data.phantom_ct import scan_ct
 from lift_jax.data.phantom_face import draw_face, head_outline, paint_face, paint_soft_tissue
 from lift_jax.data.phantom_fields import grid_axes, smooth_field
-from lift_jax.data.phantom_head_tissues import AIR, draw_head_tissues
+from lift_jax.data.phantom_head_tissues import AIR, SKIN, draw_head_tissues
 from lift_jax.data.phantom_pathology import add_tumour, draw_tumour
 from lift_jax.data.phantom_shapes import Canvas
 from lift_jax.data.phantom_skull import distance_to_cavity, draw_skull, paint_base, paint_vault, vault_thickness
@@ -148,6 +148,8 @@ def _draw_head(generator, axes, shape, spacing, levels) -> tuple[Canvas, np.ndar
     canvas.paint(cavity, FLUID)
     brain = _paint_brain(canvas, generator, axes, points, cavity, spacing, tumour)
     paint_base(canvas, skull, points, distance, brain, generator, axes)
+    canvas.paint(1 - canvas.inside(outline + np.float32(face.skin)), SKIN)  # no bone breaks it
+    canvas.paint(1 - canvas.inside(outline), AIR)
     return canvas, ndimage.binary_fill_holes(outline < 0)
 
 

@@ -18,7 +18,8 @@ def ellipsoid(points: np.ndarray, centre: tuple[float, float, float], half_axes:
         first = first + square
         second = second + square * np.float32(1 / half**2)
     first = np.sqrt(first)
-    return first * (first - 1) / np.sqrt(second + np.float32(1e-9))
+    tiny = np.float32(1e-4)  # at the centre both are 0, and their quotient is the half axis
+    return (first - 1) * (first + tiny) / (np.sqrt(second) + tiny / np.float32(min(half_axes)))
 
 
 def capsule(points: np.ndarray, start, end, radius: float, end_radius: float | None = None):

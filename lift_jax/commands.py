@@ -2,12 +2,13 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from lift_jax.errors import UserError
+from lift_jax.errors import DataWarning, UserError
 
 SIMULATED_DEVICES = "xla_force_host_platform_device_count"
 """The XLA flag that makes several devices of one processor."""
@@ -27,6 +28,7 @@ def run(main: Callable[[], None]) -> None:
             _refuse("stopped; the same command goes on from where it was")
 
     logging.set_verbosity(logging.ERROR)  # the libraries' chatter
+    warnings.showwarning = _show_warning
     app.run(guarded, flags_parser=_parse_flags)
 
 
@@ -74,6 +76,14 @@ def _told(error: Exception, arguments: list[str]) -> str:
     if isinstance(error, KeyError | AttributeError):
         return f"--config: unknown key {' '.join(lines)}"
     return " ".join(lines) or type(error).__name__
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    """One line for what a user should look at; what concerns programmers as Python shows it."""
+    if issubclass(category, DataWarning):
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")
 
 
 def _refuse(message: str) -> None:

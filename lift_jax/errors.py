@@ -1,4 +1,4 @@
-"""The one error a user is meant to read."""
+"""The one error, and the one warning, that a user is meant to read."""
 
 
 class UserError(Exception):
@@ -7,3 +7,7 @@ class UserError(Exception):
     Entry points print the line to standard error and exit with status 1; anything else that is raised is a fault of
     ours and keeps its traceback.
     """
+
+
+class DataWarning(UserWarning):
+    """Something about a user's data that deserves a look, told in one line that names the file; work goes on."""

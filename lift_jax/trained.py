@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from lift_jax import run_directory
 from lift_jax.data.contrasts import volume_shape
 from lift_jax.errors import UserError
-from lift_jax.models.build import initial_parameters, side_features, volume_translator
+from lift_jax.models.build import configured_translator, initial_parameters, side_features
 from lift_jax.models.generation import GenerationNetworks, fresh_parameters, generation_networks
 from lift_jax.models.volume_translator import VolumeTranslator
 from lift_jax.training.checkpoints import has_checkpoint, restore_ema
@@ -41,7 +41,7 @@ def load_trained(workdir: pathlib.Path) -> Trained:
       UserError: if there is no run, or no checkpoint yet, or it is of another network.
     """
     config = run_directory.read_config(workdir)
-    network = volume_translator(config.model)
+    network = configured_translator(config)
     shapes = jax.eval_shape(lambda key: initial_parameters(network, key, side_features(config)), jax.random.key(0))
     directories = {name: run_directory.checkpoint_directory(workdir, name) for name in config.stages}
     saved = [name for name, directory in directories.items() if has_checkpoint(directory)]

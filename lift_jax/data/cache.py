@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import shutil
+import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +19,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lift_jax.data.cases import Case, CaseSource
+from lift_jax.data.cases import CaseSource, StoredCase
 from lift_jax.errors import UserError
 
-STORED_DTYPE = np.float16
-"""Half precision resolves 1/2048 of an intensity near 1, below the noise of any scanner, in half the space."""
+_HEADERS = threading.Lock()
+"""Held while the header of an array is parsed: Python 3.11's parser fails now and then in several threads at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,18 +34,18 @@ class CachedCase:
 
     @functools.cached_property
     def facts(self) -> dict:
-        """`name`, `available` (list of bool), `affine` (4 x 4 list), `gained`: whether sources differ from targets."""
+        """What the case's kind stores beside its arrays, among it `name` and `affine` (4 x 4 list)."""
         return self._read("facts.json", lambda path: json.loads(path.read_text()))
 
     def array(self, name: str) -> np.ndarray:
-        """`sources` or `targets`, `[D, H, W, C]` float16 in [0, 1], memory-mapped; `acquisition [A]`; `gains [D, C]`.
+        """One of the arrays that the case's kind stores (see its `stored`), memory-mapped.
 
         Raises:
           UserError: if the file is damaged or missing.
         """
-        if name == "targets" and not self.facts["gained"]:
-            name = "sources"
-        return self._read(f"{name}.npy", lambda path: np.load(path, mmap_mode="r", allow_pickle=False))
+        name = self.facts.get("same", {}).get(name, name)
+        with _HEADERS:
+            return self._read(f"{name}.npy", lambda path: np.load(path, mmap_mode="r", allow_pickle=False))
 
     def _read(self, name: str, reader: Callable[[pathlib.Path], Any]) -> Any:
         path = self.directory / name
@@ -83,19 +84,8 @@ def cache_cases(source: CaseSource, directory: os.PathLike, threads: int) -> lis
     return [CachedCase(path) for path in paths]
 
 
-def _store(case: Case, path: pathlib.Path) -> None:
-    gained = case.targets is not case.sources
-    facts = {
-        "name": case.name,
-        "available": case.available.tolist(),
-        "affine": case.affine.tolist(),
-        "gained": gained,
-    }
-    arrays = {"sources": case.sources.astype(STORED_DTYPE)}
-    if gained:
-        arrays["targets"] = case.targets.astype(STORED_DTYPE)
-    if case.acquisition is not None:
-        arrays |= {"acquisition": case.acquisition, "gains": case.gains}
+def _store(case: StoredCase, path: pathlib.Path) -> None:
+    facts, arrays = case.stored()
     aside = path.with_name(f".writing-{uuid.uuid4().hex}")
     try:
         aside.mkdir()

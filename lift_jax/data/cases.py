@@ -9,6 +9,18 @@ import numpy as np
 CONTRASTS = ("t1n", "t1c", "t2w", "t2f")
 """The four MR contrasts in BraTS 2023 names, in the order of every channel axis."""
 
+STORED_DTYPE = np.float16
+"""Half precision resolves 1/2048 of an intensity near 1, below the noise of any scanner, in half the space."""
+
+
+class StoredCase(Protocol):
+    """A case of any task, which knows how it is kept in the cache."""
+
+    name: str
+
+    def stored(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """Facts, which JSON can hold, and arrays by name; an array that `facts["same"]` renames is stored once."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Case:
@@ -34,6 +46,18 @@ class Case:
     acquisition: np.ndarray | None = None
     gains: np.ndarray | None = None
 
+    def stored(self) -> tuple[dict, dict[str, np.ndarray]]:
+        """Facts (`name`, `available`, `affine`) and arrays as the cache keeps them, volumes in half precision."""
+        facts = {"name": self.name, "available": self.available.tolist(), "affine": self.affine.tolist()}
+        arrays = {"sources": self.sources.astype(STORED_DTYPE)}
+        if self.targets is self.sources:
+            facts["same"] = {"targets": "sources"}
+        else:
+            arrays["targets"] = self.targets.astype(STORED_DTYPE)
+        if self.acquisition is not None:
+            arrays |= {"acquisition": self.acquisition, "gains": self.gains}
+        return facts, arrays
+
 
 def side_information(acquisition: np.ndarray, gains: np.ndarray, wanted: int) -> np.ndarray:
     """All that an oracle is told of each slice when contrast `wanted` is asked for, `[D, S]` float32.
@@ -52,7 +76,7 @@ class CaseSource(Protocol):
 
     names: Sequence[str]
 
-    def load(self, index: int) -> Case:
+    def load(self, index: int) -> StoredCase:
         """Reads or makes case `index`; raises UserError, naming the file, if it cannot be used."""
 
     def fingerprint(self, index: int) -> str:

@@ -83,8 +83,8 @@ def make_head(seed: int, index: int, shape: tuple[int, int, int], spacing: float
     """Makes the anatomy and pathology of case `index` of the data set `seed`, as `make_phantom` scans it."""
     _check_grid(shape, spacing)
     pathology, anatomy, *_ = _streams(seed, index)
-    tumour_sites, lesion_sites = _pathology_sites()
-    tumour = draw_tumour(pathology, tumour_sites) if pathology.random() < TUMOUR_PROBABILITY else None
+    tumours, lesion_sites = _pathology_sites()
+    tumour = draw_tumour(pathology, tumours) if pathology.random() < TUMOUR_PROBABILITY else None
     lesions = draw_lesions(pathology, lesion_sites) if pathology.random() < LESIONS_PROBABILITY else []
     return make_anatomy(anatomy, grid_axes(shape, spacing), spacing, tumour, lesions)
 
@@ -156,6 +156,11 @@ def _normalise(volumes: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.
         low, high = np.quantile(volume, CWDM_QUANTILES)
         moved[:, contrast] = np.clip((levels[:, contrast] - low) / (high - low), 0, 1)
     return normalised, moved
+
+
+def tumour_sites() -> np.ndarray:
+    """Template coordinates `[M, 3]` (z, y, x) in mm where a tumour may have its centre."""
+    return _pathology_sites()[0]
 
 
 @functools.cache

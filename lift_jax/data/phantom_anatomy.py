@@ -80,10 +80,10 @@ def make_anatomy(
       tumour: its parameters in template coordinates, or None.
       lesions: parameters of white-matter lesions, likewise.
     """
-    points = _template_points(generator, axes)
-    _magnify(points, VENTRICLES_MM, VENTRICLES_REACH_MM, generator.uniform(*VENTRICLES_GROWTH))
+    points = template_points(generator, axes)
+    magnify(points, VENTRICLES_MM, VENTRICLES_REACH_MM, generator.uniform(*VENTRICLES_GROWTH))
     if tumour is not None:
-        _magnify(points, tumour.centre, 1.3 * tumour.radius, tumour.mass_effect)
+        magnify(points, tumour.centre, 1.3 * tumour.radius, tumour.mass_effect)
     maps = template_maps(spacing)
     voxels = points + (np.array(maps.shape[1:], np.float32)[:, None, None, None] - 1) / 2
     sampled = [ndimage.map_coordinates(tissue, voxels, order=1) for tissue in maps]
@@ -93,8 +93,8 @@ def make_anatomy(
     mask = interior > np.clip(threshold + deviation * smooth_field(generator, axes, pitch), 0.1, 0.9)
     fractions = np.zeros((np.count_nonzero(mask), len(TISSUES)), np.float32)
     fractions[:, :3] = np.stack([tissue[mask] for tissue in sampled], axis=-1)
-    _vary(generator, axes, mask, fractions)
-    _add_vessels(generator, axes, mask, fractions, interior[mask])
+    vary_tissues(generator, axes, mask, fractions)
+    add_vessels(generator, axes, mask, fractions, interior[mask])
     inside = points[:, mask].T
     if lesions:
         add_lesions(fractions, inside, lesions, spacing)
@@ -123,7 +123,7 @@ def template_maps(spacing: float) -> np.ndarray:
     return maps
 
 
-def _template_points(generator: np.random.Generator, axes: list[np.ndarray]) -> np.ndarray:
+def template_points(generator: np.random.Generator, axes: list[np.ndarray]) -> np.ndarray:
     """Where the voxels of the grid lie in the template: `[3, D, H, W]` float32, (z, y, x) in mm from its centre."""
     angles = np.radians(ROTATION_DEGREES) * generator.standard_normal(3)
     matrix = np.eye(3)
@@ -143,7 +143,7 @@ def _template_points(generator: np.random.Generator, axes: list[np.ndarray]) -> 
     return points
 
 
-def _magnify(points: np.ndarray, centre: tuple[float, float, float], reach: float, growth: float) -> None:
+def magnify(points: np.ndarray, centre: tuple[float, float, float], reach: float, growth: float) -> None:
     """Contracts points towards a centre, in place: what is there looks larger, and what is around it pushed away."""
     offsets = points - np.array(centre, np.float32)[:, None, None, None]
     weight = np.einsum("czyx,czyx->zyx", offsets, offsets)
@@ -153,7 +153,9 @@ def _magnify(points: np.ndarray, centre: tuple[float, float, float], reach: floa
     points -= offsets
 
 
-def _vary(generator: np.random.Generator, axes: list[np.ndarray], mask: np.ndarray, fractions: np.ndarray) -> None:
+def vary_tissues(
+    generator: np.random.Generator, axes: list[np.ndarray], mask: np.ndarray, fractions: np.ndarray
+) -> None:
     """Adds random log-odds to grey matter and fluid `[N, TISSUES]`, in place, and makes the sum 1."""
     for tissue, subject, fields in ((FLUID, FLUID_LOG_ODDS, FLUID_FIELDS), (GREY, GREY_LOG_ODDS, GREY_FIELDS)):
         log_odds = np.float32(subject * generator.standard_normal())
@@ -165,7 +167,7 @@ def _vary(generator: np.random.Generator, axes: list[np.ndarray], mask: np.ndarr
     fractions /= fractions.sum(axis=1, keepdims=True)
 
 
-def _add_vessels(
+def add_vessels(
     generator: np.random.Generator,
     axes: list[np.ndarray],
     mask: np.ndarray,

@@ -40,6 +40,26 @@ def regrid(array: np.ndarray, affine: np.ndarray, spacing: float) -> tuple[np.nd
     return regrid_onto(array, affine, tuple(new_shape_ijk[::-1]), new_affine), new_affine
 
 
+def regrid_to_shape(
+    array: np.ndarray, affine: np.ndarray, shape: tuple[int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Resamples a canonical volume to so many voxels along each axis, over the same field of view.
+
+    Args:
+      array: `[D, H, W, ...]`.
+      affine: `[4, 4]`, voxel `(i, j, k)` to millimetres.
+      shape: `(D', H', W')` of the result.
+
+    Returns:
+      `[D', H', W', ...]` float32, and its affine.
+    """
+    old, new = np.array(array.shape[2::-1]), np.array(shape[::-1])
+    new_affine = np.array(affine, dtype=np.float64)
+    new_affine[:3, :3] *= old / new
+    new_affine[:3, 3] += affine[:3, :3] @ (old - 1) / 2 - new_affine[:3, :3] @ (new - 1) / 2
+    return regrid_onto(array, affine, shape, new_affine), new_affine
+
+
 def regrid_brain(contrasts: np.ndarray, affine: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
     """Resamples skull-stripped contrasts to cubic voxels within the brain, so that its edge stays an edge.
 

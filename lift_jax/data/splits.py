@@ -38,19 +38,29 @@ def split_cases(names: Iterable[str], salt: str = SPLIT_SALT) -> dict[str, list[
     Raises:
       UserError: there are fewer than three cases.
     """
-    ranked = sorted(names, key=lambda name: hashlib.sha256(f"{salt}\n{name}".encode(errors="surrogateescape")).digest())
-    if len(ranked) < len(SPLITS):
-        raise UserError(
-            f"{len(ranked)} case(s) cannot be split into {', '.join(SPLITS)}; add cases or give a split file"
-        )
-    test = max(1, _rounded(len(ranked) * TEST_FRACTION))
+    order = ranked(names, salt)
+    test = max(1, _rounded(len(order) * TEST_FRACTION))
     # Both cuts are rounded, not both sizes: two sizes that round up at the same count would move the second cut by two.
-    held_out = max(test + 1, _rounded(len(ranked) * (TEST_FRACTION + VALIDATION_FRACTION)))
+    held_out = max(test + 1, _rounded(len(order) * (TEST_FRACTION + VALIDATION_FRACTION)))
     return {
-        "train": sorted(ranked[held_out:]),
-        "validation": sorted(ranked[test:held_out]),
-        "test": sorted(ranked[:test]),
+        "train": sorted(order[held_out:]),
+        "validation": sorted(order[test:held_out]),
+        "test": sorted(order[:test]),
     }
+
+
+def ranked(names: Iterable[str], salt: str = SPLIT_SALT) -> list[str]:
+    """The names in the order of the SHA-256 digests of salt and name.
+
+    Raises:
+      UserError: there are fewer than three, which cannot be split.
+    """
+    order = sorted(names, key=lambda name: hashlib.sha256(f"{salt}\n{name}".encode(errors="surrogateescape")).digest())
+    if len(order) < len(SPLITS):
+        raise UserError(
+            f"{len(order)} case(s) cannot be split into {', '.join(SPLITS)}; add cases or give a split file"
+        )
+    return order
 
 
 def _rounded(number: float) -> int:

@@ -51,12 +51,12 @@ class TakeWindow(grain.transforms.RandomMap):
         slices, height, width, channels = sources.shape
         start = rng.integers(max(slices - self.window, 0) + 1)
         index = np.minimum(np.arange(start, start + self.window), slices - 1)
-        rows, columns = _draw_range(height, self.size[0], rng), _draw_range(width, self.size[1], rng)
+        rows, columns = draw_range(height, self.size[0], rng), draw_range(width, self.size[1], rng)
         flip = self.flip and rng.random() < 0.5
 
         def cut(array: np.ndarray) -> np.ndarray:
             part = np.asarray(array[start : start + self.window, rows, columns], np.float32)
-            part = _pad(part[:, :, ::-1] if flip else part, self.size)
+            part = pad_planes(part[:, :, ::-1] if flip else part, self.size)
             return part[index - start] if len(part) < self.window else part
 
         sources, target = cut(sources), cut(targets[..., wanted])
@@ -84,7 +84,7 @@ class TakeWindow(grain.transforms.RandomMap):
 
 def training_batches(
     cases: Sequence[CachedCase],
-    take_window: TakeWindow,
+    take_window: grain.transforms.RandomMap,
     *,
     seed: int,
     batch: int,
@@ -99,7 +99,7 @@ def training_batches(
 
     Args:
       cases: the training cases.
-      take_window: how a window is taken.
+      take_window: how a window is taken, such as `TakeWindow`.
       seed: of order and augmentation.
       batch: windows in a global batch, a multiple of `process_count`.
       threads: windows read ahead at a time.
@@ -116,7 +116,9 @@ def training_batches(
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)))
 
 
-def slice_size(cases: Sequence[CachedCase], crop: tuple[int, int], multiple: int) -> tuple[int, int]:
+def slice_size(
+    cases: Sequence[CachedCase], crop: tuple[int, int], multiple: int, array: str = "sources"
+) -> tuple[int, int]:
     """Rows and columns of training slices: the crop, or the size that all cases share, made up to a `multiple`.
 
     Raises:
@@ -124,19 +126,20 @@ def slice_size(cases: Sequence[CachedCase], crop: tuple[int, int], multiple: int
     """
     if any(crop):
         return tuple(crop)
-    sizes = {case.array("sources").shape[1:3] for case in cases}
+    sizes = {case.array(array).shape[1:3] for case in cases}
     if len(sizes) > 1:
         told = ", ".join(f"{height}x{width}" for height, width in sorted(sizes)[:4])
         raise UserError(f"config.data.crop: slices differ in size ({told}); name one to crop or pad them to")
     return tuple(-(-side // multiple) * multiple for side in sizes.pop())
 
 
-def _draw_range(side: int, size: int, rng: np.random.Generator) -> slice:
+def draw_range(side: int, size: int, rng: np.random.Generator) -> slice:
+    """A random range of `size` samples out of `side`; all of them where there are no more."""
     start = int(rng.integers(max(side - size, 0) + 1))
     return slice(start, start + size)
 
 
-def _pad(part: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def pad_planes(part: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Zeros around `[T, h, w, …]` up to `size`, as many before as after."""
     missing = [want - have for want, have in zip(size, part.shape[1:3], strict=True)]
     if not any(missing):

@@ -15,9 +15,8 @@ from lift_jax.evaluation.aggregates import (
     present_columns,
 )
 from lift_jax.evaluation.intervals import LEVEL, RESAMPLES
-from lift_jax.evaluation.report_figures import PictureCase
 from lift_jax.evaluation.report_files import write_report
-from lift_jax.evaluation.report_page import Report, page
+from lift_jax.evaluation.report_page import Picture, Report, page
 
 KEYS = ("case", "contrast", "method")
 """What names a row; the rest of it is scores."""
@@ -26,7 +25,7 @@ KEYS = ("case", "contrast", "method")
 def write_evaluation(
     directory: str | os.PathLike,
     rows: Sequence[Row],
-    pictures: Iterable[PictureCase],
+    pictures: Iterable[Picture],
     *,
     title: str,
     facts: Mapping[str, str | float],

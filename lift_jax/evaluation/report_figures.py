@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from typing import ClassVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -60,6 +61,17 @@ class PictureCase:
     target: np.ndarray
     prediction: np.ndarray
     spacing: tuple[float, float, float]
+
+    note: ClassVar[str] = (
+        "The cases are ranked by the PSNR of the model. Planes go through the brain's centre of mass, true to size, in "
+        "radiological display: superior and anterior up, the patient's right (R) on the left; in the sagittal plane "
+        f"anterior (A) on the left. Error maps end at ±{ERROR_LIMIT:g} in every report. The dotted line in the profile "
+        "is the axial slice shown."
+    )
+
+    def png(self) -> bytes:
+        """The picture as PNG bytes; see `draw_case`."""
+        return draw_case(self)
 
 
 def draw_case(picture: PictureCase) -> bytes:

@@ -4,12 +4,24 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Protocol
 
 from lift_jax.evaluation.aggregates import Column, Estimate, Row, Table, distinct
 from lift_jax.evaluation.intervals import LEVEL, RESAMPLES
-from lift_jax.evaluation.report_figures import ERROR_LIMIT, PictureCase, draw_case
 from lift_jax.evaluation.report_pieces import cell, document, facts_table, figure, reading_list, table
 from lift_jax.evaluation.scores import BEST_SOURCE, MEAN_OF_SOURCES, MODEL
+
+
+class Picture(Protocol):
+    """A case to be shown: its names, a note on how to read such pictures, and the picture itself."""
+
+    case: str
+    contrast: str
+    rank: str
+    note: str
+
+    def png(self) -> bytes:
+        """The picture as PNG bytes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +36,7 @@ class Report:
     differences: Table
 
 
-def page(report: Report, pictures: Iterable[PictureCase]) -> str:
+def page(report: Report, pictures: Iterable[Picture]) -> str:
     """The report as HTML; every name that came from outside is escaped."""
     sections = (
         _headline(report),
@@ -57,30 +69,25 @@ def _headline(report: Report) -> str:
     return table(heads, lines, "headline", heads.index("cases")) + f'\n<p class="note">{note}</p>'
 
 
-def _pictures(report: Report, pictures: Iterable[PictureCase]) -> str:
-    parts, contrast = [], None
+def _pictures(report: Report, pictures: Iterable[Picture]) -> str:
+    parts, contrast, note = [], None, ""
     for picture in pictures:
         if picture.contrast != contrast:
             contrast = picture.contrast
             parts.append(f"<h3>{escape(contrast)}</h3>")
+        note = picture.note
         caption = (
             f"<b>{escape(picture.rank)}</b> {escape(picture.case)}"
             f'<span class="note"> {_scores_of(report, picture)}</span>'
         )
-        name = f"{picture.contrast}, {picture.rank} case {picture.case}: three planes and z-profile"
-        parts.append(figure(draw_case(picture), name, caption))
+        name = f"{picture.contrast}, {picture.rank} case {picture.case}: three planes"
+        parts.append(figure(picture.png(), name, caption))
     if not parts:
         return ""
-    note = (
-        "The cases are ranked by the PSNR of the model. Planes go through the brain's centre of mass, true to size, in "
-        "radiological display: superior and anterior up, the patient's right (R) on the left; in the sagittal plane "
-        f"anterior (A) on the left. Error maps end at ±{ERROR_LIMIT:g} in every report. The dotted line in the profile "
-        "is the axial slice shown."
-    )
     return f'<h2>Pictures</h2>\n<p class="note">{note}</p>\n' + "\n".join(parts)
 
 
-def _scores_of(report: Report, picture: PictureCase) -> str:
+def _scores_of(report: Report, picture: Picture) -> str:
     wanted = (picture.case, picture.contrast, MODEL)
     row = next((row for row in report.rows if (row["case"], row["contrast"], row["method"]) == wanted), {})
     shown = (c for c in report.columns if c.headline and c.key in row)
@@ -136,7 +143,12 @@ def _reading(report: Report) -> str:
             f"“{BEST_SOURCE}” hands over the source that is most like this target by PSNR, a choice that knows the "
             f"target; “{MEAN_OF_SOURCES}” is the voxelwise mean. A model that does not beat them has learned nothing."
         )
-    if "psnr" in keys:
+    if "dice_bone" in keys:
+        points.append(
+            "CT numbers are in Hounsfield units (HU); all figures are of the body's mask. MAE, PSNR, SSIM and NCC are "
+            "as SynthRAD2023 defines them, the masked MS-SSIM as SynthRAD2025. Bone is above 250 HU, air below −400 HU."
+        )
+    elif "psnr" in keys:
         points.append(
             "PSNR and SSIM are of volumes in [0, 1], data range 1, SSIM in 3D windows of 7 voxels. Background "
             "counts in figures of the whole grid and raises them; figures of the brain leave it out."

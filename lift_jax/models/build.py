@@ -9,11 +9,23 @@ from lift_jax.data.phantom_tissues import TISSUES
 from lift_jax.models.slice_translator import SliceTranslator
 from lift_jax.models.volume_translator import VolumeTranslator
 
+SOURCES = {
+    "missing_mr": {"contrasts": len(CONTRASTS), "combine": True},
+    "mr_to_ct": {"contrasts": 1, "combine": False},
+}
+"""Task to what its translator is told of its sources."""
 
-def volume_translator(model: ConfigDict) -> VolumeTranslator:
+
+def configured_translator(config: ConfigDict) -> VolumeTranslator:
+    """LiFT-C's network for the task of a configuration."""
+    return volume_translator(config.model, **SOURCES[config.task])
+
+
+def volume_translator(model: ConfigDict, contrasts: int = len(CONTRASTS), combine: bool = True) -> VolumeTranslator:
     """LiFT-C's network as configured; equal configurations give equal (hashable) networks."""
     translator = model.translator.to_dict() | {
-        "contrasts": len(CONTRASTS),
+        "contrasts": contrasts,
+        "combine": combine,
         "widths": tuple(model.translator.widths),
         "dtype": jnp.dtype(model.translator.dtype),
     }
@@ -23,7 +35,8 @@ def volume_translator(model: ConfigDict) -> VolumeTranslator:
 
 def side_features(config: ConfigDict) -> int:
     """Size of the oracle's side information of a slice, 0 where the network is no oracle."""
-    return len(TISSUES) * (1 + len(CONTRASTS)) + len(CONTRASTS) if config.model.oracle else 0
+    oracle = config.task == "missing_mr" and config.model.oracle
+    return len(TISSUES) * (1 + len(CONTRASTS)) + len(CONTRASTS) if oracle else 0
 
 
 def initial_parameters(network: VolumeTranslator, key: jax.Array, side_features: int = 0) -> dict:
@@ -35,7 +48,7 @@ def initial_parameters(network: VolumeTranslator, key: jax.Array, side_features:
       side_features: size of the oracle's side information, 0 for none.
     """
     side = network.translator.multiple
-    contrasts = len(CONTRASTS)
+    contrasts = network.translator.contrasts
     init = jax.jit(network.init)  # compiled, because running every operation by itself takes many times longer
     return init(
         key,

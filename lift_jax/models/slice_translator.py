@@ -29,11 +29,13 @@ class SliceTranslator(nn.Module):
     sides that are multiples of `multiple`.
 
     Attributes:
-      contrasts: channels of the sources.
+      contrasts: channels of the sources, and of what may be wanted.
       widths: features at each resolution, finest first; each next one has half the side.
       blocks: residual blocks per resolution, in the encoder and in the decoder.
       stem: space-to-depth factor in front of the finest resolution (1, 2 or 4).
       groups: groups of every GroupNorm; divides all widths.
+      combine: the head tells how to combine the sources at every voxel, so that their detail passes undiminished; False
+        where the target is nothing like them, as CT is nothing like MR, and the head tells its value itself.
       condition_features: size of the embedded conditions.
       remat: recompute blocks in the backward pass instead of storing their insides.
       dtype: of activations; parameters are float32.
@@ -44,6 +46,7 @@ class SliceTranslator(nn.Module):
     blocks: int = 2
     stem: int = 1
     groups: int = 8
+    combine: bool = True
     condition_features: int = 128
     remat: bool = False
     dtype: jnp.dtype = jnp.float32
@@ -80,7 +83,8 @@ class SliceTranslator(nn.Module):
         self.bottleneck = level(self.widths[-1])
         self.up = [nn.Conv(width, (1, 1), dtype=self.dtype) for width in self.widths[-2::-1]]
         self.decoder = [level(width) for width in self.widths[-2::-1]]
-        self.head = nn.Conv((self.contrasts + 1) * self.stem**2, (3, 3), dtype=jnp.float32)
+        outputs = self.contrasts + 1 if self.combine else 1
+        self.head = nn.Conv(outputs * self.stem**2, (3, 3), dtype=jnp.float32)
 
     def encode(self, sources, available, side=None):
         """Slices to features.
@@ -130,9 +134,8 @@ class SliceTranslator(nn.Module):
             for block in blocks:
                 x = block(x)
         x = nn.silu(modulate(x, *next(scale_shifts)).astype(jnp.float32))
-        # What is told for every voxel is how to combine the sources there, so that their detail passes undiminished.
-        weights = depth_to_space(self.head(x), self.stem)
-        return (weights[..., :-1] * skips[0]).sum(axis=-1) + weights[..., -1] + BACKGROUND
+        told = depth_to_space(self.head(x), self.stem)
+        return (told[..., :-1] * skips[0]).sum(axis=-1) + told[..., -1] + BACKGROUND
 
     def __call__(self, sources, available, target, context=None, side=None):
         """`encode` and `decode` in one: `[N, H, W, C] -> [N, H, W]`."""

@@ -1,5 +1,7 @@
 """Optimisers: AdamW with its own learning rate for each group of parameters, clipped together."""
 
+from collections.abc import Mapping
+
 import jax
 import optax
 
@@ -11,7 +13,7 @@ def warmup_cosine(rate: float, steps: int, warmup: int) -> optax.Schedule:
 
 
 def grouped_adamw(
-    rates: dict[str, float], *, steps: int, warmup: int, weight_decay: float, clip: float
+    rates: dict[str, float], *, steps: int, warmup: int, weight_decay: float | Mapping[str, float], clip: float
 ) -> optax.GradientTransformation:
     """AdamW (Loshchilov & Hutter, arXiv 1711.05101) over `{group: parameters}`.
 
@@ -21,18 +23,19 @@ def grouped_adamw(
       rates: peak learning rate of each trained group.
       steps: of the whole stage, at the end of which all rates are 0.
       warmup: steps to the peak.
-      weight_decay: decoupled weight decay.
+      weight_decay: decoupled weight decay, of all groups or of each; with 0 this is Adam.
       clip: largest global gradient norm.
     """
 
-    def adamw(rate):
-        schedule = warmup_cosine(rate, steps, warmup)
-        return optax.adamw(schedule, weight_decay=weight_decay, mask=_is_kernel)
+    def adamw(group):
+        schedule = warmup_cosine(rates[group], steps, warmup)
+        decay = weight_decay[group] if isinstance(weight_decay, Mapping) else weight_decay
+        return optax.adamw(schedule, weight_decay=decay, mask=_is_kernel)
 
     def labels(params):
         return {group: jax.tree.map(lambda _, group=group: group, params[group]) for group in params}
 
-    groups = optax.partition({group: adamw(rate) for group, rate in rates.items()}, labels)
+    groups = optax.partition({group: adamw(group) for group in rates}, labels)
     return optax.chain(optax.clip_by_global_norm(clip), groups)
 
 

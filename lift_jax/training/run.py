@@ -4,10 +4,11 @@ import pathlib
 
 from ml_collections import ConfigDict
 
+from lift_jax.training.ct_translation import train_ct_translation
 from lift_jax.training.generation import train_generation
 from lift_jax.training.translation import train_translation
 
-TRAINERS = {"missing_mr": train_translation, "unconditional": train_generation}
+TRAINERS = {"missing_mr": train_translation, "mr_to_ct": train_ct_translation, "unconditional": train_generation}
 """Task to what trains it."""
 
 

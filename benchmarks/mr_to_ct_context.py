@@ -1,0 +1,160 @@
+"""What context along depth is worth in MR to CT, on phantom heads: no mixer and mixers, at equal steps.
+
+    python -m benchmarks.mr_to_ct_context --workdir runs/mr_to_ct_context --output docs/mr_to_ct_context
+
+One translator is trained on single slices. From it each kind goes on, on the same windows of slices, at the same rate
+and for the same number of steps: with no mixer, with one that sees each slice as one vector (`mixer`), and with one that
+sees it as a grid of cells (`mixer_grid`). All are scored on the same held-out heads. Differences are paired by case (a
+case's value is its mean over seeds); intervals are percentile bootstraps over cases, 95 %.
+"""
+
+import argparse
+import json
+import pathlib
+
+import numpy as np
+import orbax.checkpoint as ocp
+
+from configs import synthrad_mr_to_ct
+from lift_jax import run_directory
+from lift_jax.configuration import validate
+from lift_jax.data.pair_sources import pair_source
+from lift_jax.evaluation.cost import hardware
+from lift_jax.evaluation.ct_scores import tissue_overlap
+from lift_jax.evaluation.image_metrics import synthrad2023
+from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
+from lift_jax.evaluation.through_plane import BONE_THRESHOLD, delta_z
+from lift_jax.inference.ct import predict_ct
+from lift_jax.run_directory import write_aside
+from lift_jax.trained import load_trained
+from lift_jax.training.run import train
+
+KINDS = {"no_mixer": ("none", 1), "mixer": ("gru", 1), "mixer_grid": ("gru", 4)}
+METRICS = {
+    "delta_z_mae": "Δz MAE (HU)",
+    "delta_z_mae_bone": "Δz MAE, bone (HU)",
+    "delta_z_correlation": "Δz correlation",
+    "mae": "MAE (HU)",
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "dice_bone": "Dice, bone",
+    "dice_air": "Dice, air",
+}
+DIGITS = {"delta_z_correlation": 4, "psnr": 2, "ssim": 4, "dice_bone": 4, "dice_air": 4}
+
+
+def configuration(kind: str, seed: int, arguments):
+    """The phantom variant of one kind and seed; kinds differ in nothing but the mixer."""
+    config = synthrad_mr_to_ct.get_config("phantom")
+    config.seed = seed
+    config.data.cases.train, config.data.cases.test = arguments.train_cases, arguments.cases
+    config.data.cache = str(arguments.workdir / "cache")
+    config.model.translator.widths = (16, 32, 64)
+    config.model.mixer.kind, config.model.mixer.grid = KINDS[kind]
+    config.stages = ("translator", "joint")
+    config.stage.translator.steps = arguments.translator_steps
+    config.stage.joint.steps = arguments.steps
+    config.stage.joint.batch, config.stage.joint.window = 1, 32
+    config.stage.joint.translator_rate, config.stage.joint.mixer_rate = 5e-4, 1e-3
+    config.log.validate = 10**6
+    return validate(config)
+
+
+def share_translator(config, workdir: pathlib.Path, other: pathlib.Path) -> None:
+    """Gives a run the trained translator of another, and that one's untrained mixer, as its first stage's result."""
+    steps = config.stage.translator.steps
+    directory = run_directory.checkpoint_directory(workdir, "translator")
+    if not (directory / str(steps)).is_dir():
+        source = run_directory.checkpoint_directory(other, "translator")
+        with ocp.CheckpointManager(source.absolute()) as manager:
+            ema = manager.restore(steps, args=ocp.args.Composite(ema=ocp.args.StandardRestore()))["ema"]
+        with ocp.CheckpointManager(directory.absolute()) as manager:
+            groups = ("translator",) if config.model.mixer.kind == "none" else ("translator", "mixer")
+            ema = {group: ema[group] for group in groups}
+            manager.save(steps, args=ocp.args.Composite(ema=ocp.args.StandardSave(ema)))
+
+
+def scores(workdir: pathlib.Path) -> dict[str, list[float]]:
+    """Each metric of a trained run, one value a case; kept on disk."""
+    path = workdir / "scores.json"
+    if not path.exists():
+        trained = load_trained(workdir)
+        cases, inference = pair_source(trained.config.data, "test"), trained.config.inference
+        rows = []
+        for index in range(len(cases.names)):
+            case = cases.load(index)
+            prediction = predict_ct(
+                trained.network, trained.params, case, chunk=inference.chunk, skip_memory=inference.skip_memory
+            )
+            steps = delta_z(case.ct, prediction, case.mask, BONE_THRESHOLD)
+            row = synthrad2023(case.ct, prediction, case.mask) | tissue_overlap(case.ct, prediction, case.mask)
+            row |= {"delta_z_mae": steps["mae"], "delta_z_mae_bone": steps["mae_bone"]}
+            rows.append(row | {"delta_z_correlation": steps["correlation"]})
+        write_aside(path, json.dumps({metric: [row[metric] for row in rows] for metric in METRICS}))
+    return json.loads(path.read_text())
+
+
+def summarise(tables: dict[str, list[dict[str, list[float]]]]) -> str:
+    """The study as Markdown: means, paired differences, and the same in per cent of the run without mixer."""
+    means = {kind: {m: np.mean([run[m] for run in runs], axis=0) for m in METRICS} for kind, runs in tables.items()}
+
+    def cell(interval, digits, sign=""):
+        return f"{interval.mean:{sign}.{digits}f} [{interval.low:{sign}.{digits}f}, {interval.high:{sign}.{digits}f}]"
+
+    lines = ["| | " + " | ".join(METRICS.values()) + " |", "|---|" + "---|" * len(METRICS)]
+    for kind, values in means.items():
+        cells = [cell(bootstrap_mean(values[m], seed=0), DIGITS.get(m, 1)) for m in METRICS]
+        lines.append(f"| {kind.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    base = means["no_mixer"]
+    for kind in means:
+        if kind != "no_mixer":
+            difference = {m: paired_difference(means[kind][m], base[m], seed=0) for m in METRICS}
+            cells = [cell(difference[m], DIGITS.get(m, 1) + (m not in DIGITS), "+") for m in METRICS]
+            lines.append(f"| **{kind.replace('_', ' ')} - no mixer** | " + " | ".join(cells) + " |")
+            shares = [f"{100 * difference[m].mean / base[m].mean():+.1f} %" for m in METRICS]
+            lines.append("| in per cent | " + " | ".join(shares) + " |")
+    if len(tables["no_mixer"]) > 1:
+        lines += ["", "By seed, mixers - no mixer:", "", *lines[:2]]
+        for kind in means:
+            for seed, run in enumerate(tables[kind] if kind != "no_mixer" else []):
+                cells = [f"{np.mean(run[m]) - np.mean(tables['no_mixer'][seed][m]):+.4g}" for m in METRICS]
+                lines.append(f"| {kind.replace('_', ' ')}, run {seed} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workdir", type=pathlib.Path, required=True)
+    parser.add_argument("--output", type=pathlib.Path, help="writes <output>.md; without it, trains only")
+    parser.add_argument("--kinds", nargs="+", default=tuple(KINDS), choices=tuple(KINDS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0,))
+    parser.add_argument("--translator-steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=800, help="of the second stage")
+    parser.add_argument("--train-cases", type=int, default=96)
+    parser.add_argument("--cases", type=int, default=32, help="held-out heads")
+    arguments = parser.parse_args()
+    tables = {}
+    for seed in arguments.seeds:
+        # The mixers first: their untrained weights ride along while the translator is trained for all.
+        order = sorted(arguments.kinds, key=lambda kind: kind == "no_mixer")
+        for kind in order:
+            workdir = arguments.workdir / f"{kind}-{seed}"
+            config = configuration(kind, seed, arguments)
+            if kind != order[0]:
+                share_translator(config, workdir, arguments.workdir / f"{order[0]}-{seed}")
+            train(config, workdir)
+            tables.setdefault(kind, []).append(scores(workdir))
+    if arguments.output:
+        facts = (
+            f"Phantom heads, {config.data.shape[0]}³ at {config.data.spacing:g} mm, n = {arguments.cases} held out, "
+            f"{arguments.train_cases} to train, {len(arguments.seeds)} seed(s); {arguments.translator_steps} steps "
+            f"of {config.stage.translator.batch} single slices, then {arguments.steps} steps of "
+            f"{config.stage.joint.window} consecutive ones; "
+            f"widths {tuple(config.model.translator.widths)}; {hardware()}."
+        )
+        write_aside(arguments.output.with_suffix(".md"), f"{facts}\n\n{summarise(tables)}\n")
+        print(f"{facts}\n\n{summarise(tables)}")
+
+
+if __name__ == "__main__":
+    main()

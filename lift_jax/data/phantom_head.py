@@ -1,0 +1,203 @@
+"""The embedded data set of MR to CT: whole heads, made on demand, in T1-weighted MR and in Hounsfield units."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+from scipy import ndimage
+
+from lift_jax.data import phantom_anatomy as anatomy
+from lift_jax.data.hounsfield import normalise_mr
+from lift_jax.data.paired_cases import PairedCase
+from lift_jax.data.phantom import TUMOUR_PROBABILITY, tumour_sites
+from lift_jax.data.phantom_acquisition import (
+    BIAS_DEVIATION,
+    BIAS_PITCH_MM,
+    NOISE_RANGE,
+    draw_gains,
+    draw_protocol,
+    draw_relaxation,
+)
+from lift_jax.data.phantom_ct import scan_ct
+from lift_jax.data.phantom_face import draw_face, head_outline, paint_face, paint_soft_tissue
+from lift_jax.data.phantom_fields import grid_axes, smooth_field
+from lift_jax.data.phantom_head_tissues import AIR, SKIN, draw_head_tissues
+from lift_jax.data.phantom_pathology import add_tumour, draw_tumour
+from lift_jax.data.phantom_shapes import Canvas
+from lift_jax.data.phantom_skull import distance_to_cavity, draw_skull, paint_base, paint_vault, vault_thickness
+from lift_jax.data.phantom_tissues import FLUID, TISSUES, WHITE
+from lift_jax.errors import UserError
+
+VERSION = 1
+"""Part of every fingerprint: to be raised with any change that changes a case."""
+
+FIELD_MM = (184.0, 216.0, 184.0)
+"""Field of view along D, H, W that holds every head down to the teeth."""
+
+FORWARD_MM = 7.5
+"""The field of view lies this far in front of the brain's centre, for the face."""
+
+TEXTURE_FIELDS = ((12.0, 0.03), (5.0, 0.03))
+"""Relative variation of the MR signal within tissues: (pitch in mm, standard deviation)."""
+
+_STREAM = 5
+"""Tells these random streams from those of the brains of the same seed and index."""
+
+
+def field_spacing(shape: tuple[int, int, int]) -> float:
+    """The voxel size in mm at which a head fits in a grid `(D, H, W)`: 3.4 for 64³, 1.2 for 155×240×240."""
+    return max(extent / size for extent, size in zip(FIELD_MM, shape, strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class PhantomHeads:
+    """A source of made pairs: those with indices `first` to `first + count - 1`; splits take disjoint ranges.
+
+    Attributes:
+      seed: of the whole data set.
+      first: index of the first case.
+      count: how many cases.
+      shape: the grid `(D, H, W)`.
+      spacing: voxel size in mm; `field_spacing(shape)` makes the head fit.
+
+    Raises:
+      UserError: a number is out of its range.
+    """
+
+    seed: int
+    first: int
+    count: int
+    shape: tuple[int, int, int]
+    spacing: float
+
+    def __post_init__(self):
+        if min(self.seed, self.first) < 0 or self.count < 1:
+            raise UserError(
+                f"phantom: seed={self.seed}, first={self.first}, count={self.count}: "
+                "give a seed and first of 0 or more and a count of 1 or more"
+            )
+        _check_grid(self.shape, self.spacing)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the cases, made from seed and index."""
+        return [_name(self.seed, self.first + index) for index in range(self.count)]
+
+    def load(self, index: int) -> PairedCase:
+        """Makes case `index` of this source, counted from 0."""
+        return make_phantom_head(self.seed, self._global_index(index), self.shape, self.spacing)
+
+    def fingerprint(self, index: int) -> str:
+        """A hex digest of what determines case `index`: version, seed, index, shape and spacing."""
+        known = ("head", VERSION, self.seed, self._global_index(index), tuple(self.shape), float(self.spacing))
+        return hashlib.sha256(repr(known).encode()).hexdigest()
+
+    def _global_index(self, index: int) -> int:
+        if not 0 <= index < self.count:
+            raise IndexError(f"case {index} of {self.count}")
+        return self.first + index
+
+
+def make_phantom_head(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> PairedCase:
+    """Makes case `index` of the data set `seed`; one subject at every resolution, but for noise and gains.
+
+    The MR is T1-weighted, with bias field, Rician noise and a gain on every slice; the CT has noise and
+    beam-hardening streaks. The mask is the head, cavities included.
+
+    Args:
+      seed: of the data set, 0 or more.
+      index: of the case, 0 or more.
+      shape: the grid `(D, H, W)`.
+      spacing: voxel size in mm.
+
+    Raises:
+      UserError: the grid can't hold a volume.
+    """
+    _check_grid(shape, spacing)
+    sequence = np.random.SeedSequence([seed, index, _STREAM])
+    body, physics, image, interleaving, tube = map(np.random.default_rng, sequence.spawn(5))
+    axes = grid_axes(shape, spacing)
+    axes[1] = axes[1] + np.float32(FORWARD_MM)
+    relaxation, protocol = draw_relaxation(physics), draw_protocol(physics)
+    tissues = draw_head_tissues(physics, relaxation, protocol)
+    levels = np.stack([tissues.hounsfield, tissues.signal], axis=-1)
+    canvas, mask = _draw_head(body, axes, shape, spacing, levels)
+    ct = scan_ct(tube, canvas.volumes[0], mask, spacing)
+    mr = _scan_mr(image, axes, canvas.volumes[1], protocol.gamma[0], tissues.signal[WHITE])
+    mr *= draw_gains(interleaving, shape[0])[:, :1, None]
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = [-(size - 1) / 2 * spacing for size in reversed(shape)]
+    return PairedCase(_name(seed, index), normalise_mr(mr, mask), ct, mask, affine)
+
+
+def _draw_head(generator, axes, shape, spacing, levels) -> tuple[Canvas, np.ndarray]:
+    """Paints a subject from the outside inwards; the canvas, and the mask of the head."""
+    skull, face = draw_skull(generator), draw_face(generator)
+    tumour = draw_tumour(generator, tumour_sites()) if generator.random() < TUMOUR_PROBABILITY else None
+    points = anatomy.template_points(generator, axes)
+    relief, lobes, porosity = (smooth_field(generator, axes, pitch) for pitch in (30.0, 16.0, 7.0))
+    distance = distance_to_cavity(points)
+    thickness = vault_thickness(skull, points, relief)
+    outline = head_outline(face, points, distance - np.float32(skull.gap) - thickness)
+
+    canvas = Canvas(levels, AIR, shape, spacing)
+    paint_soft_tissue(canvas, face, points, outline, lobes)
+    paint_face(canvas, face, points, generator, axes)
+    paint_vault(canvas, skull, points, distance, thickness, porosity)
+    cavity = canvas.inside(distance - np.float32(skull.gap))
+    canvas.paint(cavity, FLUID)
+    brain = _paint_brain(canvas, generator, axes, points, cavity, spacing, tumour)
+    paint_base(canvas, skull, points, distance, brain, generator, axes)
+    canvas.paint(1 - canvas.inside(outline + np.float32(face.skin)), SKIN)  # no bone breaks it
+    canvas.paint(1 - canvas.inside(outline), AIR)
+    return canvas, ndimage.binary_fill_holes(outline < 0)
+
+
+def _paint_brain(canvas, generator, axes, points, cavity, spacing, tumour) -> np.ndarray:
+    """Paints grey and white matter, vessels and pathology; returns the share of brain in every voxel."""
+    growth = generator.uniform(*anatomy.VENTRICLES_GROWTH)
+    points = points.copy()
+    anatomy.magnify(points, anatomy.VENTRICLES_MM, anatomy.VENTRICLES_REACH_MM, growth)
+    if tumour is not None:
+        anatomy.magnify(points, tumour.centre, 1.3 * tumour.radius, tumour.mass_effect)
+    maps = anatomy.template_maps(spacing)
+    voxels = points + (np.array(maps.shape[1:], np.float32)[:, None, None, None] - 1) / 2
+    interior = ndimage.map_coordinates(maps[3], voxels, order=1)
+    mask = interior > 0.02
+    fractions = np.zeros((np.count_nonzero(mask), len(TISSUES)), np.float32)
+    inside = voxels[:, mask]
+    fractions[:, :3] = np.stack([ndimage.map_coordinates(tissue, inside, order=1) for tissue in maps[:3]], axis=-1)
+    covered = np.clip(fractions.sum(axis=1), 0, 1)
+    anatomy.vary_tissues(generator, axes, mask, fractions)
+    anatomy.add_vessels(generator, axes, mask, fractions, interior[mask])
+    if tumour is not None:
+        add_tumour(fractions, points[:, mask].T, tumour, spacing, generator, axes, mask)
+    share = covered * np.clip(cavity[mask] + np.float32(0.3), 0, 1)
+    painted = fractions @ canvas.levels[: len(TISSUES)]
+    for volume, level in zip(canvas.volumes, painted.T, strict=True):
+        volume[mask] += share * (level - volume[mask])
+    brain = np.zeros(mask.shape, np.float32)
+    brain[mask] = covered
+    return brain
+
+
+def _scan_mr(generator, axes, signal: np.ndarray, gamma: float, white: float) -> np.ndarray:
+    """The magnitude image of a head's signal, `[D, H, W]` float32: texture, gamma, bias field and Rician noise."""
+    texture = 1 + sum(np.float32(d) * smooth_field(generator, axes, pitch) for pitch, d in TEXTURE_FIELDS)
+    bias = np.exp(np.float32(BIAS_DEVIATION) * smooth_field(generator, axes, BIAS_PITCH_MM))
+    clean = np.maximum(signal * texture, 0) ** np.float32(gamma) * bias
+    noise = np.float32(generator.uniform(*NOISE_RANGE) * white**gamma)
+    quadratures = noise * generator.standard_normal((2, *signal.shape), dtype=np.float32)
+    return np.hypot(clean + quadratures[0], quadratures[1])
+
+
+def _name(seed: int, index: int) -> str:
+    return f"phantom-head-{seed}-{index:05d}"
+
+
+def _check_grid(shape: tuple[int, int, int], spacing: float) -> None:
+    if len(shape) != 3 or min(shape) < 8 or not spacing > 0:
+        raise UserError(
+            f"phantom: shape={tuple(shape)}, spacing={spacing}: "
+            "give three sides of at least 8 voxels and a spacing in mm above 0"
+        )

@@ -1,0 +1,42 @@
+"""LiFT-C's training for MR to CT."""
+
+import functools
+import pathlib
+
+import jax
+from ml_collections import ConfigDict
+
+from lift_jax import run_directory
+from lift_jax.data.cache import cache_cases
+from lift_jax.data.pair_sources import pair_source
+from lift_jax.data.paired_windows import TakePair
+from lift_jax.data.windows import slice_size
+from lift_jax.models.build import configured_translator, initial_parameters
+from lift_jax.training.ct_loss import ct_loss
+from lift_jax.training.ct_validation import validate_ct
+from lift_jax.training.translator_stages import check_batches, train_stages
+
+
+def train_ct_translation(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Trains all stages of a configuration in a work directory, going on from its checkpoints if it has any.
+
+    Raises:
+      UserError: before any training, if configuration, data, devices or work directory do not fit; later on a full
+        disk, or when the loss is no longer finite.
+    """
+    check_batches(config)
+    data = config.data
+    sources = {split: pair_source(data, split) for split in ("train", "validation")}
+    run_directory.prepare(workdir, config)
+    cases = cache_cases(sources["train"], run_directory.cache_directory(workdir, config), data.threads)
+    network = configured_translator(config)
+    size = slice_size(cases, data.crop, network.translator.multiple, array="mr")
+    train_stages(
+        config,
+        workdir,
+        initial_parameters(network, jax.random.key(config.seed)),
+        cases,
+        take_window=functools.partial(TakePair, size=size, flip=data.flip, gamma=data.gamma),
+        loss=functools.partial(ct_loss, network, config.loss, config.loss.bone_weight),
+        look=functools.partial(validate_ct, network, cases=sources["validation"], config=config),
+    )

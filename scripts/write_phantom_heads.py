@@ -1,0 +1,38 @@
+"""Writes phantom heads as cases in the layout of SynthRAD2023: `<output>/<case>/{mr,ct,mask}.nii.gz`.
+
+python -m scripts.write_phantom_heads --output runs/heads --count 2 --shape 64 64 64
+"""
+
+import argparse
+import pathlib
+
+import numpy as np
+
+from lift_jax.data.phantom_head import field_spacing, make_phantom_head
+from lift_jax.data.volumes import new_geometry, write_volume
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=pathlib.Path, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="index of the first case")
+    parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--shape", type=int, nargs=3, default=(64, 64, 64), metavar=("D", "H", "W"))
+    parser.add_argument("--without", nargs="*", default=(), choices=("ct", "mask"), help="files to leave out")
+    arguments = parser.parse_args()
+    shape = tuple(arguments.shape)
+    for index in range(arguments.first, arguments.first + arguments.count):
+        case = make_phantom_head(arguments.seed, index, shape, field_spacing(shape))
+        folder = arguments.output / case.name
+        folder.mkdir(parents=True, exist_ok=True)
+        grid = new_geometry(case.mr.shape, case.affine)
+        volumes = {"mr": (1000 * case.mr, np.float32), "ct": (case.ct, np.int16), "mask": (case.mask, np.uint8)}
+        for kind, (array, dtype) in volumes.items():
+            if kind not in arguments.without:
+                write_volume(folder / f"{kind}.nii.gz", array, grid, dtype=dtype)
+        print(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from lift_jax.evaluation import variety
+from lift_jax.evaluation import unconditional, variety
 from lift_jax.evaluation.distribution import frechet_distance, kernel_distance, ms_ssim
 from lift_jax.evaluation.set_distances import centred_interval, frechet_estimates, kernel_estimates
 from lift_jax.evaluation.unconditional import TOO_SMALL, score_unconditional
@@ -286,3 +286,16 @@ def test_sets_that_cannot_be_compared_are_refused(change, message):
     real = blobs(4)
     with pytest.raises(ValueError, match=message):
         score_unconditional({"made": change(real)}, real, real, slice_encoders={}, volume_encoders={})
+
+
+def test_large_volumes_have_ms_ssim_and_the_notes_say_of_how_many_pairs(monkeypatch):
+    monkeypatch.setattr(unconditional, "MS_SSIM_SIDE", 1)
+    monkeypatch.setattr(variety, "ms_ssim", lambda a, b: 1 - float(np.abs(a - b).mean()))
+    made, real = blobs(5), blobs(3, seed=1)
+    scores = score_unconditional(
+        {"made": made, "real": real}, real, real, slice_encoders={}, volume_encoders={}, pairs=4
+    )
+    expected = np.mean([1 - np.abs(real[i] - real[j]).mean() for i, j in ((0, 1), (0, 2), (1, 2))])
+    assert scores.table["real"]["ms_ssim"].mean == pytest.approx(expected, rel=1e-6)
+    assert "4 of made, 3 of real" in scores.notes[0]
+    assert "ms_ssim" in [column.key for column in scores.groups["Volumes as they are"]]

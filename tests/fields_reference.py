@@ -118,12 +118,10 @@ def reverse_kl_chi2(x, real, y, w, t):
 
 
 def sinkhorn_force(x, y, w, real, t, iterations=20):
-    """By scaling matrices in the open, masked particles at nought."""
+    """By scaling matrices in the open; nothing is masked."""
 
-    def carried(targets, masses, masked):
+    def carried(targets, masses):
         gibbs = np.exp(-np.array([rms(targets - a) ** 2 for a in x]) / (2 * t))
-        if masked:
-            gibbs[np.arange(len(x)), np.arange(len(x))] = 0
         columns = masses.copy()
         for _ in range(iterations):
             rows = 1 / (gibbs @ columns)
@@ -131,7 +129,7 @@ def sinkhorn_force(x, y, w, real, t, iterations=20):
         plan = gibbs * columns
         return (plan @ targets) / plan.sum(1, keepdims=True)
 
-    return carried(real, np.ones(len(real)), False) - carried(y, w, True)
+    return carried(real, np.ones(len(real))) - carried(y, w)
 
 
 POINTWISE = {

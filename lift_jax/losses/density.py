@@ -22,8 +22,8 @@ def log_kde_loss(
     """`mean(log q(x) - log p(x))` of kernel densities q and p, one number a location (arXiv 2604.06333).
 
     The centres of both are constants, and a particle is left out of its own q: the gradient runs through x alone, and
-    is -V / (N C) in scaled coordinates, V the field `kernel_gradient` (with this kernel, `sharp_laplace`). Known failure: below zero
-    without bound for particles that crowd about a few real samples far from each other.
+    is -V / (N C) in scaled coordinates, V the field `kernel_gradient` (with this kernel, `sharp_laplace`). Known
+    failure: its value says little of the distance left, as both densities are estimates from few samples.
 
     Args:
       generated: `[L, N, C]`, at least two particles in all; float32 or bfloat16.

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
+from quick_compile import quick_jit
 
 from lift_jax.evaluation.distribution import frechet_distance
 from lift_jax.losses import pairs
@@ -40,7 +41,7 @@ def test_log_kde_equals_plain_float64():
         p = np.mean((1 + d_real) * np.exp(-d_real))
         q = np.mean(np.delete((1 + d_others) * np.exp(-d_others), i))
         expected[place] += (np.log(q) - np.log(p)) / 5 / 2
-    loss, stats = jax.jit(functools.partial(log_kde_loss, temperatures=TEMPERATURES))(x, positives)
+    loss, stats = quick_jit(functools.partial(log_kde_loss, temperatures=TEMPERATURES))(x, positives)
     np.testing.assert_allclose(loss, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(stats["distance_scale"], scale, rtol=1e-5)
 
@@ -49,7 +50,7 @@ def test_log_kde_equals_plain_float64():
 def test_log_kde_descends_along_the_field_of_its_kernel(field, kernel):
     x, positives = particles(5, 6)
 
-    @jax.jit
+    @quick_jit
     def gradients(x):
         ours = jax.grad(lambda x: log_kde_loss(x, positives, temperatures=(0.7,), **kernel)[0].sum())(x)
         options = DriftingOptions(normalise_force=False)
@@ -66,13 +67,13 @@ def test_log_kde_descends_along_the_field_of_its_kernel(field, kernel):
 
 def test_frechet_equals_the_metric():
     x, bank = particles(12, 40)
-    loss = jax.jit(frechet_loss)(x, *moments(bank))
+    loss = quick_jit(frechet_loss)(x, *moments(bank))
     np.testing.assert_allclose(loss, [frechet_distance(a, b) for a, b in zip(x, bank, strict=True)], rtol=1e-4)
 
 
 def test_frechet_is_nought_for_the_same_moments_and_falls_along_its_gradient():
     x, bank = particles(12, 40)
-    value_and_gradient = jax.jit(jax.value_and_grad(lambda x: frechet_loss(x, *moments(bank)).sum()))
+    value_and_gradient = quick_jit(jax.value_and_grad(lambda x: frechet_loss(x, *moments(bank)).sum()))
     np.testing.assert_allclose(frechet_loss(x, *moments(x)), [0, 0], atol=1e-4)
     _, gradient = value_and_gradient(x)
     step = 0.02 * gradient / np.abs(gradient).max()
@@ -82,7 +83,7 @@ def test_frechet_is_nought_for_the_same_moments_and_falls_along_its_gradient():
 
 def test_frechet_has_finite_gradients_with_fewer_particles_than_features():
     x, bank = particles(3, 40, features=6)
-    loss, gradient = jax.jit(jax.value_and_grad(lambda x: frechet_loss(x, *moments(bank)).sum()))(x)
+    loss, gradient = quick_jit(jax.value_and_grad(lambda x: frechet_loss(x, *moments(bank)).sum()))(x)
     expected = sum(frechet_distance(a, b) for a, b in zip(x, bank, strict=True))
     np.testing.assert_allclose(loss, expected, rtol=1e-3)
     assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
@@ -111,11 +112,11 @@ def test_eight_devices_equal_one(name, mapping):
         gradient, loss = jax.grad(total, has_aux=True)(matrix)
         return jax.lax.pmean((gradient, loss), axis_name) if axis_name else (gradient, loss)
 
-    expected = jax.jit(step)(matrix, noise, positives)
+    expected = quick_jit(step)(matrix, noise, positives)
     if mapping == "vmap":
         shares = [np.stack(np.split(a, 8, axis=1)) for a in (noise, positives)]
         mapped = jax.vmap(functools.partial(step, axis_name="data"), (None, 0, 0), None, axis_name="data")
-        actual = jax.jit(mapped)(matrix, *shares)
+        actual = quick_jit(mapped)(matrix, *shares)
     else:
         mesh = jax.make_mesh((8,), ("data",))
 
@@ -127,16 +128,16 @@ def test_eight_devices_equal_one(name, mapping):
             jax.device_put(a, jax.sharding.NamedSharding(mesh, s))
             for a, s in zip((matrix, noise, positives), specs, strict=True)
         ]
-        actual = jax.jit(jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=P()))(*placed)
+        actual = quick_jit(jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=P()))(*placed)
     for a, b in zip(actual, expected, strict=True):
         np.testing.assert_allclose(np.asarray(a), b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
 
 
 def test_log_kde_in_blocks_is_the_same(monkeypatch):
     x, positives = particles(11, 6)
-    whole, whole_gradient = jax.jit(jax.value_and_grad(lambda x: LOSSES["log_kde"](x, positives).sum()))(x)
+    whole, whole_gradient = quick_jit(jax.value_and_grad(lambda x: LOSSES["log_kde"](x, positives).sum()))(x)
     monkeypatch.setattr(pairs, "BLOCK_DISTANCES", 2 * 17 * 4)
-    loss, gradient = jax.jit(jax.value_and_grad(lambda x: LOSSES["log_kde"](x, positives).sum()))(x)
+    loss, gradient = quick_jit(jax.value_and_grad(lambda x: LOSSES["log_kde"](x, positives).sum()))(x)
     np.testing.assert_allclose(loss, whole, rtol=1e-5)
     np.testing.assert_allclose(gradient, whole_gradient, rtol=1e-4, atol=1e-6)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fields_reference import force_reference
 from jax.nn import logsumexp
+from quick_compile import quick_jit
 
 from lift_jax.losses import pairs
 from lift_jax.losses.drifting import FIELDS, DriftingOptions, drifting_loss
@@ -47,7 +48,7 @@ def evaluate(x, positives, negatives, weights, *, field, temperature, options=RA
 
 
 # Compiled once for each field at one set of shapes, which most tests share.
-evaluate = jax.jit(evaluate, static_argnames=("field", "temperature", "options"))
+evaluate = quick_jit(evaluate, static_argnames=("field", "temperature", "options"))
 
 
 def force_of(field, x, positives, negatives, weights=None, temperature=NEAR):
@@ -144,7 +145,8 @@ def test_a_field_is_finite_whatever_the_distances(field, scale):
 
 def test_a_field_takes_one_particle_low_temperatures_and_bfloat16(field):
     x, positives, negatives = (a.astype(jnp.bfloat16) for a in particles(1, P, Q))
-    loss, stats = jax.jit(functools.partial(drifting_loss, field=field))(x, positives, negatives)
+    cold = functools.partial(drifting_loss, field=field, temperatures=(0.02,))
+    loss, stats = quick_jit(cold)(x, positives, negatives)
     assert loss.dtype == jnp.float32
     assert np.isfinite(jax.tree.leaves((loss, stats))[0]).all()
     assert all(np.isfinite(value) for value in stats.values())
@@ -237,7 +239,7 @@ def test_the_sinkhorn_field_descends_the_sinkhorn_divergence():
         return to_real - to_itself / 2
 
     unit = np.asarray(scale) / C**0.5
-    gradient = np.asarray(jax.jit(jax.grad(divergence))(x / unit))
+    gradient = np.asarray(quick_jit(jax.grad(divergence))(x / unit))
     assert_close(force, -N * C * gradient, 1e-3)
 
 
@@ -254,7 +256,7 @@ def test_the_registry_names_what_it_holds():
 # Many devices, many blocks.
 
 
-def test_a_field_in_blocks_or_on_eight_devices_is_the_same(field, monkeypatch):
+def test_a_field_in_blocks_on_eight_devices_is_the_same(field, monkeypatch):
     def step(noise, positives, negatives, matrix, axis_name=None):
         def total(matrix):
             loss, stats = drifting_loss(
@@ -267,7 +269,7 @@ def test_a_field_in_blocks_or_on_eight_devices_is_the_same(field, monkeypatch):
 
     arrays = particles(16, 16, 8)
     matrix = np.random.default_rng(4).normal(size=(C, C)).astype(np.float32)
-    expected = jax.jit(step)(*arrays, matrix)
+    expected = quick_jit(step)(*arrays, matrix)
 
     mesh = jax.make_mesh((8,), ("data",))
     share = jax.sharding.PartitionSpec(None, "data")
@@ -276,13 +278,9 @@ def test_a_field_in_blocks_or_on_eight_devices_is_the_same(field, monkeypatch):
     def local(*arrays):
         return step(*arrays[:-1], jax.lax.pcast(arrays[-1], "data", to="varying"), axis_name="data")
 
-    sharded = jax.jit(jax.shard_map(local, mesh=mesh, in_specs=(share, share, share, whole), out_specs=whole))
+    monkeypatch.setattr(pairs, "BLOCK_DISTANCES", 1)
+    sharded = quick_jit(jax.shard_map(local, mesh=mesh, in_specs=(share, share, share, whole), out_specs=whole))
     placed = [jax.device_put(a, jax.sharding.NamedSharding(mesh, share)) for a in arrays]
     actual = sharded(*placed, jax.device_put(matrix, jax.sharding.NamedSharding(mesh, whole)))
     for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        assert_close(np.asarray(a), np.asarray(b))
-
-    monkeypatch.setattr(pairs, "BLOCK_DISTANCES", 2 * 40 * 5)
-    in_blocks = jax.jit(functools.partial(step))(*arrays, matrix)
-    for a, b in zip(jax.tree.leaves(in_blocks), jax.tree.leaves(expected), strict=True):
         assert_close(np.asarray(a), np.asarray(b))

@@ -229,6 +229,8 @@ def find_body(mr: np.ndarray) -> np.ndarray:
 
 def _otsu(values: np.ndarray) -> float:
     """The threshold between two classes that leaves most variance between them, of a histogram with 256 bins."""
+    if np.ptp(values) == 0:
+        return float(values.flat[0])
     counts, edges = np.histogram(values, bins=256)
     centres = (edges[1:] + edges[:-1]) / 2
     below = np.cumsum(counts)

@@ -277,6 +277,7 @@ def test_one_particle_a_device_has_the_others_to_repel_it():
         ((1, 6), {}, "at least 2 generated particles in all, or negatives"),
         ((4, 6), {"field": "sofmax"}, "no drifting field 'sofmax'; there are softmax"),
         ((4, 6), {"temperatures": (0.1, 0.0)}, "positive"),
+        ((4, 6), {"temperatures": (np.float32(-1),)}, "positive"),
         ((4, 6), {"temperatures": ()}, "at least one"),
         ((4, 6), {"negative_weights": np.ones(4)}, "without negatives"),
         ((4, 0), {}, r"at least one of everything, not generated \(3, 4, 4\), positives \(3, 0, 4\)"),

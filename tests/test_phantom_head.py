@@ -107,7 +107,7 @@ def test_subjects_differ_and_marrow_that_is_fatter_is_brighter_in_mr_and_less_de
     assert hounsfield.shape == (300, len(HEAD_TISSUES))
     assert (hounsfield[:, AIR] == -1000).all() and (signal[:, AIR] == 0).all()
     assert (signal[:, CORTICAL] < 0.05 * signal[:, FAT]).all()
-    assert 300 <= hounsfield[:, MARROW].min() and hounsfield[:, MARROW].max() <= 600
+    assert hounsfield[:, MARROW].min() >= 300 and hounsfield[:, MARROW].max() <= 600
     ratio = signal[:, MARROW] / signal[:, FAT]
     assert -0.95 < np.corrcoef(ratio, hounsfield[:, MARROW])[0, 1] < -0.6
 

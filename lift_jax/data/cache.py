@@ -22,7 +22,6 @@ from tqdm import tqdm
 from lift_jax.data.cases import CaseSource, StoredCase
 from lift_jax.errors import UserError
 
-
 _HEADERS = threading.Lock()
 """Held while the header of an array is parsed: Python 3.11's parser fails now and then in several threads at once."""
 

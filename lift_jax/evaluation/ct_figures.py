@@ -73,9 +73,9 @@ class CtPicture:
         "The cases are ranked by the PSNR of the model. Planes go through the head's centre of mass, true to size, in "
         "radiological display: superior and anterior up, the patient's right (R) on the left; in the sagittal plane "
         "anterior (A) on the left. Brain window: width 80 HU about 40; bone window: width 2000 HU about 450. Error "
-        f"maps end at ±{ERROR_LIMIT:g} HU in every report. The calibration shows the median prediction, and between the "
-        "quartiles, of all voxels of the case with a true CT number; the table below it gives mean true and predicted "
-        "numbers by tissue."
+        f"maps end at ±{ERROR_LIMIT:g} HU in every report. The calibration shows the median prediction, and between "
+        "the quartiles, of all voxels of the case with a true CT number; the table below it gives mean true and "
+        "predicted numbers by tissue."
     )
 
     @classmethod

@@ -21,6 +21,9 @@ ROOT = flags.DEFINE_string(
 PREDICTIONS = flags.DEFINE_string("predictions", None, "folder of predictions, <case>-<contrast or ct>.nii.gz")
 TARGETS = flags.DEFINE_string("targets", None, "folder of the true cases, in the layout of BraTS or SynthRAD")
 PROTOCOL = flags.DEFINE_enum("protocol", "cwdm", ["cwdm", "synthrad2023"], "how predictions are scored")
+MEDICALNET = flags.DEFINE_string(
+    "medicalnet", None, "MedicalNet ResNet-50's weights, .safetensors: 3D Fréchet distances of a run of LiFT-U"
+)
 OUTPUT = flags.DEFINE_string("output", None, "folder for the results; of a run, its evaluation/ if not named")
 
 
@@ -33,9 +36,12 @@ def main():
 
 def _evaluate_run():
     from lift_jax.evaluation.report import write_evaluation
+    from lift_jax.run_directory import read_config
     from lift_jax.trained import load_trained
 
     workdir = pathlib.Path(commands.required_path("workdir"))
+    if read_config(workdir).task == "unconditional":
+        return _evaluate_generation(workdir)
     trained = load_trained(workdir)
     data_set = f"all cases of {ROOT.value}" if ROOT.value else f"{trained.config.data.layout}, test split"
     scored = {"missing_mr": _score_contrasts, "mr_to_ct": _score_ct}[trained.config.task]
@@ -67,6 +73,29 @@ def _score_ct(trained, data_set):
     cases = folder_pairs(pathlib.Path(ROOT.value), data.side) if ROOT.value else pair_source(data, "test")
     rows, cost = score_ct_run(trained, cases)
     return rows, picture_ct_run(trained, cases, rows), ct_run_facts(trained, cases, data_set, cost), CT_COLUMNS
+
+
+def _evaluate_generation(workdir):
+    from lift_jax.evaluation.generation_runs import generation_facts, real_volumes, sampled_sets, score_generation
+    from lift_jax.evaluation.unconditional_report import write_unconditional_evaluation
+    from lift_jax.trained import load_generation
+
+    trained = load_generation(workdir)
+    real = real_volumes(trained, workdir)
+    count = min(len(real["validation"]), len(real["test"]))
+    sets, seconds = sampled_sets(trained, real["validation"], count)
+    output = pathlib.Path(OUTPUT.value or workdir / "evaluation")
+    write_unconditional_evaluation(
+        output,
+        score_generation(trained, sets, real, MEDICALNET.value),
+        sets,
+        real["test"],
+        real["train"],
+        title=f"{workdir.name}: volumes out of noise",
+        facts=generation_facts(trained, seconds),
+        spacing=(trained.config.data.spacing,) * 3,
+    )
+    print(f"report: {output / 'report.html'}")
 
 
 def _evaluate_folder():

@@ -1,4 +1,7 @@
-"""Translates cases: python synthesize.py --workdir runs/quickstart --case DIR --output DIR
+"""Translates cases, or samples volumes out of noise:
+
+python synthesize.py --workdir runs/quickstart --case DIR --output DIR
+python synthesize.py --workdir runs/unconditional --count 4 --seed 7 --output DIR
 
 DIR is a case, or a folder of cases. For a run of missing MR, <case>/<case>-{t1n,t1c,t2w,t2f}.nii.gz with contrasts
 missing; for a run of MR to CT, <case>/{mr,mask}.nii.gz, of which the mask may be missing too.
@@ -17,9 +20,30 @@ CASE = flags.DEFINE_string("case", None, "a case, or a folder of cases")
 OUTPUT = flags.DEFINE_string("output", None, "folder for the results")
 TARGET = flags.DEFINE_string("target", None, "missing MR: predict this contrast from the others, even if it is there")
 SIDE = flags.DEFINE_integer("side", None, "MR to CT: voxels along each axis to work at, 0 for the MR's own grid", 0)
+COUNT = flags.DEFINE_integer("count", None, "sample so many volumes out of noise")
+SEED = flags.DEFINE_integer("seed", 0, "of the samples: the same seed gives the same volumes")
+DEPTH = flags.DEFINE_integer("depth", 0, "slices of a sampled volume; 0 for as many as in training")
+SPACING = flags.DEFINE_float("spacing", 1.0, "voxel size to write of sampled volumes, mm")
 
 
 def main():
+    if COUNT.value is None:
+        _translate()
+    else:
+        _sample()
+
+
+def _sample():
+    from lift_jax.inference.sample_files import synthesize_samples
+    from lift_jax.trained import load_generation
+
+    workdir, output = (pathlib.Path(commands.required_path(flag)) for flag in ("workdir", "output"))
+    options = {"depth": DEPTH.value, "spacing": SPACING.value}
+    for path in synthesize_samples(load_generation(workdir), COUNT.value, SEED.value, output, **options):
+        print(path)
+
+
+def _translate():
     from lift_jax.errors import UserError
     from lift_jax.trained import load_trained
 

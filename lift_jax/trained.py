@@ -7,8 +7,10 @@ import jax
 from ml_collections import ConfigDict
 
 from lift_jax import run_directory
+from lift_jax.data.contrasts import volume_shape
 from lift_jax.errors import UserError
 from lift_jax.models.build import configured_translator, initial_parameters, side_features
+from lift_jax.models.generation import GenerationNetworks, fresh_parameters, generation_networks
 from lift_jax.models.volume_translator import VolumeTranslator
 from lift_jax.training.checkpoints import has_checkpoint, restore_ema
 
@@ -47,3 +49,40 @@ def load_trained(workdir: pathlib.Path) -> Trained:
         raise UserError(f"{workdir}: holds no checkpoint yet; let train.py get to its first one")
     params, step = restore_ema(directories[saved[-1]], shapes)
     return Trained(config, network, params, saved[-1], step)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedGeneration:
+    """What sampling needs of a run of LiFT-U.
+
+    Attributes:
+      config: of the run.
+      networks: encoder, generator and mapper.
+      params: averaged parameters of all three.
+      shape: of a volume in training, (D, H, W).
+      stage: the stage that the parameters are of; step: its checkpoint's step.
+    """
+
+    config: ConfigDict
+    networks: GenerationNetworks
+    params: dict
+    shape: tuple[int, int, int]
+    stage: str
+    step: int
+
+
+def load_generation(workdir: pathlib.Path) -> TrainedGeneration:
+    """The newest state of a run of LiFT-U; nothing from the work directory is executed.
+
+    Raises:
+      UserError: if there is no such run, or its mapper has no checkpoint yet, or it is of another network.
+    """
+    config = run_directory.read_config(workdir)
+    if config.task != "unconditional":
+        raise UserError(f"{workdir}: is a run of task {config.task}, which makes no volumes out of noise")
+    shape = volume_shape(config.data)
+    networks = generation_networks(config, shape[1:])
+    shapes = jax.eval_shape(lambda: fresh_parameters(networks, config))
+    directory = run_directory.checkpoint_directory(workdir, "mapper")
+    params, step = restore_ema(directory, shapes)
+    return TrainedGeneration(config, networks, params, shape, "mapper", step)

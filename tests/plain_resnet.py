@@ -118,3 +118,47 @@ def resnet18_maps(tensors, images):
             x = relu(x + h)
         maps.append(x)
     return maps
+
+
+def medicalnet_weights(features, seed=0):
+    """Tensors of MedicalNet's ResNet-50 with a first layer of `features`."""
+    weights, inputs = Weights(seed), features
+    weights.conv("conv1", features, 1, 7, 7, 7)
+    weights.norm("bn1", features)
+    for layer, count in enumerate((3, 4, 6, 3)):
+        width = features * 2**layer
+        for block in range(count):
+            name = f"layer{layer + 1}.{block}"
+            weights.conv(f"{name}.conv1", width, inputs, 1, 1, 1)
+            weights.norm(f"{name}.bn1", width)
+            weights.conv(f"{name}.conv2", width, width, 3, 3, 3)
+            weights.norm(f"{name}.bn2", width)
+            weights.conv(f"{name}.conv3", 4 * width, width, 1, 1, 1)
+            weights.norm(f"{name}.bn3", 4 * width, gain=0.5)
+            if block == 0:
+                weights.conv(f"{name}.downsample.0", 4 * width, inputs, 1, 1, 1)
+                weights.norm(f"{name}.downsample.1", 4 * width)
+            inputs = 4 * width
+    weights._put("conv_seg.0.weight", np.zeros((3, 2)))
+    return weights.tensors
+
+
+def bottleneck(x, tensors, name, stride=1, dilation=1):
+    h = relu(batch_norm(conv(x, tensors[f"{name}.conv1.weight"]), tensors, f"{name}.bn1"))
+    h = conv(h, tensors[f"{name}.conv2.weight"], stride, dilation, dilation)
+    h = relu(batch_norm(h, tensors, f"{name}.bn2"))
+    h = batch_norm(conv(h, tensors[f"{name}.conv3.weight"]), tensors, f"{name}.bn3")
+    if f"{name}.downsample.0.weight" in tensors:
+        x = batch_norm(conv(x, tensors[f"{name}.downsample.0.weight"], stride), tensors, f"{name}.downsample.1")
+    return relu(x + h)
+
+
+def medicalnet_features(tensors, volumes):
+    """Pooled features `[N, C]` of volumes `[N, X, Y, Z]`."""
+    x = conv(np.float64(volumes)[:, None], tensors["conv1.weight"], 2, 3)
+    x = max_pool(relu(batch_norm(x, tensors, "bn1")))
+    plan = ((3, 1, 1), (4, 2, 1), (6, 1, 2), (3, 1, 4))
+    for layer, (count, stride, dilation) in enumerate(plan, 1):
+        for block in range(count):
+            x = bottleneck(x, tensors, f"layer{layer}.{block}", 1 if block else stride, dilation)
+    return x.mean((2, 3, 4))

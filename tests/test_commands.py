@@ -2,12 +2,9 @@
 
 import csv
 import json
-import os
 import pathlib
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import jax
@@ -24,10 +21,9 @@ from lift_jax.models.build import volume_translator
 from lift_jax.run_directory import checkpoint_directory
 from lift_jax.trained import Trained, load_trained
 from lift_jax.training.checkpoints import restore_ema
+from tests.commands import SECONDS, assert_refused, metrics, snapshot
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
 STEPS, EVERY = {"translator": 12, "mixer": 4}, 3
-SECONDS = 240  # bound on any wait: far beyond what a slow machine takes
 
 TINY = [
     "--config=configs/quickstart.py:tiny",
@@ -49,53 +45,6 @@ TINY = [
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory):
-    """What the processes share: compiled functions, so that only the first one compiles, and preprocessed volumes."""
-    return tmp_path_factory.mktemp("shared")
-
-
-@pytest.fixture(scope="session")
-def environment(shared):
-    """The surroundings of a user's shell: nothing of what the tests set for themselves."""
-    ours = ("XLA_FLAGS", "NPROC")
-    return {name: value for name, value in os.environ.items() if name not in ours} | {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(shared / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-
-
-@pytest.fixture(scope="session")
-def begin(environment):
-    """Starts a command."""
-
-    def start(name, *arguments, **extra):
-        return subprocess.Popen(
-            [sys.executable, f"{name}.py", *map(str, arguments)],
-            cwd=REPOSITORY,
-            env=environment | extra,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    return start
-
-
-@pytest.fixture(scope="session")
-def command(begin):
-    """Runs a command to its end."""
-
-    def run(name, *arguments, **extra):
-        with begin(name, *arguments, **extra) as process:
-            output, errors = process.communicate(timeout=SECONDS)
-        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
-
-    return run
-
-
-@pytest.fixture(scope="session")
 def train_arguments(shared):
     return lambda workdir: [*TINY, f"--config.data.cache={shared / 'cache'}", f"--workdir={workdir}"]
 
@@ -109,12 +58,6 @@ def trained(tmp_path_factory, command, train_arguments):
     return workdir
 
 
-def metrics(workdir):
-    """The lines of the log without the rates, which no two runs share."""
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if not key.endswith("_per_second")} for line in lines]
-
-
 def averaged(workdir, stage):
     """Averaged parameters of a stage's newest checkpoint, and its step."""
     return restore_ema(checkpoint_directory(workdir, stage), load_trained(workdir).params)
@@ -122,19 +65,6 @@ def averaged(workdir, stage):
 
 def assert_same_bits(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-def snapshot(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def assert_refused(result, *told):
-    """Exit status 1 and one line, which holds all of `told`."""
-    assert result.returncode == 1
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    for words in told:
-        assert str(words) in line
 
 
 def test_training_leaves_checkpoints_configuration_log_and_tensorboard(trained):
@@ -244,7 +174,7 @@ def test_a_batch_that_does_not_divide_over_devices_is_refused_before_anything_is
         "--config.stage.mixer.batch=3",
         XLA_FLAGS="--xla_force_host_platform_device_count=2",
     )
-    assert_refused(result, "config.stage.mixer.batch", "3 windows", "2 devices")
+    assert_refused(result, "config.stage.mixer.batch", "3 does not divide", "2 devices")
     assert not workdir.exists()
 
 

@@ -9,6 +9,7 @@ import pytest
 from conftest import DEVICES
 from drifting_reference import drifting_reference
 from jax.sharding import PartitionSpec as P
+from quick_compile import quick_jit
 
 from lift_jax.losses import pairs
 from lift_jax.losses.drifting import drifting_loss
@@ -31,7 +32,7 @@ def loss_and_gradient(*arrays, **options):
         return loss.sum(), (loss, stats)
 
     static = tuple(name for name in options if name != "negative_weights")
-    gradient, (loss, stats) = jax.jit(jax.grad(total, has_aux=True), static_argnames=static)(*arrays, **options)
+    gradient, (loss, stats) = quick_jit(jax.grad(total, has_aux=True), static_argnames=static)(*arrays, **options)
     return loss, gradient, stats
 
 
@@ -74,13 +75,13 @@ def test_value_gradient_and_statistics_equal_plain_float64(n, p, q, weights, tem
 
 def test_spread_is_the_mean_standard_deviation_across_particles():
     x, positives = particles(5, 6)
-    _, stats = jax.jit(drifting_loss)(x, positives)
+    _, stats = quick_jit(drifting_loss)(x, positives)
     np.testing.assert_allclose(stats["spread"], x.astype(np.float64).std(axis=1).mean(), rtol=1e-6)
 
 
 def test_only_generated_particles_get_a_gradient():
     arrays = particles(4, 5, 3)
-    gradients = jax.jit(jax.grad(lambda *a: drifting_loss(*a)[0].sum(), argnums=(0, 1, 2)))(*arrays)
+    gradients = quick_jit(jax.grad(lambda *a: drifting_loss(*a)[0].sum(), argnums=(0, 1, 2)))(*arrays)
     assert np.abs(gradients[0]).max() > 0
     assert not np.any(gradients[1]) and not np.any(gradients[2])
 
@@ -118,7 +119,7 @@ def test_blocks_of_particles_change_nothing(monkeypatch, limit):
 def test_memory_of_blocks_does_not_grow_with_particles(monkeypatch):
     def temporary_bytes(n):
         shapes = [jax.ShapeDtypeStruct((1, m, 2), np.float32) for m in (n, 64)]
-        compiled = jax.jit(lambda x, y: drifting_loss(x, y, temperatures=(0.1,))[0]).lower(*shapes).compile()
+        compiled = quick_jit(lambda x, y: drifting_loss(x, y, temperatures=(0.1,))[0]).lower(*shapes).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
     monkeypatch.setattr(pairs, "BLOCK_DISTANCES", 2**16)
@@ -205,7 +206,7 @@ def by_shard_map(step, matrix, arrays):
         return step(jax.lax.pcast(matrix, "data", to="varying"), *arrays)
 
     in_specs = (P(), *(P(None, "data") for _ in arrays))
-    mapped = jax.jit(jax.shard_map(varying, mesh=mesh, in_specs=in_specs, out_specs=P()))
+    mapped = quick_jit(jax.shard_map(varying, mesh=mesh, in_specs=in_specs, out_specs=P()))
     shard = jax.sharding.NamedSharding(mesh, P(None, "data"))
     replicated = jax.device_put(matrix, jax.sharding.NamedSharding(mesh, P()))
     return mapped(replicated, *(jax.device_put(a, shard) for a in arrays))
@@ -226,14 +227,14 @@ def by_pmap(step, matrix, arrays):
 
 def by_vmap(step, matrix, arrays):
     mapped = jax.vmap(step, axis_name="data", in_axes=(None, *(0 for _ in arrays)), out_axes=None)
-    return jax.jit(mapped)(matrix, *map(shares, arrays))
+    return quick_jit(mapped)(matrix, *map(shares, arrays))
 
 
 @pytest.mark.parametrize("mapping", [by_shard_map, by_pmap, by_vmap])
 @pytest.mark.parametrize("negatives", [True, False])
 def test_eight_devices_equal_one_that_holds_everything(mapping, negatives):
     matrix, arrays = generator_and_batches(negatives)
-    expected = jax.jit(generator_step)(matrix, *arrays)
+    expected = quick_jit(generator_step)(matrix, *arrays)
     actual = mapping(functools.partial(generator_step, axis_name="data"), matrix, arrays)
     for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         assert_close(np.asarray(a), b)
@@ -241,7 +242,7 @@ def test_eight_devices_equal_one_that_holds_everything(mapping, negatives):
 
 def test_eight_devices_in_blocks_equal_one(monkeypatch):
     matrix, arrays = generator_and_batches()
-    expected = jax.jit(generator_step)(matrix, *arrays)
+    expected = quick_jit(generator_step)(matrix, *arrays)
     monkeypatch.setattr(pairs, "BLOCK_DISTANCES", 1)
     actual = by_shard_map(functools.partial(generator_step, axis_name="data"), matrix, arrays)
     for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
@@ -250,9 +251,9 @@ def test_eight_devices_in_blocks_equal_one(monkeypatch):
 
 def test_one_particle_a_device_has_the_others_to_repel_it():
     x, positives = particles(DEVICES, DEVICES)
-    expected, _ = jax.jit(drifting_loss)(x, positives)
+    expected, _ = quick_jit(drifting_loss)(x, positives)
     mapped = jax.vmap(functools.partial(drifting_loss, axis_name="data"), axis_name="data")
-    actual, _ = jax.jit(mapped)(shares(x), shares(positives))
+    actual, _ = quick_jit(mapped)(shares(x), shares(positives))
     assert_close(actual.mean(axis=0), expected)
 
 

@@ -295,11 +295,11 @@ def test_a_batch_is_divided_along_its_first_axis():
 @pytest.mark.parametrize(
     ("batch", "accumulate", "devices", "message"),
     [
-        (10, 1, 8, "config.stage.joint.batch: 10 windows do not divide over 8 devices; 8 or 16 would"),
-        (3, 1, 8, "config.stage.joint.batch: 3 windows do not divide over 8 devices; 8 would"),
-        (8, 2, 8, "config.stage.joint.batch: 8 windows do not divide over 8 devices in 2 parts each; 16 would"),
-        (24, 2, 8, "config.stage.joint.batch: 24 windows do not divide over 8 devices in 2 parts each; 16 or 32 would"),
-        (3, 2, 1, "config.stage.joint.batch: 3 windows do not divide over 1 device in 2 parts each; 2 or 4 would"),
+        (10, 1, 8, "config.stage.joint.batch: 10 does not divide over 8 devices; 8 or 16 would"),
+        (3, 1, 8, "config.stage.joint.batch: 3 does not divide over 8 devices; 8 would"),
+        (8, 2, 8, "config.stage.joint.batch: 8 does not divide over 8 devices in 2 parts each; 16 would"),
+        (24, 2, 8, "config.stage.joint.batch: 24 does not divide over 8 devices in 2 parts each; 16 or 32 would"),
+        (3, 2, 1, "config.stage.joint.batch: 3 does not divide over 1 device in 2 parts each; 2 or 4 would"),
     ],
 )
 def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_that_does(batch, accumulate, devices, message):

@@ -36,7 +36,7 @@ def unconditional() -> ConfigDict:
     model.encoder = ConfigDict(
         {
             "kind": "mae",  # mae: trained by stage encoder; resnet18: of ImageNet, from `weights`; random: untrained
-            "widths": (32, 64, 128),  # mae, random: features per resolution, finest first
+            "widths": (16, 32, 64),  # mae, random: features per resolution, finest first
             "blocks": 1,  # mae, random: residual blocks per resolution
             "groups": 8,
             "weights": "",  # resnet18: .safetensors file

@@ -76,6 +76,13 @@ def contrast_source(data: ConfigDict, split: str) -> ContrastCases:
     return ContrastCases(BratsCases(root, tuple(splits[split]), required, None), data.contrast, wdm=True)
 
 
+def volume_shape(data: ConfigDict) -> tuple[int, int, int]:
+    """The shape (D, H, W) of the volumes of a configured data set."""
+    if data.layout == "phantom":
+        return tuple(data.shape)
+    return tuple((size + sum(padding)) // 2 for size, padding in zip(WDM_SHAPE, WDM_PADDING, strict=True))
+
+
 def stack_volumes(cases: Sequence[CachedCase]) -> np.ndarray:
     """The volumes of cached single-channel cases, `[V, D, H, W]` float16 in [0, 1].
 

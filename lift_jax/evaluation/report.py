@@ -1,12 +1,7 @@
 """An evaluation on disk: `metrics.json` for programs, `cases.csv` for statistics, `report.html` for people."""
 
-import csv
-import io
-import json
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from lift_jax.errors import UserError
 from lift_jax.evaluation.aggregates import (
@@ -20,6 +15,7 @@ from lift_jax.evaluation.aggregates import (
     present_columns,
 )
 from lift_jax.evaluation.intervals import LEVEL, RESAMPLES
+from lift_jax.evaluation.report_files import write_report
 from lift_jax.evaluation.report_page import Picture, Report, page
 
 KEYS = ("case", "contrast", "method")
@@ -70,13 +66,7 @@ def write_evaluation(
         "aggregates": _plain(aggregates),
         "model_minus": _plain(differences),
     }
-    files = {
-        "metrics.json": json.dumps(_finite(metrics), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-        "cases.csv": _cases_csv(rows),
-        "report.html": page(report, pictures),
-    }
-    for name, text in files.items():
-        _write_whole(Path(directory) / name, text)
+    write_report(directory, metrics, rows, KEYS, page(report, pictures))
 
 
 def _plain(table: Table) -> dict:
@@ -87,34 +77,3 @@ def _plain(table: Table) -> dict:
         }
         for method, contrasts in table.items()
     }
-
-
-def _finite(value):
-    """The same nested dictionaries with None in place of numbers that JSON does not know."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _cases_csv(rows: Sequence[Row]) -> str:
-    metrics = list(dict.fromkeys(key for row in rows for key in row if key not in KEYS))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*KEYS, *metrics], restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            aside.write_text(text, encoding="utf-8")
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); check the folder, its permissions and free space"
-        ) from None

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lift_jax.evaluation.plane_features import PLANES
 from lift_jax.evaluation.through_plane import z_profile
 
 ERROR_LIMIT = 0.3
@@ -25,9 +26,6 @@ PROFILE_WIDTH = 3.0
 
 RESOLUTION = 120
 """Dots per inch of the written picture."""
-
-PLANES = ("axial", "coronal", "sagittal")
-"""In the order of the array axes that they cut."""
 
 LEFT_SIDES = {"axial": "R", "coronal": "R", "sagittal": "A"}
 """Where the left edge of each plane lies: the patient's right, or anterior."""
@@ -114,7 +112,7 @@ def bounding_box(mask: np.ndarray, spacing: tuple[float, float, float]) -> tuple
 
 
 def centre_of_mass(mask: np.ndarray) -> list[int]:
-    """The voxel at the middle of all that is in the mask."""
+    """The voxel nearest to the mean place of a mask."""
     return [round(float(indices.mean())) for indices in np.nonzero(mask)]
 
 

@@ -1,6 +1,5 @@
 """The page of an evaluation: one self-contained HTML file, the headline first, then pictures, then all tables."""
 
-import base64
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,40 +8,8 @@ from typing import Protocol
 
 from lift_jax.evaluation.aggregates import Column, Estimate, Row, Table, distinct
 from lift_jax.evaluation.intervals import LEVEL, RESAMPLES
+from lift_jax.evaluation.report_pieces import cell, document, facts_table, figure, reading_list, table
 from lift_jax.evaluation.scores import BEST_SOURCE, MEAN_OF_SOURCES, MODEL
-
-STYLE = """
-:root { color-scheme: light; }
-body { margin: 0 auto; padding: 2.5rem 1.5rem 4rem; max-width: 78rem; background: #fff; color: #1f2328;
-       font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
-h1 { margin: 0; font-size: 1.6rem; line-height: 1.25; overflow-wrap: anywhere; }
-h2 { margin: 3rem 0 .75rem; padding-bottom: .3rem; border-bottom: 1px solid #d0d7de; font-size: 1.2rem; }
-h3 { margin: 2rem 0 .25rem; font-size: 1rem; }
-p, li { max-width: 52rem; }
-.note { color: #57606a; font-size: .87rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .8rem; border-bottom: 1px solid #e6e9ed; text-align: right; vertical-align: top; }
-th { font-weight: 600; }
-thead th { border-bottom: 2px solid #8c959f; vertical-align: bottom; font-size: .85rem; }
-th[scope=row], th.name { text-align: left; }
-tbody tr.first th, tbody tr.first td { border-top: 1px solid #8c959f; }
-th.method { font-weight: 400; }
-.interval { display: block; color: #57606a; font-size: .78rem; white-space: nowrap; }
-.headline { font-size: 1.1rem; margin-top: 1.5rem; }
-.headline .interval { font-size: .82rem; }
-.wide th, .wide td { padding: .35rem .45rem; font-size: .87rem; }
-.wide .interval { white-space: normal; width: min-content; margin-left: auto; }
-.wide .name { white-space: nowrap; }
-.best { font-weight: 650; }
-.better { color: #116329; font-weight: 650; }
-.worse { color: #a40e26; font-weight: 650; }
-figure { margin: 1.25rem 0 2rem; }
-figure img { display: block; width: 100%; height: auto; }
-figcaption { margin-bottom: .4rem; overflow-wrap: anywhere; }
-.facts th, .facts td { text-align: left; overflow-wrap: anywhere; }
-.facts th { font-weight: 400; color: #57606a; white-space: nowrap; }
-"""
 
 
 class Picture(Protocol):
@@ -72,7 +39,6 @@ class Report:
 def page(report: Report, pictures: Iterable[Picture]) -> str:
     """The report as HTML; every name that came from outside is escaped."""
     sections = (
-        f"<h1>{escape(report.title)}</h1>",
         _headline(report),
         _pictures(report, pictures),
         _all_metrics(report),
@@ -80,13 +46,7 @@ def page(report: Report, pictures: Iterable[Picture]) -> str:
         _facts(report),
         _reading(report),
     )
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(report.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(section for section in sections if section)
-        + "\n</body>\n</html>\n"
-    )
+    return document(report.title, sections)
 
 
 def _headline(report: Report) -> str:
@@ -100,13 +60,13 @@ def _headline(report: Report) -> str:
     for contrast in _contrasts(report):
         estimates = report.aggregates[method][contrast]
         count = _count(estimates)
-        cells = [f"<td>{count}</td>", *(_cell(estimates[column.key], column, count) for column in columns)]
+        cells = [f"<td>{count}</td>", *(cell(estimates[column.key], column, count) for column in columns)]
         if ahead:
             estimate = ahead[contrast][columns[0].key]
-            cells.append(_cell(estimate, columns[0], count, signed=True, mark=_verdict(estimate, columns[0])))
+            cells.append(cell(estimate, columns[0], count, signed=True, mark=_verdict(estimate, columns[0])))
         lines.append(f'<tr><th scope="row">{escape(contrast)}</th>{"".join(cells)}</tr>')
     note = f"Mean over cases of the {escape(method)}, {LEVEL:.0%} interval below it."
-    return _table(heads, lines, "headline") + f'\n<p class="note">{note}</p>'
+    return table(heads, lines, "headline", heads.index("cases")) + f'\n<p class="note">{note}</p>'
 
 
 def _pictures(report: Report, pictures: Iterable[Picture]) -> str:
@@ -116,13 +76,12 @@ def _pictures(report: Report, pictures: Iterable[Picture]) -> str:
             contrast = picture.contrast
             parts.append(f"<h3>{escape(contrast)}</h3>")
         note = picture.note
-        image = base64.b64encode(picture.png()).decode("ascii")
-        name = f"{picture.contrast}, {picture.rank} case {picture.case}"
-        parts.append(
-            f"<figure><figcaption><b>{escape(picture.rank)}</b> {escape(picture.case)}"
-            f'<span class="note"> {_scores_of(report, picture)}</span></figcaption>'
-            f'<img alt="{escape(name)}: three planes" src="data:image/png;base64,{image}"></figure>'
+        caption = (
+            f"<b>{escape(picture.rank)}</b> {escape(picture.case)}"
+            f'<span class="note"> {_scores_of(report, picture)}</span>'
         )
+        name = f"{picture.contrast}, {picture.rank} case {picture.case}: three planes"
+        parts.append(figure(picture.png(), name, caption))
     if not parts:
         return ""
     return f'<h2>Pictures</h2>\n<p class="note">{note}</p>\n' + "\n".join(parts)
@@ -141,11 +100,11 @@ def _all_metrics(report: Report) -> str:
         for position, method in enumerate(_methods(report)):
             estimates = report.aggregates[method][contrast]
             count = _count(estimates)
-            cells = [_cell(estimates[c.key], c, count, mark=_best(report, contrast, method, c)) for c in report.columns]
+            cells = [cell(estimates[c.key], c, count, mark=_best(report, contrast, method, c)) for c in report.columns]
             lines.append(_line(position, contrast, method, count, cells))
     note = f"Mean over cases and its {LEVEL:.0%} interval; the best mean of each contrast in bold."
     heads = ["contrast", "method", "cases", *(column.label for column in report.columns)]
-    return f'<h2>All metrics</h2>\n<p class="note">{note}</p>\n' + _table(heads, lines, "wide")
+    return f'<h2>All metrics</h2>\n<p class="note">{note}</p>\n' + table(heads, lines, "wide", heads.index("cases"))
 
 
 def _differences(report: Report) -> str:
@@ -155,7 +114,7 @@ def _differences(report: Report) -> str:
             estimates = contrasts[contrast]
             count = _count(estimates)
             marked = [(estimates[column.key], column) for column in report.columns]
-            cells = [_cell(e, c, count, signed=True, mark=_verdict(e, c)) for e, c in marked]
+            cells = [cell(e, c, count, signed=True, mark=_verdict(e, c)) for e, c in marked]
             lines.append(_line(position, contrast, method, count, cells))
     if not lines:
         return ""
@@ -164,13 +123,13 @@ def _differences(report: Report) -> str:
         '<span class="better">the model is better</span>, <span class="worse">the model is worse</span>.'
     )
     heads = ["contrast", f"{MODEL} minus", "cases", *(column.label for column in report.columns)]
-    return f'<h2>Paired differences</h2>\n<p class="note">{note}</p>\n' + _table(heads, lines, "wide")
+    differences = table(heads, lines, "wide", heads.index("cases"))
+    return f'<h2>Paired differences</h2>\n<p class="note">{note}</p>\n{differences}'
 
 
 def _facts(report: Report) -> str:
-    facts = {**report.facts, "intervals": f"{LEVEL:.0%}, percentile bootstrap over cases, {RESAMPLES:,} resamples"}
-    lines = [f'<tr><th scope="row">{escape(k)}</th><td>{escape(str(v))}</td></tr>' for k, v in facts.items()]
-    return f'<h2>What the numbers rest on</h2>\n<table class="facts"><tbody>\n{"".join(lines)}\n</tbody></table>'
+    intervals = f"{LEVEL:.0%}, percentile bootstrap over cases, {RESAMPLES:,} resamples"
+    return facts_table({**report.facts, "intervals": intervals})
 
 
 def _reading(report: Report) -> str:
@@ -201,7 +160,7 @@ def _reading(report: Report) -> str:
             "Δz is the difference of neighbouring axial slices: its error shows jumps from slice to slice that PSNR "
             "hardly sees, and the z-profiles show them as teeth."
         )
-    return "<h2>How to read this</h2>\n<ul>\n" + "\n".join(f"<li>{point}</li>" for point in points) + "\n</ul>"
+    return reading_list(points)
 
 
 def _methods(report: Report) -> list[str]:
@@ -230,17 +189,6 @@ def _count(estimates: Mapping[str, Estimate]) -> int:
     return max((estimate.n for estimate in estimates.values()), default=0)
 
 
-def _cell(estimate: Estimate, column: Column, count: int, signed: bool = False, mark: str = "") -> str:
-    """A mean over its interval, and how many of the line's cases it is of where that is not all of them."""
-    if estimate.n == 0:
-        return "<td>–</td>"
-    sign = "+" if signed else ""
-    mean, low, high = (f"{value:{sign}.{column.digits}f}".replace("-", "−") for value in estimate[:3])
-    interval = "–" if math.isnan(estimate.low) else f"{low} to&nbsp;{high}"
-    interval += f", n&nbsp;=&nbsp;{estimate.n}" if estimate.n < count else ""
-    return f'<td><span class="{mark}">{mean}</span><span class="interval">{interval}</span></td>'
-
-
 def _line(position: int, contrast: str, method: str, count: int, cells: list[str]) -> str:
     start = ' class="first"' if position == 0 else ""
     name = escape(contrast) if position == 0 else ""
@@ -248,11 +196,3 @@ def _line(position: int, contrast: str, method: str, count: int, cells: list[str
         f'<tr{start}><th scope="row">{name}</th><th class="name method">{escape(method)}</th>'
         f"<td>{count}</td>{''.join(cells)}</tr>"
     )
-
-
-def _table(heads: Sequence[str], lines: Sequence[str], kind: str) -> str:
-    names = heads[: heads.index("cases")]
-    head = "".join(f"<th{' class=name' if text in names else ''}>{escape(text)}</th>" for text in heads)
-    body = "\n".join(lines)
-    table = f'<table class="{kind}"><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>'
-    return f'<div class="scroll">{table}</div>'

@@ -12,7 +12,15 @@ from lift_jax.models.generation import GenerationNetworks
 
 
 def sample_volumes(
-    networks: GenerationNetworks, params: dict, seed: int, count: int, *, volume_code: int, depth: int, chunk: int = 64
+    networks: GenerationNetworks,
+    params: dict,
+    seed: int,
+    count: int,
+    *,
+    first: int = 0,
+    volume_code: int,
+    depth: int,
+    chunk: int = 64,
 ) -> np.ndarray:
     """Volumes, `[count, depth, H, W]` float32 in [0, 1]; volume `i` is a function of `seed` and `i` alone.
 
@@ -21,6 +29,7 @@ def sample_volumes(
       params: `{"generator": …, "mapper": …}`.
       seed: of the codes.
       count: how many volumes.
+      first: number of the first one.
       volume_code: numbers in a volume's code.
       depth: slices of each, evenly spread from the bottom to the top; any number.
       chunk: slices on the device at a time.
@@ -29,7 +38,7 @@ def sample_volumes(
     return np.stack(
         [
             _slices(networks, params, _map(networks, params, _code(seed, i, volume_code), places), chunk)
-            for i in range(count)
+            for i in range(first, first + count)
         ]
     )
 

@@ -12,7 +12,7 @@ from lift_jax.models.depth_mapper import DepthMapper
 from lift_jax.models.encoders import ResidualEncoder, initial_encoder_parameters
 from lift_jax.models.features import FeatureSet
 from lift_jax.models.masked_autoencoder import MaskedAutoencoder
-from lift_jax.models.resnet import ResNet18, resnet18_parameters
+from lift_jax.models.resnet import ResNet18
 from lift_jax.models.slice_generator import SliceGenerator
 
 
@@ -66,25 +66,15 @@ def autoencoder(networks: GenerationNetworks) -> MaskedAutoencoder:
     return MaskedAutoencoder(networks.encoder)
 
 
-def fresh_encoder(networks: GenerationNetworks, model: ConfigDict, key: jax.Array) -> dict:
-    """Parameters of the encoder before any training: read from a file, or random.
-
-    Raises:
-      UserError: if the file is missing or holds another network.
-    """
-    if model.encoder.kind == "resnet18":
-        return resnet18_parameters(model.encoder.weights)
-    return initial_encoder_parameters(networks.encoder, key)
-
-
-def fresh_generator(networks: GenerationNetworks, key: jax.Array) -> dict:
-    """Random parameters of the slice generator."""
-    return _initial(networks.generator, key, (1, networks.generator.code))
-
-
-def fresh_mapper(networks: GenerationNetworks, volume_code: int, key: jax.Array) -> dict:
-    """Random parameters of the depth mapper for volume codes of so many numbers."""
-    return _initial(networks.mapper, key, (1, volume_code), (1,))
+def fresh_parameters(networks: GenerationNetworks, config: ConfigDict) -> dict:
+    """Random parameters of all three networks."""
+    key_encoder, key_generator, key_mapper = jax.random.split(jax.random.key(config.seed), 3)
+    model = config.model
+    return {
+        "encoder": initial_encoder_parameters(networks.encoder, key_encoder),
+        "generator": _initial(networks.generator, key_generator, (1, model.generator.code)),
+        "mapper": _initial(networks.mapper, key_mapper, (1, model.mapper.code), (1,)),
+    }
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 3))

@@ -8,18 +8,17 @@ from ml_collections import ConfigDict
 
 from lift_jax import run_directory
 from lift_jax.data.cache import cache_cases
-from lift_jax.data.contrasts import contrast_source, stack_volumes
+from lift_jax.data.contrasts import contrast_source, stack_volumes, volume_shape
 from lift_jax.data.slices import TakeSlice, slice_batches
 from lift_jax.errors import UserError
 from lift_jax.models.encoders import initial_encoder_parameters
 from lift_jax.models.generation import (
     GenerationNetworks,
     autoencoder,
-    fresh_encoder,
-    fresh_generator,
-    fresh_mapper,
+    fresh_parameters,
     generation_networks,
 )
+from lift_jax.models.resnet import resnet18_parameters
 from lift_jax.training.banks import real_bank
 from lift_jax.training.generation_losses import generator_loss, mapper_loss, reconstruction_loss
 from lift_jax.training.generation_validation import look_at_reconstructions, look_at_slices, look_at_volumes
@@ -27,6 +26,9 @@ from lift_jax.training.optimisers import grouped_adamw
 from lift_jax.training.parallel import DATA_AXIS, check_batch
 from lift_jax.training.stages import Everywhere, Stage, finished_parameters, run_stage
 from lift_jax.training.step import LossFunction, initial_state, train_step
+
+NEEDED = {"generator": ("encoder", "generator"), "mapper": ("encoder", "generator", "mapper")}
+"""Stage to the networks that it holds: the last is trained, through the others."""
 
 
 def train_generation(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -41,12 +43,15 @@ def train_generation(config: ConfigDict, workdir: pathlib.Path) -> None:
             if key in config.stage[name]:
                 check_batch(config.stage[name][key], 1, jax.device_count(), f"stage.{name}.{key}")
     sources = {split: contrast_source(config.data, split) for split in ("train", "validation")}
+    shape = volume_shape(config.data)
+    networks = generation_networks(config, shape[1:])
+    check_shapes(networks, config, (len(sources["train"].names), *shape))
+    params = fresh_parameters(networks, config)
+    if config.model.encoder.kind == "resnet18":
+        params["encoder"] = resnet18_parameters(config.model.encoder.weights)
     run_directory.prepare(workdir, config)
     cache = run_directory.cache_directory(workdir, config)
     real = {split: stack_volumes(cache_cases(s, cache, config.data.threads)) for split, s in sources.items()}
-    networks = generation_networks(config, real["train"].shape[2:])
-    check_shapes(networks, config, real["train"].shape)
-    params = fresh_parameters(networks, config)
     for index, name in enumerate(config.stages):
         like = stage_parameters(name, params, networks, config)
         trained = finished_parameters(workdir, name, config.stage[name].steps, like)
@@ -55,21 +60,11 @@ def train_generation(config: ConfigDict, workdir: pathlib.Path) -> None:
         params |= {"encoder": trained["autoencoder"]["encoder"]} if name == "encoder" else trained
 
 
-def fresh_parameters(networks: GenerationNetworks, config: ConfigDict) -> dict:
-    """Parameters of all three networks before any training; the encoder's are read if they come from a file."""
-    keys = jax.random.split(jax.random.key(config.seed), 3)
-    return {
-        "encoder": fresh_encoder(networks, config.model, keys[0]),
-        "generator": fresh_generator(networks, keys[1]),
-        "mapper": fresh_mapper(networks, config.model.mapper.code, keys[2]),
-    }
-
-
 def stage_parameters(name: str, params: dict, networks: GenerationNetworks, config: ConfigDict) -> dict:
     """What a stage's state and checkpoints hold: what it trains, and what it trains that through."""
     if name == "encoder":
         return {"autoencoder": fresh_autoencoder(networks, config)}
-    return {group: params[group] for group in (("encoder", "generator", "mapper")[: 2 if name == "generator" else 3])}
+    return {group: params[group] for group in NEEDED[name]}
 
 
 def fresh_autoencoder(networks: GenerationNetworks, config: ConfigDict) -> dict:

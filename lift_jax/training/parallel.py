@@ -51,4 +51,4 @@ def check_batch(batch: int, accumulate: int, devices: int, key: str) -> None:
         each = f"{devices} device{'s' if devices > 1 else ''}" + (
             f" in {accumulate} parts each" if accumulate > 1 else ""
         )
-        raise UserError(f"config.{key}: {batch} windows do not divide over {each}; {nearest} would")
+        raise UserError(f"config.{key}: {batch} does not divide over {each}; {nearest} would")

@@ -1,0 +1,51 @@
+"""Small networks of LiFT-U with arbitrary parameters, and a small bank, for tests of what surrounds them."""
+
+import jax
+import numpy as np
+
+from configs.phantom_unconditional import get_config
+from lift_jax.models.generation import GenerationNetworks, fresh_parameters, generation_networks
+
+SHAPE = (8, 16, 16)
+
+
+def small_config():
+    """The configuration of the small networks."""
+    config = get_config("tiny")
+    with config.unlocked():
+        config.data.shape = SHAPE
+        config.model.encoder.widths = (4, 8)
+        config.model.encoder.groups = 2
+        config.model.generator.update({"code": 6, "widths": (8, 4), "groups": 2})
+        config.model.mapper.update({"code": 5, "hidden": 16})
+        config.features.update({"grids": (1,), "pixels": 0})
+    return config
+
+
+def small_networks() -> tuple[GenerationNetworks, dict]:
+    """Networks and parameters."""
+    config = small_config()
+    networks = generation_networks(config, SHAPE[1:])
+    return networks, fresh_parameters(networks, config)
+
+
+def random_volumes(count, shape=SHAPE, seed=0) -> np.ndarray:
+    """Smooth blobs in [0, 1], each another, `[count, D, H, W]` float16."""
+    rng = np.random.default_rng(seed)
+    axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij")
+    volumes = []
+    for _ in range(count):
+        centre, width = rng.uniform(-0.3, 0.3, 3), rng.uniform(0.3, 0.7)
+        distance = sum((axis - c) ** 2 for axis, c in zip(axes, centre, strict=True))
+        volumes.append(np.clip(1 - distance / width**2, 0, 1))
+    return np.stack(volumes).astype(np.float16)
+
+
+def assert_trees_close(a, b, tolerance):
+    """Equal to `tolerance` of each leaf's largest entry."""
+
+    def check(x, y):
+        scale = max(float(np.abs(y).max()), 1e-12)
+        np.testing.assert_allclose(np.asarray(x) / scale, np.asarray(y) / scale, atol=tolerance)
+
+    jax.tree.map(check, a, b)

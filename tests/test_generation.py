@@ -1,0 +1,231 @@
+"""LiFT-U's stages and what is sampled: the same on any number of devices, in chunks of any size."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh
+
+from lift_jax.errors import UserError
+from lift_jax.inference.sample import sample_independent_slices, sample_volumes
+from lift_jax.models.depth_mapper import DepthMapper, unit_rms
+from lift_jax.models.generation import autoencoder
+from lift_jax.training.banks import real_bank
+from lift_jax.training.generation import check_shapes, fresh_autoencoder
+from lift_jax.training.generation_losses import generator_loss, in_chunks, mapper_loss, reconstruction_loss
+from lift_jax.training.parallel import DATA_AXIS, DIVIDED, WHOLE, compile_step, place_batch, replicate
+from lift_jax.training.step import initial_state, train_step
+from tests.small_generation import SHAPE, assert_trees_close, random_volumes, small_config, small_networks
+
+DRIFTING = {"temperatures": (0.05, 0.2), "field": "softmax"}
+
+
+@pytest.fixture(scope="module")
+def networks_and_parameters():
+    return small_networks()
+
+
+@pytest.fixture(scope="module")
+def bank(networks_and_parameters, tmp_path_factory):
+    networks, params = networks_and_parameters
+    return make_bank(networks, params, random_volumes(16), tmp_path_factory.mktemp("bank"))
+
+
+def make_bank(networks, params, volumes, directory, chunk=5, dtype="float32"):
+    return real_bank(
+        networks,
+        params["encoder"],
+        volumes,
+        planes=("axial", "coronal"),
+        chunk=chunk,
+        dtype=dtype,
+        directory=directory,
+    )
+
+
+def stage_loss(name, networks, axis_name):
+    if name == "encoder":
+        return reconstruction_loss(autoencoder(networks), patch=4, covered=0.5, axis_name=axis_name)
+    if name == "generator":
+        return generator_loss(networks, batch=16, positives=24, drifting=DRIFTING, axis_name=axis_name)
+    return mapper_loss(
+        networks,
+        shape=SHAPE,
+        batch=8,
+        volume_code=5,
+        positives=16,
+        positions=3,
+        chunk=4,
+        plane_weights={"axial": 1.0, "coronal": 1.0, "sagittal": 0.0},
+        particles="segment",
+        drifting=DRIFTING,
+        axis_name=axis_name,
+    )
+
+
+def run_steps(name, networks, params, batch, devices, steps=2):
+    """Metrics and the last parameters of plain gradient descent, which hides no factor in a gradient."""
+    group = "autoencoder" if name == "encoder" else name
+    optimiser = optax.sgd(1e-3)
+    mesh = Mesh(np.array(jax.devices()[:devices]), (DATA_AXIS,))
+    step = functools.partial(
+        train_step,
+        loss_function=stage_loss(name, networks, DATA_AXIS),
+        optimiser=optimiser,
+        trained=(group,),
+        ema_decay=0.9,
+    )
+    layout = DIVIDED if name == "encoder" else WHOLE
+    compiled = compile_step(step, mesh, layout)
+    state = replicate(initial_state(jax.tree.map(jnp.array, params), optimiser, (group,), jax.random.key(3)), mesh)
+    history = []
+    for _ in range(steps):
+        state, metrics = compiled(state, place_batch(batch, mesh, layout))
+        history.append(jax.device_get(metrics))
+    return history, jax.device_get(state.params[group])
+
+
+@pytest.mark.parametrize("name", ["encoder", "generator", "mapper"])
+def test_a_stage_takes_the_same_steps_on_eight_devices_as_on_one(name, networks_and_parameters, bank):
+    networks, params = networks_and_parameters
+    batch = bank
+    if name == "encoder":
+        params = {"autoencoder": fresh_autoencoder(networks, small_config())}
+        batch = {"image": np.random.default_rng(0).uniform(-1, 1, (16, 16, 16, 1)).astype(np.float32)}
+    (history, after), (expected_history, expected) = (
+        run_steps(name, networks, params, batch, devices) for devices in (8, 1)
+    )
+    group = "autoencoder" if name == "encoder" else name
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), expected, jax.device_get(params[group]))
+    assert max(jax.tree.leaves(moved)) > 1e-5
+    assert_trees_close(history, expected_history, 1e-4)
+    assert_trees_close(
+        jax.tree.map(np.subtract, after, params[group]), jax.tree.map(np.subtract, expected, params[group]), 1e-3
+    )
+
+
+def test_only_the_mapper_gets_a_gradient_and_chunks_do_not_change_it(networks_and_parameters, bank):
+    networks, params = networks_and_parameters
+
+    def gradient(chunk):
+        loss = mapper_loss(
+            networks,
+            shape=SHAPE,
+            batch=2,
+            volume_code=5,
+            positives=8,
+            positions=3,
+            chunk=chunk,
+            plane_weights={"axial": 1.0, "coronal": 1.0},
+            particles="segment",
+            drifting=DRIFTING,
+            axis_name=None,
+        )
+        frozen = {group: params[group] for group in ("encoder", "generator")}
+        return jax.jit(jax.grad(lambda mapper: loss(frozen | {"mapper": mapper}, bank, jax.random.key(0))[0]))(
+            params["mapper"]
+        )
+
+    whole = gradient(1000)
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(whole)) > 0
+    assert_trees_close(gradient(5), whole, 1e-4)
+
+
+def test_chunks_give_every_row_its_own_result():
+    rows = jnp.arange(14.0).reshape(7, 2)
+    for chunk in (1, 3, 7, 100):
+        results = in_chunks(lambda x: {"square": x**2, "sum": x.sum(1)}, rows, chunk)
+        np.testing.assert_array_equal(results["square"], rows**2)
+        np.testing.assert_array_equal(results["sum"], rows.sum(1))
+
+
+def test_a_bank_holds_the_features_of_every_slice_and_is_read_again(networks_and_parameters, tmp_path):
+    networks, params = networks_and_parameters
+    volumes = random_volumes(3)
+    bank = make_bank(networks, params, volumes, tmp_path)
+    coronal = volumes[2, :, 11].astype(np.float32) * 2 - 1
+    expected = networks.encode(params, coronal[None, ..., None])
+    assert set(bank["coronal"]) == set(expected)
+    for name, x in expected.items():
+        np.testing.assert_allclose(bank["coronal"][name][2, 11], x[0], atol=1e-5)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+    assert times
+    make_bank(networks, params, volumes, tmp_path)
+    assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+    other = make_bank(networks, params, volumes, tmp_path, dtype="bfloat16")
+    for name, x in bank["axial"].items():
+        assert other["axial"][name].dtype == jnp.bfloat16
+        np.testing.assert_allclose(other["axial"][name].astype(np.float32), x, rtol=2**-8, atol=1e-6)
+
+
+def test_a_bank_with_nan_is_refused(networks_and_parameters, tmp_path):
+    networks, params = networks_and_parameters
+    broken = params | {"encoder": jax.tree.map(lambda x: x * np.nan, params["encoder"])}
+    with pytest.raises(UserError, match="not finite"):
+        make_bank(networks, broken, random_volumes(1), tmp_path)
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_samples_do_not_depend_on_chunk_or_on_what_else_is_sampled(networks_and_parameters):
+    networks, params = networks_and_parameters
+    sample = functools.partial(sample_volumes, networks, params, 7, volume_code=5, depth=8)
+    volumes = sample(3)
+    assert volumes.shape == (3, *SHAPE) and volumes.dtype == np.float32
+    assert volumes.min() >= 0 and volumes.max() <= 1
+    assert np.abs(volumes[0] - volumes[1]).max() > 1e-3
+    for chunk in (1, 3, 8):
+        np.testing.assert_allclose(sample(3, chunk=chunk), volumes, atol=1e-6)
+    np.testing.assert_array_equal(sample(1, first=2), volumes[2:])
+
+
+def test_any_depth_can_be_sampled_and_the_ends_stay(networks_and_parameters):
+    networks, params = networks_and_parameters
+    sample = functools.partial(sample_volumes, networks, params, 7, 1, volume_code=5)
+    coarse, fine = sample(depth=8)[0], sample(depth=15)[0]
+    np.testing.assert_allclose(fine[::2], coarse, atol=1e-5)
+
+
+def test_independent_slices_have_nothing_in_common(networks_and_parameters):
+    networks, params = networks_and_parameters
+    volume = sample_independent_slices(networks, params, 7, 1, depth=8, chunk=3)[0]
+    assert volume.shape == SHAPE
+    assert len({slice_.tobytes() for slice_ in volume}) == 8
+
+
+def test_mapped_codes_have_the_size_of_the_generators_own(networks_and_parameters):
+    networks, params = networks_and_parameters
+    codes = networks.map_depth(params, jnp.ones((2, 5)), jnp.linspace(-1, 1, 8))
+    np.testing.assert_allclose(jnp.sqrt((codes**2).mean(-1)), 1, atol=1e-4)
+    np.testing.assert_allclose(unit_rms(jnp.array([3.0, -4.0])), np.array([3, -4]) / np.sqrt(12.5), rtol=1e-6)
+
+
+def test_the_papers_mapper_has_about_as_many_parameters_as_the_paper_says():
+    from configs.brats_unconditional import get_config
+
+    settings = get_config().model.mapper
+    mapper = DepthMapper(get_config().model.generator.code, settings.hidden, settings.layers, settings.frequencies)
+    shapes = jax.eval_shape(mapper.init, jax.random.key(0), jnp.zeros((1, settings.code)), jnp.zeros(1))
+    count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    assert count == pytest.approx(1.455e6, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("values", "shape", "told"),
+    [
+        ({}, (16, 8, 15, 16), "encoder"),
+        ({"model.generator.head": 4}, (16, 8, 12, 12), "config.model.generator"),
+        ({"stage.mapper.positives": 32}, (16, *SHAPE), "config.stage.mapper.positives"),
+        ({"stage.mapper.positions": 9}, (16, *SHAPE), "config.stage.mapper.positions"),
+        ({"stage.mapper.positions": 1}, (16, *SHAPE), "config.stage.mapper.positions"),
+    ],
+)
+def test_volumes_that_networks_or_settings_cannot_take_are_refused_by_key(values, shape, told):
+    from lift_jax.models.generation import generation_networks
+
+    config = small_config()
+    config.update_from_flattened_dict(values)
+    with pytest.raises(UserError, match=told):
+        check_shapes(generation_networks(config, shape[2:]), config, shape)

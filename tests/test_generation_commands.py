@@ -1,0 +1,166 @@
+"""LiFT-U as a user runs it: training in three stages, sampling, evaluation."""
+
+import csv
+import json
+import shutil
+import signal
+import time
+
+import matplotlib.image
+import nibabel as nib
+import numpy as np
+import pytest
+
+from lift_jax.run_directory import checkpoint_directory
+from tests.commands import SECONDS, assert_refused, metrics, snapshot
+
+STEPS, EVERY = {"encoder": 4, "generator": 6, "mapper": 6}, 2
+
+TINY = [
+    "--config=configs/phantom_unconditional.py:tiny",
+    "--config.data.shape=(16, 16, 16)",
+    "--config.data.spacing=12.0",
+    "--config.data.cases.train=4",
+    "--config.data.cases.validation=2",
+    "--config.data.cases.test=2",
+    "--config.model.encoder.widths=(4, 4)",
+    "--config.model.encoder.groups=2",
+    "--config.model.generator.widths=(4, 4)",
+    "--config.model.generator.groups=2",
+    "--config.features.grids=(1,)",
+    "--config.features.pixels=0",
+    "--config.loss.temperatures=(0.2,)",
+    "--config.stage.mapper.batch=2",
+    "--config.stage.mapper.positives=4",
+    "--config.stage.mapper.positions=3",
+    *(f"--config.stage.{stage}.steps={steps}" for stage, steps in STEPS.items()),
+    f"--config.checkpoint.every={EVERY}",
+    "--config.log.validate=4",
+    "--config.log.validation_cases=2",
+    "--config.inference.chunk=16",
+]
+
+
+@pytest.fixture(scope="module")
+def arguments(shared):
+    return lambda workdir: [*TINY, f"--config.data.cache={shared / 'cache'}", f"--workdir={workdir}"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, command, arguments):
+    workdir = tmp_path_factory.mktemp("runs") / "unconditional"
+    result = command("train", *arguments(workdir))
+    assert result.returncode == 0, result.stderr
+    return workdir
+
+
+def test_every_stage_is_logged_checkpointed_and_pictured(trained):
+    lines = metrics(trained)
+    for stage, steps in STEPS.items():
+        of_steps = [line for line in lines if line["stage"] == stage and "loss" in line]
+        assert [line["step"] for line in of_steps] == list(range(1, steps + 1))
+        assert (checkpoint_directory(trained, stage) / str(steps) / "ema").is_dir()
+        assert list((trained / "tensorboard" / stage).iterdir())
+    stats = next(line for line in lines if line["stage"] == "mapper" and "loss" in line)
+    for plane in ("axial", "coronal", "sagittal"):
+        assert {f"{plane}_{name}" for name in ("distance_scale", "spread", "force_0.2", "neighbours_0.2")} <= set(stats)
+    validated = [line for line in lines if line["stage"] == "mapper" and "validation_delta_z" in line]
+    assert [line["step"] for line in validated] == [4, 6]
+
+
+def test_a_run_killed_in_its_generator_goes_on_to_the_same_losses(tmp_path, trained, begin, command, arguments):
+    workdir = tmp_path / "killed"
+    first = checkpoint_directory(workdir, "generator") / str(EVERY)
+    process = begin("train", *arguments(workdir))
+    deadline = time.monotonic() + SECONDS
+    while not first.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=SECONDS)
+    assert process.returncode == -signal.SIGKILL
+    result = command("train", *arguments(workdir))
+    assert result.returncode == 0, result.stderr
+    assert metrics(workdir) == metrics(trained)
+
+
+def test_a_finished_run_started_again_changes_nothing(trained, command, arguments):
+    before = snapshot(trained)
+    result = command("train", *arguments(trained))
+    assert result.returncode == 0, result.stderr
+    assert snapshot(trained) == before
+
+
+def test_samples_are_nifti_of_one_millimetre_and_a_function_of_their_seed(tmp_path, trained, command):
+    def sample(name, *more):
+        result = command("synthesize", f"--workdir={trained}", f"--output={tmp_path / name}", *more)
+        assert result.returncode == 0, result.stderr
+        paths = sorted((tmp_path / name).glob("*.nii.gz"))
+        assert {str(path) for path in paths} < set(result.stdout.split())
+        return [nib.load(path) for path in paths]
+
+    pair, again = sample("pair", "--count=2", "--seed=7"), sample("again", "--count=1", "--seed=7")
+    assert len(pair) == 2 and len(again) == 1
+    volumes = [image.get_fdata() for image in pair]
+    assert volumes[0].shape == (16, 16, 16) and volumes[0].min() >= 0 and volumes[0].max() <= 1
+    assert np.abs(volumes[0] - volumes[1]).max() > 0
+    np.testing.assert_array_equal(again[0].get_fdata(), volumes[0])
+    assert nib.aff2axcodes(pair[0].affine) == ("R", "A", "S")
+    assert pair[0].header.get_zooms() == (1, 1, 1)
+    assert matplotlib.image.imread(tmp_path / "pair" / "contact_sheet.png").shape[:2] == (3 * 16, 2 * 16)
+    assert json.loads((tmp_path / "pair" / "synthesis.json").read_text())["step"] == STEPS["mapper"]
+
+    (fine,) = sample("fine", "--count=1", "--seed=7", "--depth=31")
+    assert fine.shape == (16, 16, 31)
+    np.testing.assert_allclose(fine.header.get_zooms(), (1, 1, 16 / 31), rtol=1e-6)
+    np.testing.assert_allclose(fine.get_fdata()[..., ::2], volumes[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("option", "told"), [("--count=0", "--count"), ("--seed=-1", "--seed"), ("--depth=-2", "--depth")]
+)
+def test_numbers_of_samples_out_of_range_are_refused(tmp_path, trained, command, option, told):
+    output = tmp_path / "out"
+    assert_refused(command("synthesize", f"--workdir={trained}", f"--output={output}", "--count=1", option), told)
+    assert not output.exists()
+
+
+def test_an_evaluation_compares_the_model_with_slices_and_with_real_volumes(trained, command):
+    result = command("evaluate", f"--workdir={trained}")
+    assert result.returncode == 0, result.stderr
+    folder = trained / "evaluation"
+    scores = json.loads((folder / "metrics.json").read_text())["scores"]
+    assert set(scores) == {"LiFT-U", "independent slices", "real (held out)"}
+    assert {"step", "spread_relative", "frechet_coronal_this run's MAE"} <= set(scores["LiFT-U"])
+    with (folder / "cases.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 3 * 2
+    page = (folder / "report.html").read_text()
+    assert page.index("<img") < page.index("Distances between slices")
+
+
+def test_a_run_without_a_mapper_has_nothing_to_sample(tmp_path, trained, command):
+    workdir = shutil.copytree(trained, tmp_path / "run")
+    shutil.rmtree(checkpoint_directory(workdir, "mapper"))
+    result = command("synthesize", f"--workdir={workdir}", f"--output={tmp_path / 'out'}", "--count=1")
+    assert_refused(result, "mapper", "no checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ("--config.loss.particles=segments", "config.loss.particles"),
+        ("--config.loss.planes.axial=0 --config.loss.planes.coronal=0 --config.loss.planes.sagittal=0", "loss.planes"),
+        ("--config.loss.planes.oblique=1", "oblique"),
+        ("--config.loss.field=softmin", "config.loss.field"),
+        ("--config.stage.mapper.positives=9", "config.stage.mapper.positives"),
+        ("--config.stage.mapper.batch=1", "config.stage.mapper.batch"),
+        ("--config.data.shape=(15,16,16)", "encoder"),
+        ("--config.model.encoder.kind=resnet18", "config.stages"),
+        (
+            "--config.model.encoder.kind=resnet18 --config.stages=('generator','mapper') "
+            "--config.model.encoder.weights=none.safetensors",
+            "none.safetensors",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_by_its_key_before_training(tmp_path, command, arguments, extra, told):
+    assert_refused(command("train", *arguments(tmp_path / "run"), *extra.split()), told)

@@ -105,6 +105,8 @@ class CtPicture:
                 axes = panels[axis][column]
                 scale = {"cmap": colours, "vmin": low, "vmax": high}
                 show_plane(axes, volume, axis, box, centre[axis], self.spacing, scale)
+                if colours == "gray":
+                    axes.set_facecolor("black")
                 axes.set_title(name if axis == 0 else "", fontsize=10, pad=6)
             panels[axis][0].set_ylabel(plane, fontsize=10)
             panels[axis][0].annotate(LEFT_SIDES[plane], (0.03, 0.04), xycoords="axes fraction", color="white")

@@ -11,6 +11,7 @@ from lift_jax.configuration import from_json, mr_to_ct, to_json, validate
 from lift_jax.data.paired_cases import PairedCase
 from lift_jax.errors import UserError
 from lift_jax.inference.ct import predict_ct
+from lift_jax.inference.ct_files import _onto_body
 from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.training.ct_loss import ct_loss
 from lift_jax.training.optimisers import grouped_adamw
@@ -136,3 +137,18 @@ def test_keys_that_cannot_work_are_named(key, value, told):
     config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match=told):
         validate(config)
+
+
+def test_a_result_goes_back_onto_a_finer_grid_without_air_in_its_skin():
+    coarse_mask = np.zeros((6, 6, 6), bool)
+    coarse_mask[1:-1, 1:-1, 1:-1] = True
+    fine_mask = coarse_mask.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    affine, fine_affine = np.diag([2.0, 2, 2, 1]), np.diag([1.0, 1, 1, 1])
+    affine[:3, 3] = 0.5
+    case = PairedCase("a", np.zeros(coarse_mask.shape), None, coarse_mask, affine)
+    native = PairedCase("a", np.zeros(fine_mask.shape), None, fine_mask, fine_affine)
+    made = _onto_body(np.where(coarse_mask, 40.0, -1024), case, native)
+    np.testing.assert_allclose(made[fine_mask], 40, atol=1e-3)
+    assert (made[~fine_mask] == -1024).all()
+    air = _onto_body(np.full(coarse_mask.shape, -1024.0), case, native)
+    np.testing.assert_allclose(air, -1024, atol=1e-3)

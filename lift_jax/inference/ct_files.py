@@ -73,7 +73,7 @@ def synthesize_ct(trained: Trained, cases: SynthradCases, index: int, output: pa
 
 
 def _onto_body(prediction: np.ndarray, case: PairedCase, native: PairedCase) -> np.ndarray:
-    """A prediction for `case` on the grid of `native`: within the body alone, so that its skin is not mixed with air."""
+    """A prediction on the grid of `native`, interpolated within the body alone: its skin is not mixed with air."""
     above = np.where(case.mask, prediction - OUTSIDE + 1, 0)  # 1 or more wherever something is known
     above = regrid_brain_onto(above, case.affine, native.mask, native.affine)
     return np.maximum(above + OUTSIDE - 1, OUTSIDE)

@@ -4,7 +4,8 @@ from lift_jax.commands import prepare_jax
 
 
 def test_compiled_functions_are_kept_in_the_users_cache(monkeypatch, tmp_path):
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "")  # so that its absence is restored afterwards
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     prepare_jax()
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "lift_jax" / "compiled")

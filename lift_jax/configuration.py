@@ -9,7 +9,7 @@ import json
 import ml_collections
 from ml_collections import ConfigDict
 
-from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.cases import CONTRASTS, ORACLES
 from lift_jax.errors import UserError
 from lift_jax.models.z_mixer import MIXER_KINDS
 
@@ -60,7 +60,7 @@ def missing_mr() -> ConfigDict:
             "frequencies": 6,  # Fourier features of depth
         }
     )
-    model.oracle = False  # tell the network the phantom's true acquisition and gains: the ceiling of what context gives
+    model.oracle = ""  # phantom: tell the network its true gains and shared "acquisition", or tissue "levels"
 
     config.loss = ConfigDict({"pixel": 1.0, "similarity": 0.5, "through_plane": 0.5})  # weights of the terms
     config.loss.brain_weight = 0.0  # extra weight of voxels in the brain, in pixel and through-plane terms
@@ -151,6 +151,7 @@ def _complaints(config):
     yield from one_of("task", config.task, ("missing_mr",))
     yield from one_of("data.layout", data.layout, LAYOUTS)
     yield from one_of("model.mixer.kind", mixer.kind, MIXER_KINDS)
+    yield from one_of("model.oracle", config.model.oracle, ORACLES)
     yield from one_of("model.translator.stem", translator.stem, (1, 2, 4))
     yield from one_of("model.translator.dtype", translator.dtype, DTYPES)
     for name in config.stages:
@@ -173,7 +174,7 @@ def _complaints(config):
     if data.layout == "phantom" and data.spacing <= 0:
         yield "config.data.spacing: the phantom needs its voxel size in mm, such as 4.0"
     if config.model.oracle and data.layout != "phantom":
-        yield "config.model.oracle: only the phantom knows its true acquisition; set it to False"
+        yield "config.model.oracle: only the phantom knows its true acquisition; set it to ''"
     for i, width in enumerate(translator.widths):
         if width % translator.groups:
             yield f"config.model.translator.widths: entry {i}, {width}, is no multiple of groups, {translator.groups}"

@@ -99,7 +99,7 @@ def test_a_value_that_cannot_work_is_refused_by_the_name_of_its_key(key, value):
 
 def test_an_oracle_needs_the_phantom():
     with pytest.raises(UserError, match=r"^config\.model\.oracle"):
-        validate(changed(experiment("brats_missing_mr"), {"data.root": "cases", "model.oracle": True}))
+        validate(changed(experiment("brats_missing_mr"), {"data.root": "cases", "model.oracle": "acquisition"}))
 
 
 def test_a_mixer_stage_needs_a_mixer():

@@ -37,7 +37,8 @@ class CachedCase:
         return self._read("facts.json", lambda path: json.loads(path.read_text()))
 
     def array(self, name: str) -> np.ndarray:
-        """`sources` or `targets`, `[D, H, W, C]` float16 in [0, 1], memory-mapped; `acquisition [A]`; `gains [D, C]`.
+        """`sources` or `targets`, `[D, H, W, C]` float16 in [0, 1], memory-mapped; and what oracles are told:
+        `acquisition`, `levels` and `gains`, as in `Case`.
 
         Raises:
           UserError: if the file is damaged or missing.
@@ -95,7 +96,7 @@ def _store(case: Case, path: pathlib.Path) -> None:
     if gained:
         arrays["targets"] = case.targets.astype(STORED_DTYPE)
     if case.acquisition is not None:
-        arrays |= {"acquisition": case.acquisition, "gains": case.gains}
+        arrays |= {"acquisition": case.acquisition, "levels": case.levels, "gains": case.gains}
     aside = path.with_name(f".writing-{uuid.uuid4().hex}")
     try:
         aside.mkdir()

@@ -55,8 +55,8 @@ class SliceTranslator(nn.Module):
 
     @property
     def modulated(self) -> tuple[int, ...]:
-        """Features at each place where the decoder is modulated: the bottleneck, each merged skip, the head."""
-        return (self.widths[-1], *(2 * width for width in self.widths[-2::-1]), self.widths[0])
+        """Features where the decoder is modulated: the bottleneck, each merged skip, the head, what the head weighs."""
+        return (self.widths[-1], *(2 * width for width in self.widths[-2::-1]), self.widths[0], self.contrasts + 1)
 
     @property
     def context_features(self) -> int:
@@ -131,7 +131,8 @@ class SliceTranslator(nn.Module):
                 x = block(x)
         x = nn.silu(modulate(x, *next(scale_shifts)).astype(jnp.float32))
         # What is told for every voxel is how to combine the sources there, so that their detail passes undiminished.
-        weights = depth_to_space(self.head(x), self.stem)
+        # A scale of a source's weights undoes a gain; a shift moves the levels of the whole slice.
+        weights = modulate(depth_to_space(self.head(x), self.stem), *next(scale_shifts))
         return (weights[..., :-1] * skips[0]).sum(axis=-1) + weights[..., -1] + BACKGROUND
 
     def __call__(self, sources, available, target, context=None, side=None):

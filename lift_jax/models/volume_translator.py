@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from lift_jax.models.slice_translator import BACKGROUND, SliceTranslator
-from lift_jax.models.z_mixer import MIXER_KINDS, ZMixer, pool_cells, source_statistics, statistics_size
+from lift_jax.models.z_mixer import MIXER_KINDS, ZMixer, pool_cells, source_statistics
 
 
 def within_sources(prediction, sources, available):
@@ -42,8 +42,7 @@ class VolumeTranslator(nn.Module):
             raise ValueError(f"mixer kind {self.mixer_kind!r} is none of {', '.join(MIXER_KINDS)}")
         self.mixer = None
         if self.mixer_kind == "gru":
-            statistics = statistics_size(self.translator.contrasts)
-            self.mixer = ZMixer(self.hidden, self.translator.context_features, self.frequencies, statistics)
+            self.mixer = ZMixer(self.hidden, self.translator.context_features, self.frequencies)
 
     def encode(self, sources, available, side=None):
         """Slices `[N, H, W, C]` to `(skips, bottleneck)`; see `SliceTranslator.encode`."""

@@ -29,10 +29,10 @@ def pool_cells(features: jax.Array, grid: int) -> jax.Array:
 
 
 def source_statistics(shown: jax.Array, grid: int) -> jax.Array:
-    """What tells of a slice's gains and of its scan: `[N, H, W, C] -> [N, g, g, S]` float32, S = C + C (C + 1) / 2 + 1.
+    """What tells of a slice's gains and of its scan: `[N, H, W, C] -> [N, g, g, S]` float32, S = 2 C + C (C + 1)/2 + 1.
 
-    Over the brain in each cell, which is where any source is above zero: the logarithm of each source's mean, roots of
-    all variances and covariances with their signs, and last the share of the cell that is brain.
+    Over the brain in each cell, which is where any source is above zero: each source's mean, the means' logarithms,
+    roots of all variances and covariances with their signs, and last the share of the cell that is brain.
 
     Args:
       shown: the sources, 0 in air and where a contrast is not there.
@@ -40,21 +40,22 @@ def source_statistics(shown: jax.Array, grid: int) -> jax.Array:
     """
     brain = (shown > 0).any(axis=-1, keepdims=True).astype(jnp.float32)
     share = pool_cells(brain, grid)
-    mean = pool_cells(shown, grid) / (share + 1e-3)
+    size = jnp.maximum(share, 1e-6)
+    mean = pool_cells(shown, grid) / size
     i, j = np.triu_indices(shown.shape[-1])
-    covariance = pool_cells(shown[..., i] * shown[..., j], grid) / (share + 1e-3) - mean[..., i] * mean[..., j]
-    root = jnp.sign(covariance) * (jnp.sqrt(jnp.abs(covariance) + 1e-4) - 1e-2)  # of finite slope at zero
-    return jnp.concatenate([jnp.log(mean + 0.05), 3 * root, share], axis=-1)
+    covariance = pool_cells(shown[..., i] * shown[..., j], grid) / size - mean[..., i] * mean[..., j]
+    root = jnp.sign(covariance) * (jnp.sqrt(jnp.abs(covariance) + 0.01) - 0.1)  # of moderate slope at zero
+    return jnp.concatenate([mean, jnp.log(mean + 0.05), 3 * root, share], axis=-1)
 
 
 def departures(pooled: jax.Array) -> jax.Array:
-    """By how much each slice differs from the mean of its neighbours, `[B, D, …]`, in tenths, at most 3 of them.
+    """By how much each slice differs from the mean of its neighbours, `[B, D, …]`, in tenths.
 
     The gain of a slice shows here at once, without the volume's own level, which a recurrence would have to subtract.
     At both ends the slice itself stands for the neighbour that is missing.
     """
     extended = jnp.concatenate([pooled[:, :1], pooled, pooled[:, -1:]], axis=1)
-    return jnp.clip(10 * (pooled - (extended[:, :-2] + extended[:, 2:]) / 2), -3, 3)
+    return 10 * (pooled - (extended[:, :-2] + extended[:, 2:]) / 2)
 
 
 class BidirectionalGRU(nn.Module):
@@ -98,11 +99,6 @@ def _stacked_orthogonal(key, shape, dtype=jnp.float32):
     return jnp.stack([jnp.concatenate(blocks[3 * d : 3 * d + 3], axis=-1) for d in range(directions)])
 
 
-def statistics_size(contrasts: int) -> int:
-    """How many numbers `source_statistics` gives of a cell."""
-    return contrasts + contrasts * (contrasts + 1) // 2 + 1
-
-
 class ZMixer(nn.Module):
     """What is pooled of all slices to the context of each: `[B, D, g, g, F] -> [B, D, g, g, features]`.
 
@@ -115,13 +111,11 @@ class ZMixer(nn.Module):
       hidden: size of the recurrent state of one direction.
       features: size of the context, scales and shifts of the decoder's features.
       frequencies: Fourier frequencies of the depth.
-      statistics: how many of the F numbers, from the first on, are such that their departures show a slice's gain.
     """
 
     hidden: int
     features: int
     frequencies: int = 6
-    statistics: int = 0
 
     @nn.compact
     def __call__(self, pooled, depth, condition):
@@ -132,7 +126,7 @@ class ZMixer(nn.Module):
         known = jnp.broadcast_to(condition[:, None].astype(jnp.float32), (b, d, condition.shape[-1]))
         facts = jnp.concatenate([place, known], axis=-1)[:, :, None, None]
         facts = jnp.broadcast_to(facts, (b, d, g, g, facts.shape[-1]))
-        sequence = jnp.concatenate([pooled, departures(pooled[..., : self.statistics]), facts], axis=-1)
+        sequence = jnp.concatenate([pooled, departures(pooled), facts], axis=-1)
         sequence = sequence.transpose(1, 0, 2, 3, 4).reshape(d, b * g * g, -1)
         states = BidirectionalGRU(self.hidden, name="gru")(sequence)
         # Beside the states, the slice itself: a gain is how it differs from its neighbours.

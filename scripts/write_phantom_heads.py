@@ -5,11 +5,28 @@ python -m scripts.write_phantom_heads --output runs/heads --count 2 --shape 64 6
 
 import argparse
 import pathlib
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
 from lift_jax.data.phantom_head import field_spacing, make_phantom_head
 from lift_jax.data.volumes import new_geometry, write_volume
+
+
+def write(
+    output: pathlib.Path, seed: int, indices: Iterable[int], shape: tuple[int, int, int], without: Collection[str] = ()
+) -> None:
+    """Makes the cases of the data set `seed` and writes their files, but for those of the kinds in `without`."""
+    for index in indices:
+        case = make_phantom_head(seed, index, shape, field_spacing(shape))
+        folder = output / case.name
+        folder.mkdir(parents=True, exist_ok=True)
+        grid = new_geometry(case.mr.shape, case.affine)
+        volumes = {"mr": (1000 * case.mr, np.float32), "ct": (case.ct, np.int16), "mask": (case.mask, np.uint8)}
+        for kind, (array, dtype) in volumes.items():
+            if kind not in without:
+                write_volume(folder / f"{kind}.nii.gz", array, grid, dtype=dtype)
+        print(folder)
 
 
 def main() -> None:
@@ -21,17 +38,8 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=3, default=(64, 64, 64), metavar=("D", "H", "W"))
     parser.add_argument("--without", nargs="*", default=(), choices=("ct", "mask"), help="files to leave out")
     arguments = parser.parse_args()
-    shape = tuple(arguments.shape)
-    for index in range(arguments.first, arguments.first + arguments.count):
-        case = make_phantom_head(arguments.seed, index, shape, field_spacing(shape))
-        folder = arguments.output / case.name
-        folder.mkdir(parents=True, exist_ok=True)
-        grid = new_geometry(case.mr.shape, case.affine)
-        volumes = {"mr": (1000 * case.mr, np.float32), "ct": (case.ct, np.int16), "mask": (case.mask, np.uint8)}
-        for kind, (array, dtype) in volumes.items():
-            if kind not in arguments.without:
-                write_volume(folder / f"{kind}.nii.gz", array, grid, dtype=dtype)
-        print(folder)
+    indices = range(arguments.first, arguments.first + arguments.count)
+    write(arguments.output, arguments.seed, indices, tuple(arguments.shape), arguments.without)
 
 
 if __name__ == "__main__":

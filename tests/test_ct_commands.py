@@ -2,17 +2,16 @@
 
 import csv
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
-SECONDS = 240
+from scripts import write_phantom_heads
+
+QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+"""Functions are compiled fast, for they run a few times only."""
+
 TINY = [
     "--config=configs/synthrad_mr_to_ct.py:tiny",
     "--config.data.layout=synthrad",
@@ -31,40 +30,16 @@ TINY = [
 
 
 @pytest.fixture(scope="module")
-def command(tmp_path_factory):
-    ours = ("XLA_FLAGS", "NPROC")
-    environment = {name: value for name, value in os.environ.items() if name not in ours} | {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            cwd=REPOSITORY,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def heads(command, tmp_path_factory):
+def heads(tmp_path_factory):
     folder = tmp_path_factory.mktemp("heads")
-    made = command("-m", "scripts.write_phantom_heads", "--output", folder, "--count", 4, "--shape", 20, 24, 20)
-    assert made.returncode == 0, made.stderr
+    write_phantom_heads.write(folder, seed=1, indices=range(4), shape=(20, 24, 20))
     return folder
 
 
 @pytest.fixture(scope="module")
 def workdir(command, heads, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "ct"
-    trained = command("train.py", *TINY, f"--config.data.root={heads}", "--workdir", folder)
+    trained = command("train", *TINY, f"--config.data.root={heads}", "--workdir", folder, **QUICK)
     assert trained.returncode == 0, trained.stderr
     return folder
 
@@ -83,7 +58,9 @@ def test_a_case_becomes_a_ct_in_hu_on_the_grid_of_its_mr_with_and_without_mask(c
         folder.mkdir(parents=True)
         for kind in target:
             (folder / f"{kind}.nii.gz").write_bytes((heads / name / f"{kind}.nii.gz").read_bytes())
-    done = command("synthesize.py", "--workdir", workdir, "--case", tmp_path / "cases", "--output", tmp_path / "out")
+    done = command(
+        "synthesize", "--workdir", workdir, "--case", tmp_path / "cases", "--output", tmp_path / "out", **QUICK
+    )
     assert done.returncode == 0, done.stderr
     warnings = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
     assert warnings and all("without/mr.nii.gz: has no mask" in line for line in warnings)
@@ -102,23 +79,25 @@ def test_a_case_becomes_a_ct_in_hu_on_the_grid_of_its_mr_with_and_without_mask(c
 
 
 def test_a_run_and_its_files_are_scored_alike_in_kind(command, heads, workdir, tmp_path):
-    scored = command("evaluate.py", "--workdir", workdir)
+    scored = command("evaluate", "--workdir", workdir, **QUICK)
     assert scored.returncode == 0, scored.stderr
     rows = list(csv.DictReader((workdir / "evaluation" / "cases.csv").read_text().splitlines()))
     assert {row["method"] for row in rows} == {"model", "water"} and {row["contrast"] for row in rows} == {"ct"}
     page = (workdir / "evaluation" / "report.html").read_text()
     assert "Hounsfield" in page and "data:image/png" in page and "brain&#x27;s centre" not in page
 
-    native = command("synthesize.py", "--workdir", workdir, "--side=0", "--case", heads, "--output", tmp_path / "made")
+    native = command(
+        "synthesize", "--workdir", workdir, "--side=0", "--case", heads, "--output", tmp_path / "made", **QUICK
+    )
     assert native.returncode == 0, native.stderr
     options = ["--predictions", tmp_path / "made", "--targets", heads, "--protocol", "synthrad2023"]
-    files = command("evaluate.py", *options, "--output", tmp_path / "report")
+    files = command("evaluate", *options, "--output", tmp_path / "report")
     assert files.returncode == 0, files.stderr
     aggregates = json.loads((tmp_path / "report" / "metrics.json").read_text())["aggregates"]
     assert aggregates["model"]["ct"]["mae"]["n"] == 4
 
     first = tmp_path / "made" / f"{rows[0]['case']}-ct.nii.gz"
     first.with_name("nobody-ct.nii.gz").write_bytes(first.read_bytes())
-    refused = command("evaluate.py", *options, "--output", tmp_path / "report")
+    refused = command("evaluate", *options, "--output", tmp_path / "report")
     assert refused.returncode == 1
     assert "1 of 5 predictions cannot be scored" in refused.stderr and "nobody" in refused.stderr

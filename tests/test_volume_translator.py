@@ -13,6 +13,7 @@ from lift_jax.models.blocks import depth_to_space, modulate, space_to_depth, ups
 from lift_jax.models.depth_encoding import depth_coordinates, fourier_features
 
 AVAILABLE = (True, True, True, False)
+ROUNDING = 1e-4  # of outputs about 1: sums in another order, which the mixer's departures then magnify tenfold
 
 
 @functools.partial(jax.jit, static_argnums=(0,), static_argnames="use_mixer")
@@ -203,7 +204,7 @@ def test_two_passes_equal_one_for_any_chunk_with_skips_kept_or_encoded_again(tra
     assert kept == (skip_memory > 0)
     result = translate_volume(network, params, sources, AVAILABLE, (3,), chunk=chunk, skip_memory=skip_memory)
     assert (result.shape, result.dtype) == ((1, 7, 16, 16), np.float32)
-    np.testing.assert_allclose(result[0], one_pass(network, params, sources, 3), atol=1e-5)
+    np.testing.assert_allclose(result[0], one_pass(network, params, sources, 3), atol=ROUNDING)
 
 
 def test_sides_that_need_padding_are_padded_with_air_and_cropped_back():
@@ -212,7 +213,7 @@ def test_sides_that_need_padding_are_padded_with_air_and_cropped_back():
     sources = volume(depth=3, height=13, width=18)
     padded = np.pad(sources, ((0, 0), (1, 2), (1, 1), (0, 0)), constant_values=-1)
     expected = one_pass(network, params, padded, 3)[:, 1:14, 1:19]
-    np.testing.assert_allclose(translate_volume(network, params, sources, AVAILABLE, (3,))[0], expected, atol=1e-5)
+    np.testing.assert_allclose(translate_volume(network, params, sources, AVAILABLE, (3,))[0], expected, atol=ROUNDING)
 
 
 def test_a_grid_of_cells_works_for_whole_volumes():
@@ -220,7 +221,7 @@ def test_a_grid_of_cells_works_for_whole_volumes():
     params = random_parameters(network)
     sources = volume(depth=5)
     result = translate_volume(network, params, sources, AVAILABLE, (3,), chunk=2)
-    np.testing.assert_allclose(result[0], one_pass(network, params, sources, 3), atol=1e-5)
+    np.testing.assert_allclose(result[0], one_pass(network, params, sources, 3), atol=ROUNDING)
 
 
 def test_targets_that_are_decoded_together_equal_those_decoded_alone(trained):
@@ -233,7 +234,7 @@ def test_targets_that_are_decoded_together_equal_those_decoded_alone(trained):
 def test_a_single_slice_is_a_volume(trained):
     sources = volume(depth=1)
     result = translate_volume(*trained, sources, AVAILABLE, (3,))
-    np.testing.assert_allclose(result[0], one_pass(*trained, sources, 3), atol=1e-5)
+    np.testing.assert_allclose(result[0], one_pass(*trained, sources, 3), atol=ROUNDING)
 
 
 def test_side_information_reaches_its_own_slices():

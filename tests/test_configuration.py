@@ -46,7 +46,7 @@ REFUSED = [
     ("stage.joint.batch", -1),
     ("stage.joint.window", 0),
     ("stage.joint.accumulate", 0),
-    ("stage.joint.accumulate", 3),
+    ("stage.joint.accumulate", 2),
     ("checkpoint.every", 0),
     ("checkpoint.keep", 0),
     ("log.every", 0),

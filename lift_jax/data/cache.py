@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import shutil
+import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,10 @@ from lift_jax.errors import UserError
 
 STORED_DTYPE = np.float16
 """Half precision resolves 1/2048 of an intensity near 1, below the noise of any scanner, in half the space."""
+
+_PARSING = threading.Lock()
+"""Held while a file is opened: Python 3.11 counts the depth of its parser, which reads the headers, over all threads at
+once, and now and then ends with "SystemError: AST constructor recursion depth mismatch" (gh-106905)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +55,8 @@ class CachedCase:
     def _read(self, name: str, reader: Callable[[pathlib.Path], Any]) -> Any:
         path = self.directory / name
         try:
-            return reader(path)
+            with _PARSING:
+                return reader(path)
         except (OSError, EOFError, ValueError) as error:
             raise UserError(f"{path}: damaged or missing ({error}); delete {self.directory} and start again") from None
 

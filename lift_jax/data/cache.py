@@ -28,6 +28,10 @@ LAYOUT = 2
 _HEADERS = threading.Lock()
 """Held while the header of an array is parsed: Python 3.11's parser fails now and then in several threads at once."""
 
+_PARSING = threading.Lock()
+"""Held while a file is opened: Python 3.11 counts the depth of its parser, which reads the headers, over all threads at
+once, and now and then ends with "SystemError: AST constructor recursion depth mismatch" (gh-106905)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CachedCase:
@@ -53,7 +57,8 @@ class CachedCase:
     def _read(self, name: str, reader: Callable[[pathlib.Path], Any]) -> Any:
         path = self.directory / name
         try:
-            return reader(path)
+            with _PARSING:
+                return reader(path)
         except (OSError, EOFError, ValueError) as error:
             raise UserError(f"{path}: damaged or missing ({error}); delete {self.directory} and start again") from None
 

@@ -83,5 +83,5 @@ def draw_head_tissues(generator: np.random.Generator, brain: Relaxation, protoco
         for of_brain, rest in zip((brain.t1, brain.t2, brain.density), np.array(properties, float), strict=True)
     )
     gadolinium = np.concatenate([brain.gadolinium, np.zeros(len(HEAD_TISSUES) - len(TISSUES))])
-    signal = signals(Relaxation(t1, t2, density, gadolinium), protocol)[:, 0]
+    signal = signals(Relaxation(brain.field, t1, t2, density, gadolinium), protocol)[:, 0]
     return HeadTissues(hounsfield, signal / signal.max())

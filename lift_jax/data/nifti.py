@@ -36,7 +36,7 @@ PLAIN_SUFFIX = ".nii"
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _DEFLATE_MAX_RATIO = 1032  # zlib's technical notes: no deflate stream expands further
-_CHUNK_BYTES = 4 * 2**20
+_CHUNK_BYTES = 2**18  # stays in the cache of a processor
 _HEADER_SIZES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _REFUSED_REPORT_LEVEL = 30  # nibabel's scale: from here on its mend would be a guess
 _FETCH_AGAIN = "fetch or write it again"

@@ -10,6 +10,7 @@ import dataclasses
 import gzip
 import itertools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -168,12 +169,16 @@ def describe_difference(a: Grid, b: Grid) -> str | None:
     if a.shape != b.shape:
         first, second = ("x".join(map(str, grid.shape[::-1])) for grid in (a, b))
         return f"shapes differ ({first} and {second} voxels, in RAS order)"
-    corners = np.array(list(itertools.product(*((0, size - 1) for size in a.shape[::-1]), (1,)))).T
-    offsets = ((a.affine - b.affine) @ corners)[:3]
-    distance = np.linalg.norm(offsets, axis=0).max()
+    distance = corner_distance(a.affine, b.affine, a.shape[::-1])
     if distance > GRID_TOLERANCE:
         return f"affines differ (by up to {distance:.3g} mm)"
     return None
+
+
+def corner_distance(a: np.ndarray, b: np.ndarray, shape_ijk: Sequence[int]) -> float:
+    """Millimetres by which two affines place the corners of a volume apart, at most; NaN if one is not finite."""
+    corners = np.array(list(itertools.product(*((0, int(size) - 1) for size in shape_ijk), (1,)))).T
+    return float(np.linalg.norm(((a - b) @ corners)[:3], axis=0).max())
 
 
 def _grid_of(header: nib.Nifti1Header) -> Grid:

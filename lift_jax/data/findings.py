@@ -103,7 +103,7 @@ def _findings(checked: Checked, root, name: str, required: Sequence[str], header
     remarks = [remark for kind, grid in case.grids.items() for remark in _remarks(case.paths[kind], grid)]
     for kind in () if headers_only else case.grids:
         try:
-            volumes[kind] = read_volume(case.paths[kind])
+            volumes[kind] = read_volume(case.paths[kind], contiguous=False)
         except UserError as error:
             problems.append(str(error))
     if volumes:

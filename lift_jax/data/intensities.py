@@ -45,7 +45,9 @@ def normalise_cwdm(volume: np.ndarray) -> np.ndarray:
 
 def check_cwdm(volume: np.ndarray) -> None:
     """Raises the ValueError that `normalise_cwdm` would raise of a volume of finite numbers, in a tenth of its time."""
-    positive = np.count_nonzero(volume > 0)
+    steps = (-1 if stride < 0 else 1 for stride in volume.strides)
+    forwards = volume[tuple(slice(None, None, step) for step in steps)]  # a flipped view takes five times as long
+    positive = np.count_nonzero(forwards > 0)
     background = volume.size - positive
     low, high = CWDM_QUANTILES
     if background <= low * volume.size + 1 or positive <= (1 - high) * volume.size + 1:

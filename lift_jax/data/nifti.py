@@ -80,8 +80,8 @@ def read_nifti(path: Path) -> tuple[nib.Nifti1Header, np.ndarray]:
         stored = np.ndarray(_spatial_shape(header), header.get_data_dtype(), content, offset, order="F")
         with np.errstate(all="ignore"):
             voxels = _scaled(header, stored)
-            unusable = voxels.size - np.count_nonzero(np.isfinite(voxels))
-    if unusable:
+    if not np.isfinite((voxels.min(), voxels.max())).all():
+        unusable = voxels.size - np.count_nonzero(np.isfinite(voxels))
         raise UserError(
             f"{path}: {unusable} of {voxels.size} voxels are not finite float32 numbers; replace them, e.g. by 0"
         )

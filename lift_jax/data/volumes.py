@@ -58,8 +58,12 @@ class Volume(Grid):
     array: np.ndarray = dataclasses.field(repr=False)
 
 
-def read_volume(path: str | os.PathLike) -> Volume:
+def read_volume(path: str | os.PathLike, *, contiguous: bool = True) -> Volume:
     """Reads the one 3D volume of a `.nii` or `.nii.gz` file.
+
+    Args:
+      path: the file.
+      contiguous: bring the voxels into the array's order; else it may be a view of the file's, which saves a copy.
 
     Raises:
       UserError: the file is missing, truncated, damaged or no NIfTI file; it holds no single volume of finite real
@@ -68,7 +72,8 @@ def read_volume(path: str | os.PathLike) -> Volume:
     header, stored = read_nifti(Path(path))
     grid = _grid_of(header)
     canonical = apply_orientation(stored, io_orientation(header.get_best_affine()))
-    return Volume(grid.shape, grid.affine, header, np.ascontiguousarray(canonical.T))
+    array = np.ascontiguousarray(canonical.T) if contiguous else canonical.T
+    return Volume(grid.shape, grid.affine, header, array)
 
 
 def read_header(path: str | os.PathLike) -> Grid:

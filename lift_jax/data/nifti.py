@@ -206,7 +206,8 @@ def _check_affine(path: Path, affine: np.ndarray) -> None:
     mend = "repair it, for instance by copying the affine of a registered volume"
     if not np.isfinite(affine).all():
         raise UserError(f"{path}: its affine is not finite; {mend}")
-    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    with np.errstate(over="ignore"):
+        sides = np.linalg.norm(affine[:3, :3], axis=0)
     smallest, largest = VOXEL_SIZE_RANGE
     if sides.min() < smallest or sides.max() > largest:
         listed = ", ".join(f"{side:g}" for side in sides)

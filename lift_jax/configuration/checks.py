@@ -10,6 +10,9 @@ DTYPES = ("float32", "bfloat16")
 LENGTHS = {"data.shape": 3, "data.crop": 2}
 """Keys whose lists have a length of their own; the other lists are as long as wanted."""
 
+MAX_RESOLUTIONS = 12
+"""Resolutions of a network, each half the one before: the coarsest pixel of so many is 2048 fine ones wide."""
+
 
 def mistyped(config: ConfigDict, defaults: ConfigDict) -> Iterator[str]:
     """Complains of other keys than the defaults', values of another type, numbers that are none or beyond 64 bits.
@@ -56,6 +59,12 @@ def one_of(key: str, value, allowed: Iterable) -> Iterator[str]:
     """Complains of a value that is none of the allowed ones."""
     if value not in allowed:
         yield f"config.{key}: {value!r} is none of {', '.join(map(str, allowed))}"
+
+
+def few_resolutions(key: str, widths: tuple) -> Iterator[str]:
+    """Complains of a network that halves its images more often than any image can be halved."""
+    if len(widths) > MAX_RESOLUTIONS:
+        yield f"config.{key}: {len(widths)} resolutions are more than {MAX_RESOLUTIONS}"
 
 
 def all_positive(config: ConfigDict, keys: Iterable[str]) -> Iterator[str]:

@@ -40,8 +40,10 @@ def from_json(text: str, origin: str) -> ConfigDict:
     """
     try:
         values = json.loads(text)
-        defaults, _ = TASKS[values["task"]]
-        config = defaults()
+        task = values["task"]
+        if task not in TASKS:
+            raise ValueError(f"task {task!r} is none of {', '.join(TASKS)}")
+        config = TASKS[task][0]()
         _update(config, values)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"{origin}: not a configuration of this version ({_first_line(error)})") from None
@@ -76,5 +78,5 @@ def _update(config: ConfigDict, values: dict) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip("'\"").splitlines()
+    lines = str(error.args[0] if isinstance(error, KeyError) and error.args else error).splitlines()
     return lines[0] if lines else type(error).__name__

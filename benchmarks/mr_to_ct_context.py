@@ -3,9 +3,9 @@
     python -m benchmarks.mr_to_ct_context --workdir runs/mr_to_ct_context --output docs/mr_to_ct_context
 
 One translator is trained on single slices. From it each kind goes on, on the same windows of slices, at the same rate
-and for the same number of steps: with no mixer, with one that sees each slice as one vector (`mixer`), and with one that
-sees it as a grid of cells (`mixer_grid`). All are scored on the same held-out heads. Differences are paired by case (a
-case's value is its mean over seeds); intervals are percentile bootstraps over cases, 95 %.
+and for the same number of steps: with no mixer, with one that sees each slice as one vector (`mixer`), and with one
+that sees it as a grid of cells (`mixer_grid`). All are scored on the same held-out heads. Differences are paired by
+case (a case's value is its mean over seeds); intervals are percentile bootstraps over cases, 95 %.
 """
 
 import argparse

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lift_jax.data import cache
-from lift_jax.data.cache import cache_cases
+from lift_jax.data.cache import LAYOUT, cache_cases
 from lift_jax.data.cases import Case
 from lift_jax.data.phantom import PhantomCases
 from lift_jax.errors import UserError
@@ -77,7 +77,7 @@ def test_targets_are_stored_only_where_they_differ_from_the_sources(tmp_path):
 
 def test_cases_lie_under_their_fingerprints_in_the_sources_order(tmp_path):
     cached = cache_cases(RandomCases(3), tmp_path / "made" / "here", threads=2)
-    assert [case.directory for case in cached] == [tmp_path / "made" / "here" / f"a{i}" for i in range(3)]
+    assert [case.directory for case in cached] == [tmp_path / "made" / "here" / f"a{i}-{LAYOUT}" for i in range(3)]
     assert [case.facts["name"] for case in cached] == ["case-0", "case-1", "case-2"]
 
 
@@ -118,8 +118,8 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_case(tmp_path, monke
     with pytest.raises(UserError, match=r"No space left|40 written") as refusal:
         cache_cases(source, tmp_path, threads=1)
     assert "\n" not in str(refusal.value)
-    assert str(tmp_path / "a1") in str(refusal.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["a0"]
+    assert str(tmp_path / f"a1-{LAYOUT}") in str(refusal.value)
+    assert [path.name for path in tmp_path.iterdir()] == [f"a0-{LAYOUT}"]
 
     monkeypatch.undo()
     again = RandomCases(2, gained=True)
@@ -138,7 +138,7 @@ def test_a_writer_that_was_overtaken_by_another_uses_what_that_one_wrote(tmp_pat
     source.load = load_slowly
     (cached,) = cache_cases(source, tmp_path, threads=1)
     np.testing.assert_array_equal(cached.array("sources"), load(0).sources.astype(np.float16))
-    assert [path.name for path in tmp_path.iterdir()] == ["a0"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"a0-{LAYOUT}"]
 
 
 def test_a_shared_cache_can_be_read_by_whoever_may_read_its_folder(tmp_path):
@@ -159,7 +159,7 @@ def test_a_case_that_cannot_be_read_is_told_and_those_before_it_stay(tmp_path):
     source.load = load_but_one
     with pytest.raises(UserError, match="case-1: damaged"):
         cache_cases(source, tmp_path, threads=1)
-    assert (tmp_path / "a0" / "facts.json").exists()
+    assert (tmp_path / f"a0-{LAYOUT}" / "facts.json").exists()
     assert not list(tmp_path.glob(".*"))
 
 

@@ -14,10 +14,41 @@ EXPERIMENTS = [
     ("brats_missing_mr", ""),
     ("brats_missing_mr", "no_mixer"),
     ("brats_missing_mr", "small"),
+    ("phantom_unconditional", ""),
+    ("phantom_unconditional", "tiny"),
+    ("brats_unconditional", ""),
+    ("synthrad_mr_to_ct", ""),
+    ("synthrad_mr_to_ct", "no_mixer"),
+    ("synthrad_mr_to_ct", "phantom"),
+]
+
+REFUSED_OF_GENERATION = [
+    ("data.layout", "dicom"),
+    ("data.contrast", "flair"),
+    ("data.spacing", 0.0),
+    ("data.shape", (32, 0, 32)),
+    ("model.encoder.kind", "vgg"),
+    ("model.encoder.widths", (8, 12)),
+    ("model.generator.widths", ()),
+    ("model.generator.head", 3),
+    ("model.mapper.hidden", 0),
+    ("features.grids", (1, 0)),
+    ("features.dtype", "float16"),
+    ("loss.field", "softmin"),
+    ("loss.particles", "segments"),
+    ("loss.temperatures", (0.2, 0.0)),
+    ("stages", ("mapper", "generator")),
+    ("stages", ("encoder", "mapper")),
+    ("stages", ("generator", "mapper")),
+    ("stage.encoder.covered", 1.0),
+    ("stage.generator.batch", 1),
+    ("stage.mapper.batch", 1),
+    ("stage.mapper.positives", 100_000),
+    ("stage.mapper.chunk", 0),
 ]
 
 REFUSED = [
-    ("task", "mr_to_ct"),
+    ("task", "segmentation"),
     ("data.layout", "dicom"),
     ("data.root", ""),
     ("data.spacing", 0.0),
@@ -89,7 +120,8 @@ def test_every_experiment_is_valid_and_passes_through_json(name, variant):
     again = from_json(to_json(config), "config.json")
     assert again == config
     assert differences(again, config) == []
-    assert again.model.translator.widths == config.model.translator.widths  # tuples, as networks need them
+    part = "generator" if config.task == "unconditional" else "translator"
+    assert again.model[part].widths == config.model[part].widths  # tuples, as networks need them
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in EXPERIMENTS}))
@@ -111,6 +143,26 @@ def test_a_value_that_cannot_work_is_refused_by_the_name_of_its_key(key, value):
         validate(config)
     assert str(refusal.value).startswith(f"config.{key}")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("key", "value"), REFUSED_OF_GENERATION)
+def test_a_value_that_cannot_work_in_generation_is_refused_by_the_name_of_its_key(key, value):
+    with pytest.raises(UserError) as refusal:
+        validate(changed(experiment("phantom_unconditional"), {key: value}))
+    assert str(refusal.value).startswith(f"config.{key}")
+    assert "\n" not in str(refusal.value)
+
+
+def test_planes_without_weight_are_refused():
+    planes = {f"loss.planes.{plane}": 0.0 for plane in ("axial", "coronal", "sagittal")}
+    with pytest.raises(UserError, match=r"^config\.loss\.planes"):
+        validate(changed(experiment("phantom_unconditional"), planes))
+
+
+def test_a_pretrained_encoder_needs_its_weights():
+    values = {"model.encoder.kind": "resnet18", "stages": ("generator", "mapper")}
+    with pytest.raises(UserError, match=r"^config\.model\.encoder\.weights"):
+        validate(changed(experiment("phantom_unconditional"), values))
 
 
 def test_an_oracle_needs_the_phantom():

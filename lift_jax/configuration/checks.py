@@ -22,7 +22,8 @@ def mistyped(config: ConfigDict, defaults: ConfigDict) -> Iterator[str]:
     flat, expected = flatten(config), flatten(defaults)
     odd = sorted(set(flat) ^ set(expected))
     if odd:
-        yield f"config.task: {config.task!r} has other keys ({', '.join(odd[:3])}); begin with its own defaults"
+        told = f"has other keys than this configuration ({', '.join(odd[:3])}); begin with its defaults"
+        yield f"config.task: {config.task!r} {told}"
     for key in expected:
         default, value = expected[key], flat[key]
         if isinstance(default, tuple):

@@ -7,46 +7,17 @@ import jax
 import jax.numpy as jnp
 from jax.nn import logsumexp
 
-from lift_jax.losses.fields import Side
+from lift_jax.losses.sides import Side
+from lift_jax.losses.targets import Targets, mean_over_devices
 
 BLOCK_DISTANCES = 2**24
 """Most distances held at a time (64 MiB in float32): where `L N (N + Q + P)` is more, queries are taken in blocks."""
 
-SELF_DISTANCE = 100.0
-"""Added to a particle's distance from itself, in units of the distance scale (arXiv 2602.04770, the authors' code)."""
-
 SMALLEST_SQUARE = 1e-8
-"""Least squared distance (ibid.)."""
+"""Least squared distance (the authors' code of arXiv 2602.04770)."""
 
-
-class Targets(NamedTuple):
-    """Particles of one kind, of all devices.
-
-    Attributes:
-      points: `[L, M, C]` float32.
-      weights: `[L, 1, M]` float32.
-      rows: `[M]` int32, the number of the query that a target is, -1 where it is none.
-    """
-
-    points: jax.Array
-    weights: jax.Array
-    rows: jax.Array
-
-
-def gather(x: jax.Array, axis_name: str | None, axis: int = 1) -> jax.Array:
-    """The shares of all devices, one after the other along `axis`; without gradient."""
-    x = jax.lax.stop_gradient(x)
-    return x if axis_name is None else jax.lax.all_gather(x, axis_name, axis=axis, tiled=True)
-
-
-def mean_over_devices(x: jax.Array, axis_name: str | None) -> jax.Array:
-    """The mean of the devices' values."""
-    return x if axis_name is None else jax.lax.pmean(x, axis_name)
-
-
-def first_query(queries: int, axis_name: str | None) -> jax.Array | int:
-    """The number of this device's first query among those of all devices."""
-    return 0 if axis_name is None else jax.lax.axis_index(axis_name) * queries
+SMALLEST_SCALE = 1e-3
+"""Least divisor of distances and of coordinates (ibid.)."""
 
 
 def side_of(points: jax.Array, rows: jax.Array, targets: Targets) -> Side:
@@ -118,3 +89,19 @@ def logsumexp_over_queries(logits: Callable, blocks: Blocks, axis_name: str | No
     if axis_name is None:
         return total
     return logsumexp(jax.lax.all_gather(total, axis_name), axis=0)
+
+
+def mean_distance(blocks: Blocks, queries: int, targets: tuple[Targets, ...], axis_name: str | None) -> jax.Array:
+    """The mean distance of all queries from all targets, of all locations and devices, weighted; at least 1e-3."""
+
+    def of_block(block):
+        return row_sums(*(side_of(block.points, block.rows, part) for part in targets))
+
+    total = mean_over_devices(map_queries(of_block, blocks, queries).mean(), axis_name)
+    weight = mean_over_devices(sum(part.weights.sum(-1).mean() for part in targets), axis_name)
+    return jnp.maximum(total / weight, SMALLEST_SCALE)
+
+
+def row_sums(*sides: Side) -> jax.Array:
+    """Weighted sums of each query's distances, `[L, N]`."""
+    return sum((side.distances * side.weights).sum(-1) for side in sides)

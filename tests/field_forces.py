@@ -1,0 +1,52 @@
+"""The force of a drifting field on its particles, for the tests."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from quick_compile import quick_jit
+
+from lift_jax.losses.drifting import DriftingOptions, drifting_loss
+
+RAW = DriftingOptions(normalise_force=False)
+NEAR = 0.7  # a temperature at which every particle is felt, some more than others
+N, P, Q, C = 6, 5, 4, 3
+
+
+def particles(*counts, locations=2, features=C, seed=0):
+    """Normal float32 arrays `[L, count, C]`."""
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=(locations, n, features)).astype(np.float32) for n in counts]
+
+
+def evaluate(x, positives, negatives, weights, *, field, temperature, options=RAW):
+    """Force `[L, N, C]` in scaled coordinates, read off the gradient, and the distance scale."""
+
+    def total(x):
+        loss, stats = drifting_loss(
+            x,
+            positives,
+            negatives,
+            negative_weights=weights,
+            temperatures=(temperature,),
+            field=field,
+            options=options,
+        )
+        return loss.sum(), stats
+
+    gradient, stats = jax.grad(total, has_aux=True)(x.astype(jnp.float32))
+    unit = jnp.maximum(stats["distance_scale"] / x.shape[2] ** 0.5, 1e-3)
+    return -gradient * x.shape[1] * x.shape[2] * unit / 2, stats["distance_scale"]
+
+
+# Compiled once for each field at one set of shapes, which most tests share.
+evaluate = quick_jit(evaluate, static_argnames=("field", "temperature", "options"))
+
+
+def force_of(field, x, positives, negatives, weights=None, temperature=NEAR):
+    weights = np.ones(negatives.shape[:2], np.float32) if weights is None else weights
+    return np.asarray(evaluate(x, positives, negatives, weights, field=field, temperature=temperature)[0])
+
+
+def assert_close(actual, expected, rtol=1e-5):
+    """Equal up to `rtol` of the largest."""
+    np.testing.assert_allclose(actual, expected, rtol=rtol, atol=rtol * np.abs(expected).max())

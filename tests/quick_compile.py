@@ -1,0 +1,7 @@
+"""Compilation without optimisation: the tests of small arrays spend their time compiling, and numbers do not change."""
+
+import functools
+
+import jax
+
+quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -1,0 +1,57 @@
+"""The page on loss variants: its example runs, and it leaves nothing out."""
+
+import dataclasses
+import functools
+import pathlib
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from lift_jax.losses.drifting import FIELDS, DriftingOptions, drifting_loss
+from lift_jax.losses.sides import Side
+
+PAGE = pathlib.Path(__file__).parents[1] / "docs" / "loss_variants.md"
+
+
+@pytest.fixture
+def example():
+    """The names that the page's Python blocks leave behind; the registry as it was."""
+    before, names = dict(FIELDS), {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL):
+        exec(compile(block, PAGE.name, "exec"), names)
+    yield names
+    FIELDS.clear()
+    FIELDS.update(before)
+
+
+def test_the_worked_example_adds_a_field_that_works(example):
+    assert example["loss"].shape == (4,)
+    assert np.isfinite(example["loss"]).all() and (example["loss"] > 0).all()
+    assert example["stats"]["neighbours_1"] > example["stats"]["neighbours_0.2"] > 1
+    origin, right = np.zeros((1, 2, 1), np.float32), np.ones((1, 1, 1), np.float32)
+    attraction, repulsion = example["student"](*sides_of(origin, right))
+    np.testing.assert_allclose(attraction, [[[1], [1]]])
+    np.testing.assert_allclose(repulsion, [[[0, 1], [1, 0]]])
+
+
+def sides_of(x, y):
+    """The sides that a field is given of particles and real targets, scale one."""
+    n, m = x.shape[1], y.shape[1]
+    itself = np.eye(n, dtype=bool)[None]
+    real = Side(np.abs(x - y.swapaxes(1, 2)), np.ones((1, 1, m), np.float32), np.zeros((1, n, m), bool))
+    return real, Side(np.abs(x - x.swapaxes(1, 2)) + 100 * itself, np.ones((1, 1, n), np.float32), itself), 1.0
+
+
+def test_the_page_names_every_field_option_and_statistic():
+    page = PAGE.read_text()
+    x = np.zeros((1, 2, 1), np.float32)
+    stats = jax.eval_shape(functools.partial(drifting_loss, temperatures=(1.0,)), x, x + 1)[1]
+    for name in [*FIELDS, *(name.replace("_1", "_τ") for name in stats)]:
+        assert f"| `{name}` |" in page
+
+
+def test_every_option_is_described():
+    for option in dataclasses.fields(DriftingOptions):
+        assert f"      {option.name}: " in DriftingOptions.__doc__

@@ -45,8 +45,9 @@ def write(path, content, compressed=None):
     path.write_bytes(gzip.compress(content, 1, mtime=0) if compressed else content)
 
 
-def header(**fields):
-    return lambda path: write(path, patched(image(), **fields))
+def header(image_class=nib.Nifti1Image, **fields):
+    """Fields of the header overwritten, unchecked."""
+    return lambda path: write(path, patched(image(image_class=image_class), **fields))
 
 
 def data(array, affine=LAS, image_class=nib.Nifti1Image):
@@ -183,6 +184,7 @@ REFUSED = {
     "affine of zeros": (header(srow_x=0, srow_y=0, srow_z=0), "voxel sides (0, 0, 0) mm", True),
     "flat affine": (data(voxels(), sheared(89.99)), "its affine", True),
     "affine not finite": (header(srow_z=np.full(4, np.nan)), "its affine is not finite", True),
+    "affine beyond reason": (header(nib.Nifti2Image, srow_x=[1e250, 0, 0, 0]), "voxel sides (inf, 1, 1.5)", True),
     "affine in metres": (data(voxels(), np.diag([-0.001, 0.001, 0.0015, 1])), "voxel sides (0.001", True),
     "2D": (data(voxels()[:, :, 0]), "is 2D", True),
     "4D": (data(np.stack([voxels()] * 3, -1)), "holds 3 volumes (20x18x16x3)", True),

@@ -185,6 +185,7 @@ REFUSED = {
     "flat affine": (data(voxels(), sheared(89.99)), "its affine", True),
     "affine not finite": (header(srow_z=np.full(4, np.nan)), "its affine is not finite", True),
     "affine beyond reason": (header(nib.Nifti2Image, srow_x=[1e250, 0, 0, 0]), "voxel sides (inf, 1, 1.5)", True),
+    "affine far away": (header(nib.Nifti2Image, srow_x=[-1, 0, 0, 1e308]), "at (1e+308, 0, 0) mm, farther", True),
     "affine in metres": (data(voxels(), np.diag([-0.001, 0.001, 0.0015, 1])), "voxel sides (0.001", True),
     "2D": (data(voxels()[:, :, 0]), "is 2D", True),
     "4D": (data(np.stack([voxels()] * 3, -1)), "holds 3 volumes (20x18x16x3)", True),
@@ -297,6 +298,7 @@ ACCEPTED = {
     "negative undershoot": (data(voxels() - 5), None),
     "qform elsewhere": (header(qoffset_x=40), "its sform and qform are up to 40 mm apart; its sform is used"),
     "qform mirrored": (header(pixdim=[1, 1, 1, 1.5, 0, 0, 0, 0]), "its sform and qform are up to"),
+    "qform far away": (header(nib.Nifti2Image, qoffset_x=1e308), "its sform and qform are up to inf mm apart"),
     "qform that cannot be used": (header(quatern_b=7), "has a qform that cannot be used"),
     "intensities of a display window": (header(cal_min=5, cal_max=3), None),
 }

@@ -31,6 +31,9 @@ MIN_RELATIVE_DETERMINANT = 1e-3
 MAX_TRAILING_BYTES = 4096
 """Bytes that may follow the last voxel, as padding; more of them mean that the dimensions are wrong."""
 
+MAX_OFFSET = 1e5
+"""Millimetres from the origin within which the first voxel lies; float32 tells hundredths of them apart up to there."""
+
 GZIP_SUFFIX = ".nii.gz"
 PLAIN_SUFFIX = ".nii"
 
@@ -212,6 +215,9 @@ def _check_affine(path: Path, affine: np.ndarray) -> None:
     if sides.min() < smallest or sides.max() > largest:
         listed = ", ".join(f"{side:g}" for side in sides)
         raise UserError(f"{path}: its affine has voxel sides ({listed}) mm outside {smallest:g} to {largest:g}; {mend}")
+    if np.abs(affine[:3, 3]).max() > MAX_OFFSET:
+        listed = ", ".join(f"{offset:g}" for offset in affine[:3, 3])
+        raise UserError(f"{path}: its affine places the first voxel at ({listed}) mm, farther than any scanner; {mend}")
     if abs(np.linalg.det(affine[:3, :3] / sides)) < MIN_RELATIVE_DETERMINANT:
         raise UserError(f"{path}: its affine is singular; {mend}")
 

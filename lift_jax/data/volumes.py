@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import gzip
 import itertools
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -181,9 +182,11 @@ def describe_difference(a: Grid, b: Grid) -> str | None:
 
 
 def corner_distance(a: np.ndarray, b: np.ndarray, shape_ijk: Sequence[int]) -> float:
-    """Millimetres by which two affines place the corners of a volume apart, at most; NaN if one is not finite."""
+    """Millimetres by which two affines place the corners of a volume apart, at most; infinite beyond all floats."""
     corners = np.array(list(itertools.product(*((0, int(size) - 1) for size in shape_ijk), (1,)))).T
-    return float(np.linalg.norm(((a - b) @ corners)[:3], axis=0).max())
+    with np.errstate(over="ignore", invalid="ignore"):
+        distance = np.linalg.norm(((a - b) @ corners)[:3], axis=0).max()
+    return math.inf if np.isnan(distance) else float(distance)
 
 
 def _grid_of(header: nib.Nifti1Header) -> Grid:

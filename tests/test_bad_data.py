@@ -299,6 +299,7 @@ ACCEPTED = {
     "qform elsewhere": (header(qoffset_x=40), "its sform and qform are up to 40 mm apart; its sform is used"),
     "qform mirrored": (header(pixdim=[1, 1, 1, 1.5, 0, 0, 0, 0]), "its sform and qform are up to"),
     "qform far away": (header(nib.Nifti2Image, qoffset_x=1e308), "its sform and qform are up to inf mm apart"),
+    "qform not finite": (header(pixdim=[1, np.inf, 1, 1.5, 0, 0, 0, 0]), "has a qform that cannot be used"),
     "qform that cannot be used": (header(quatern_b=7), "has a qform that cannot be used"),
     "intensities of a display window": (header(cal_min=5, cal_max=3), None),
 }

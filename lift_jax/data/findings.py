@@ -125,14 +125,17 @@ def _remarks(path: Path, grid: Grid) -> Iterator[str]:
     shear = np.degrees(np.arcsin(np.clip(np.abs(axes.T @ axes - np.eye(3)).max(), 0, 1)))
     if shear > SHEAR_DEGREES:
         yield f"{path}: its axes are up to {shear:.2g} degrees off right angles; it is used as if they were not"
+    sform = grid.header.get_sform(coded=True)[0]
     try:
-        sform, qform = (get(coded=True)[0] for get in (grid.header.get_sform, grid.header.get_qform))
+        with np.errstate(all="ignore"):
+            qform = grid.header.get_qform(coded=True)[0]
     except (HeaderDataError, ValueError):
-        yield f"{path}: has a qform that cannot be used; its sform is used"
-        return
+        qform = np.full((4, 4), np.nan)
     if sform is not None and qform is not None:
         distance = corner_distance(sform, qform, grid.header["dim"][1:4])
-        if not distance <= GRID_TOLERANCE:
+        if not np.isfinite(qform).all():
+            yield f"{path}: has a qform that cannot be used; its sform is used"
+        elif distance > GRID_TOLERANCE:
             yield f"{path}: its sform and qform are up to {distance:.3g} mm apart; its sform is used"
 
 

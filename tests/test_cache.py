@@ -31,6 +31,7 @@ class RandomCases:
             available=np.array([True, True, False, True]),
             affine=np.diag([2.0, 2.0, 3.0, 1.0]),
             acquisition=generator.random(7, np.float32) if self._gained else None,
+            levels=generator.random(5, np.float32) if self._gained else None,
             gains=generator.random((SHAPE[0], 4), np.float32) if self._gained else None,
         )
 
@@ -51,8 +52,8 @@ def test_a_cached_case_is_its_source_to_half_precision(tmp_path):
             assert isinstance(array, np.memmap)
             np.testing.assert_array_equal(array, getattr(case, name).astype(np.float16))
             np.testing.assert_allclose(array, getattr(case, name), atol=2**-12)
-        np.testing.assert_array_equal(cached.array("acquisition"), case.acquisition)
-        np.testing.assert_array_equal(cached.array("gains"), case.gains)
+        for name in ("acquisition", "levels", "gains"):
+            np.testing.assert_array_equal(cached.array(name), getattr(case, name))
         assert cached.facts["name"] == case.name
         np.testing.assert_array_equal(cached.facts["available"], case.available)
         np.testing.assert_array_equal(cached.facts["affine"], case.affine)
@@ -63,15 +64,16 @@ def test_phantoms_are_cached_with_all_that_an_oracle_is_told(tmp_path):
     (cached,) = cache_cases(source, tmp_path, threads=1)
     case = source.load(0)
     np.testing.assert_array_equal(cached.array("targets"), case.targets.astype(np.float16))
-    np.testing.assert_array_equal(cached.array("acquisition"), case.acquisition)
-    np.testing.assert_array_equal(cached.array("gains"), case.gains)
+    for name in ("acquisition", "levels", "gains"):
+        np.testing.assert_array_equal(cached.array(name), getattr(case, name))
 
 
 def test_targets_are_stored_only_where_they_differ_from_the_sources(tmp_path):
     (scanned,) = cache_cases(RandomCases(1), tmp_path, threads=1)
     (gained,) = cache_cases(RandomCases(1, gained=True, salt="b"), tmp_path, threads=1)
     assert contents(scanned.directory) == ["facts.json", "sources.npy"]
-    assert contents(gained.directory) == ["acquisition.npy", "facts.json", "gains.npy", "sources.npy", "targets.npy"]
+    arrays = ("acquisition", "gains", "levels", "sources", "targets")
+    assert contents(gained.directory) == sorted(["facts.json", *(f"{name}.npy" for name in arrays)])
     np.testing.assert_array_equal(scanned.array("targets"), scanned.array("sources"))
 
 

@@ -78,7 +78,7 @@ REFUSED = [
     ("stage.joint.batch", -1),
     ("stage.joint.window", 0),
     ("stage.joint.accumulate", 0),
-    ("stage.joint.accumulate", 3),
+    ("stage.joint.accumulate", 2),
     ("checkpoint.every", 0),
     ("checkpoint.keep", 0),
     ("log.every", 0),
@@ -167,7 +167,7 @@ def test_a_pretrained_encoder_needs_its_weights():
 
 def test_an_oracle_needs_the_phantom():
     with pytest.raises(UserError, match=r"^config\.model\.oracle"):
-        validate(changed(experiment("brats_missing_mr"), {"data.root": "cases", "model.oracle": True}))
+        validate(changed(experiment("brats_missing_mr"), {"data.root": "cases", "model.oracle": "acquisition"}))
 
 
 def test_a_mixer_stage_needs_a_mixer():

@@ -1,7 +1,7 @@
 """Preprocessed cases on disk, as memory-mapped arrays of which windows are read without reading the volume.
 
-A case lives in `<cache>/<fingerprint>-<layout>/`, written aside and renamed, so that what is there is whole. The fingerprint
-covers the source's content and the protocol: other data or other constants are other folders.
+A case lives in `<cache>/<fingerprint>-<layout>/`, written aside and renamed, so that what is there is whole. The
+fingerprint covers the source's content and the protocol: other data or other constants are other folders.
 """
 
 import dataclasses

@@ -109,7 +109,7 @@ def _findings(checked: Checked, root, name: str, required: Sequence[str], header
     if volumes:
         problems += checked.problems(case.paths, volumes)
         remarks += checked.doubts(case.paths, volumes)
-    size = sum(path.stat().st_size for path in case.paths.values() if path.is_file())
+    size = sum(os.path.getsize(path) for path in case.paths.values() if os.path.isfile(path))
     grid = next(iter(case.grids.values()), None)
     return Findings(name, tuple(case.paths), grid, size, tuple(problems), tuple(remarks))
 

@@ -43,13 +43,13 @@ class Layout:
           UserError: `root` is no directory, is itself a case, or holds no case.
         """
         root = Path(root)
-        if not root.is_dir():
+        if not os.path.isdir(root):
             raise UserError(f"{root}: no such folder; give the folder that holds the case folders")
         if self._found(root.resolve().parent, root.resolve().name)[0]:
             raise UserError(f"{root}: is a case; give the folder that holds the case folders")
         names = [name for name in _listed(root) if not name.startswith(".") and _may_be_folder(root / name)]
         if self.strangers:
-            names = [name for name in names if not (root / name).is_dir() or any(self._found(root, name))]
+            names = [name for name in names if not os.path.isdir(root / name) or any(self._found(root, name))]
         if not names:
             files = self.stem.format(case="<case>", kind=f"{{{','.join(self.kinds)}}}")
             raise UserError(f"{root}: holds no case folder; the layout is <root>/<case>/{files}{GZIP_SUFFIX}")
@@ -122,7 +122,7 @@ class Layout:
         missing = [kind for kind in dict.fromkeys((*self.always, *required)) if kind not in found]
         instead = sorted({file for kind in (missing or self.kinds) for file in unfit.get(kind, ())})
         hint = f" (but holds {', '.join(instead)}: rename or convert)" if instead else ""
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             yield f"{folder}: no such case folder; check the name of the case"
         elif not found and not self.always:
             files = self.stem.format(case=folder.name, kind=f"{{{','.join(self.kinds)}}}")
@@ -151,4 +151,4 @@ def _listed(folder: Path) -> list[str]:
 
 def _may_be_folder(path: Path) -> bool:
     """Whether a path is a folder, or a link to nowhere that is named as one: a case that was not fetched."""
-    return os.path.isdir(path) or (path.is_symlink() and not path.exists() and not path.suffix)
+    return os.path.isdir(path) or (os.path.islink(path) and not os.path.exists(path) and not path.suffix)

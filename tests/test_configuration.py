@@ -1,5 +1,6 @@
 import importlib
 import json
+import math
 
 import pytest
 
@@ -84,6 +85,21 @@ REFUSED = [
     ("log.validate", 0),
     ("log.validation_cases", 0),
     ("inference.chunk", 0),
+    # found by tests/test_fuzzing.py
+    ("optimiser.clip", None),
+    ("data.source_drop", None),
+    ("stage.joint.mixer_rate", math.nan),
+    ("loss.pixel", math.inf),
+    ("model.translator.widths", ("a",)),
+    ("model.translator.widths", (None,)),
+    ("model.translator.widths", ((64,),)),
+    ("model.translator.widths", (8,) * 20_000),
+    ("data.shape", (32, 32)),
+    ("data.crop", ()),
+    ("seed", 2**70),
+    ("data.crop", (10**5000, 0)),
+    ("seed", True),
+    ("data.root", "a\0b"),
 ]
 
 
@@ -216,6 +232,21 @@ def test_json_with_a_value_of_another_type_is_refused(key, value):
         inner = inner[section]
     inner[last] = value
     with pytest.raises(UserError, match=r"^config\.json: "):
+        from_json(json.dumps(values), "config.json")
+
+
+@pytest.mark.parametrize(
+    ("task", "told"), [("", "task '' is none of"), (None, "task None"), ([], "unhashable type: 'list'")]
+)
+def test_json_of_no_task_is_refused_with_those_there_are(task, told):
+    with pytest.raises(UserError, match=rf"^config\.json: not a configuration of this version \({told}"):
+        from_json(json.dumps({"task": task}), "config.json")
+
+
+def test_json_with_a_number_beyond_all_floats_is_refused():
+    values = json.loads(to_json(experiment()))
+    values["optimiser"]["clip"] = 10**400
+    with pytest.raises(UserError, match=r"^config\.json: not a configuration of this version"):
         from_json(json.dumps(values), "config.json")
 
 

@@ -1,16 +1,71 @@
 """What the validation of every task shares: checks that yield one line for each key that cannot work."""
 
+import math
 from collections.abc import Iterable, Iterator
 
 from ml_collections import ConfigDict
 
 DTYPES = ("float32", "bfloat16")
 
+LENGTHS = {"data.shape": 3, "data.crop": 2}
+"""Keys whose lists have a length of their own; the other lists are as long as wanted."""
+
+MAX_RESOLUTIONS = 12
+"""Resolutions of a network, each half the one before: the coarsest pixel of so many is 2048 fine ones wide."""
+
+
+def mistyped(config: ConfigDict, defaults: ConfigDict) -> Iterator[str]:
+    """Complains of other keys than the defaults', values of another type, numbers that are none or beyond 64 bits.
+
+    What passes can be compared, divided and printed by all other checks.
+    """
+    flat, expected = flatten(config), flatten(defaults)
+    odd = sorted(set(flat) ^ set(expected))
+    if odd:
+        told = f"has other keys than this configuration ({', '.join(odd[:3])}); begin with its defaults"
+        yield f"config.task: {config.task!r} {told}"
+    for key in expected:
+        default, value = expected[key], flat[key]
+        if isinstance(default, tuple):
+            kind = f"a list of values like {default[0]!r}"
+            fits = isinstance(value, tuple) and all(_fits(entry, default[0]) for entry in value)
+        else:
+            kind, fits = f"a value like {default!r}", _fits(value, default)
+        if not fits:
+            yield f"config.{key}: {_shown(value)} does not fit; give {kind}"
+        elif len(value if key in LENGTHS else ()) != LENGTHS.get(key, 0):
+            yield f"config.{key}: {value} has {len(value)} entries; give {LENGTHS[key]}"
+
+
+def _fits(value, default) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, str):
+        return isinstance(value, str) and "\0" not in value
+    if isinstance(default, float) and isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and -(2**63) <= value < 2**63
+
+
+def _shown(value) -> str:
+    """A value of any type as some words of one line."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        text = "a number"
+    return text if len(text) < 60 else f"{text[:57]}..."
+
 
 def one_of(key: str, value, allowed: Iterable) -> Iterator[str]:
     """Complains of a value that is none of the allowed ones."""
     if value not in allowed:
         yield f"config.{key}: {value!r} is none of {', '.join(map(str, allowed))}"
+
+
+def few_resolutions(key: str, widths: tuple) -> Iterator[str]:
+    """Complains of a network that halves its images more often than any image can be halved."""
+    if len(widths) > MAX_RESOLUTIONS:
+        yield f"config.{key}: {len(widths)} resolutions are more than {MAX_RESOLUTIONS}"
 
 
 def all_positive(config: ConfigDict, keys: Iterable[str]) -> Iterator[str]:

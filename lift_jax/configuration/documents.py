@@ -1,12 +1,13 @@
 """Configurations as documents: validated, written as JSON, read again, compared."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 
 from ml_collections import ConfigDict
 
 from lift_jax.configuration import ct_translation, generation, translation
-from lift_jax.configuration.checks import flatten
+from lift_jax.configuration.checks import flatten, mistyped
 from lift_jax.errors import UserError
 
 TASKS: dict[str, tuple[Callable[[], ConfigDict], Callable[[ConfigDict], Iterator[str]]]] = {
@@ -19,12 +20,10 @@ TASKS: dict[str, tuple[Callable[[], ConfigDict], Callable[[ConfigDict], Iterator
 
 def validate(config: ConfigDict) -> ConfigDict:
     """Returns the configuration, or raises UserError naming the first key that cannot work and why."""
-    if config.task not in TASKS:
-        raise UserError(f"config.task: {config.task!r} is none of {', '.join(TASKS)}")
+    if not isinstance(config.get("task"), str) or config.task not in TASKS:
+        raise UserError(f"config.task: {config.get('task')!r} is none of {', '.join(TASKS)}")
     defaults, complaints = TASKS[config.task]
-    if flatten(config).keys() != flatten(defaults()).keys():
-        raise UserError(f"config.task: {config.task!r} has other keys than this configuration; begin with its defaults")
-    for message in complaints(config):
+    for message in itertools.chain(mistyped(config, defaults()), complaints(config)):
         raise UserError(message)
     return config
 
@@ -41,10 +40,12 @@ def from_json(text: str, origin: str) -> ConfigDict:
     """
     try:
         values = json.loads(text)
-        defaults, _ = TASKS[values["task"]]
-        config = defaults()
+        task = values["task"]
+        if task not in TASKS:
+            raise ValueError(f"task {task!r} is none of {', '.join(TASKS)}")
+        config = TASKS[task][0]()
         _update(config, values)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"{origin}: not a configuration of this version ({_first_line(error)})") from None
     return validate(config)
 
@@ -77,4 +78,5 @@ def _update(config: ConfigDict, values: dict) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip("'\"").splitlines()[0] if str(error) else type(error).__name__
+    lines = str(error.args[0] if isinstance(error, KeyError) and error.args else error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration.checks import DTYPES, all_positive, not_empty, one_of
+from lift_jax.configuration.checks import DTYPES, all_positive, few_resolutions, not_empty, one_of
 from lift_jax.data.cases import CONTRASTS
 from lift_jax.losses.drifting import FIELDS
 from lift_jax.losses.trajectories import PARTICLES, PLANES
@@ -155,6 +155,7 @@ def complaints(config: ConfigDict) -> Iterator[str]:
         yield "config.model.encoder.weights: not set; give the .safetensors file of ResNet-18's weights"
     for part in ("encoder", "generator"):
         groups = config.model[part].groups
+        yield from few_resolutions(f"model.{part}.widths", config.model[part].widths)
         for i, width in enumerate(config.model[part].widths):
             if width % groups:
                 yield f"config.model.{part}.widths: entry {i}, {width}, is no multiple of groups, {groups}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration.checks import DTYPES, all_positive, not_empty, one_of
+from lift_jax.configuration.checks import DTYPES, all_positive, few_resolutions, not_empty, one_of
 from lift_jax.models.z_mixer import MIXER_KINDS
 
 STAGES = ("translator", "mixer", "joint")
@@ -70,6 +70,7 @@ def shared_complaints(config: ConfigDict) -> Iterator[str]:
         yield from one_of("stages", name, STAGES)
     yield from not_empty(config, ("stages", "model.translator.widths"))
     yield from all_positive(config, _positive_keys(config))
+    yield from few_resolutions("model.translator.widths", translator.widths)
     for i, width in enumerate(translator.widths):
         if width % translator.groups:
             yield f"config.model.translator.widths: entry {i}, {width}, is no multiple of groups, {translator.groups}"

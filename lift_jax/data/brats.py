@@ -3,22 +3,23 @@
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lift_jax.data.cases import CONTRASTS, Case
-from lift_jax.data.intensities import CWDM_QUANTILES, normalise_cwdm
-from lift_jax.data.nifti import GZIP_SUFFIX, PLAIN_SUFFIX
+from lift_jax.data.intensities import CWDM_QUANTILES, check_cwdm, normalise_cwdm
+from lift_jax.data.layouts import Layout, check_same_grid
 from lift_jax.data.regrid import regrid_brain
-from lift_jax.data.volumes import Grid, describe_difference, read_header, read_volume
+from lift_jax.data.volumes import Grid, Volume, read_header, read_volume
 from lift_jax.errors import UserError
 
 PROTOCOL = f"cwdm {CWDM_QUANTILES}, version 2"
 """What `BratsCases` makes of a file's voxels; goes into every fingerprint, so change it with the code."""
 
-_LAYOUT = f"<root>/<case>/<case>-{{{','.join(CONTRASTS)}}}{GZIP_SUFFIX}"
+BRATS = Layout(CONTRASTS, "{case}-{kind}")
+"""Every folder is a case; any contrast of it may be missing, but not all."""
 
 
 def find_cases(root: str | os.PathLike) -> list[str]:
@@ -27,30 +28,16 @@ def find_cases(root: str | os.PathLike) -> list[str]:
     Raises:
       UserError: `root` is no directory, is itself a case, or holds no case.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; give the folder that holds the case folders")
-    if contrast_paths(root.resolve().parent, root.resolve().name):
-        raise UserError(f"{root}: is a case; give the folder that holds the case folders")
-    try:
-        names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise UserError(f"{root}: cannot be listed ({error.strerror or error}); check its permissions") from None
-    if not names:
-        raise UserError(f"{root}: holds no case folder; the layout is {_LAYOUT}")
-    return names
+    return BRATS.names(root)
 
 
 def contrast_paths(root: str | os.PathLike, name: str) -> dict[str, Path]:
-    """The files of a case by contrast, those that exist, in the order of `CONTRASTS`; `.nii.gz` goes before `.nii`."""
-    paths = {}
-    for contrast in CONTRASTS:
-        for suffix in (GZIP_SUFFIX, PLAIN_SUFFIX):
-            path = Path(root) / name / f"{name}-{contrast}{suffix}"
-            if path.exists():
-                paths[contrast] = path
-                break
-    return paths
+    """The files of a case by contrast, those that exist, in the order of `CONTRASTS`.
+
+    Raises:
+      UserError: a contrast is there twice, for instance as `.nii.gz` and as `.nii`.
+    """
+    return BRATS.paths(root, name)
 
 
 def check_split(root: str | os.PathLike, names: Sequence[str], required: Sequence[str] = ()) -> None:
@@ -64,49 +51,16 @@ def check_split(root: str | os.PathLike, names: Sequence[str], required: Sequenc
     Raises:
       UserError: cases cannot be used. Its first line says how many; one line for each problem follows.
     """
-    problems = {name: list(_case_problems(Path(root), name, required)) for name in names}
-    bad = [name for name in names if problems[name]]
-    if bad:
-        lines = [f"{root}: {len(bad)} of {len(names)} cases cannot be used; repair or remove them:"]
-        raise UserError("\n".join(lines + [problem for name in bad for problem in problems[name]]))
+    BRATS.check(root, names, required)
 
 
-def _case_problems(root: Path, name: str, required: Sequence[str]) -> Iterator[str]:
-    """All that a case's file names and headers reveal, one line each."""
-    try:
-        paths = _required_paths(root, name, required)
-    except UserError as error:
-        yield str(error)
-        paths = contrast_paths(root, name)
-    reference = None
-    for path in paths.values():
+def problems_of_contrasts(paths: Mapping[str, Path], volumes: Mapping[str, Volume]) -> Iterator[str]:
+    """Why the voxels of a case, whose volumes could be read, cannot be used: one line for each contrast."""
+    for contrast, volume in volumes.items():
         try:
-            grid = read_header(path)
-            reference = reference or (path, grid)
-            _check_same_grid(*reference, path, grid)
-        except UserError as error:
-            yield str(error)
-
-
-def _required_paths(root: Path, name: str, required: Sequence[str]) -> dict[str, Path]:
-    folder, paths = root / name, contrast_paths(root, name)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such case folder; check the name of the case")
-    if not paths:
-        raise UserError(
-            f"{folder}: holds none of the contrasts; name them {name}-{{{','.join(CONTRASTS)}}}{GZIP_SUFFIX}"
-        )
-    missing = [contrast for contrast in required if contrast not in paths]
-    if missing:
-        files = ", ".join(f"{name}-{contrast}{GZIP_SUFFIX}" for contrast in missing)
-        raise UserError(f"{folder}: lacks {files}; add what is missing or leave the case out")
-    return paths
-
-
-def _check_same_grid(reference_path: Path, reference: Grid, path: Path, grid: Grid) -> None:
-    difference = describe_difference(reference, grid)
-    if difference:
-        raise UserError(f"{path}: is not on the grid of {reference_path}: {difference}; resample it onto that grid")
+            check_cwdm(volume.array)
+        except ValueError as error:
+            yield f"{paths[contrast]}: {error}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +91,7 @@ class BratsCases:
         for path in paths.values():
             volume = read_volume(path)
             reference = reference or (path, volume)
-            _check_same_grid(*reference, path, volume)
+            check_same_grid(*reference, path, volume)
             volumes.append(volume.array)
         arrays, affine = np.maximum(np.stack(volumes, axis=-1), 0), reference[1].affine
         if self.spacing is not None:
@@ -172,4 +126,4 @@ class BratsCases:
         return read_header(next(iter(self._paths(index).values())))
 
     def _paths(self, index: int) -> dict[str, Path]:
-        return _required_paths(Path(self.root), self.names[index], self.required)
+        return BRATS.paths(self.root, self.names[index], self.required)

@@ -36,16 +36,32 @@ def normalise_cwdm(volume: np.ndarray) -> np.ndarray:
     magnitudes = np.maximum(np.asarray(volume, dtype=np.float32), 0)
     if not np.isfinite(magnitudes).all():
         raise ValueError("holds voxels that are not finite; replace them, for instance by 0")
+    low, high = _cwdm_range(magnitudes)
+    np.clip(magnitudes, low, high, out=magnitudes)
+    magnitudes -= low
+    magnitudes /= high - low
+    return magnitudes
+
+
+def check_cwdm(volume: np.ndarray) -> None:
+    """Raises the ValueError that `normalise_cwdm` would raise of a volume of finite numbers, in a tenth of its time."""
+    steps = (-1 if stride < 0 else 1 for stride in volume.strides)
+    forwards = volume[tuple(slice(None, None, step) for step in steps)]  # a flipped view takes five times as long
+    positive = np.count_nonzero(forwards > 0)
+    background = volume.size - positive
+    low, high = CWDM_QUANTILES
+    if background <= low * volume.size + 1 or positive <= (1 - high) * volume.size + 1:
+        _cwdm_range(np.maximum(volume, 0))  # else the low quantile is zero and the high one is not: no need to sort
+
+
+def _cwdm_range(magnitudes: np.ndarray) -> tuple[np.float32, np.float32]:
     low, high = (np.float32(quantile) for quantile in _magnitude_quantiles(magnitudes, CWDM_QUANTILES))
     if not high > low:
         raise ValueError(
             f"is constant (value {low:g}) between its {CWDM_QUANTILES[0]} and {CWDM_QUANTILES[1]} quantiles, "
             "so it cannot be scaled to [0, 1]; give a volume with an image in it"
         )
-    np.clip(magnitudes, low, high, out=magnitudes)
-    magnitudes -= low
-    magnitudes /= high - low
-    return magnitudes
+    return low, high
 
 
 def _magnitude_quantiles(magnitudes: np.ndarray, fractions: tuple[float, ...]) -> list[float]:

@@ -4,18 +4,18 @@ import dataclasses
 import hashlib
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
 from lift_jax.data.hounsfield import HOUNSFIELD_RANGE, MR_QUANTILE, doubts_about_hounsfield, normalise_mr
-from lift_jax.data.nifti import GZIP_SUFFIX, PLAIN_SUFFIX
+from lift_jax.data.layouts import Layout, check_same_grid
 from lift_jax.data.paired_cases import PairedCase
 from lift_jax.data.regrid import regrid_to_shape
 from lift_jax.data.splits import ranked
-from lift_jax.data.volumes import Grid, describe_difference, read_header, read_volume
+from lift_jax.data.volumes import Grid, Volume, read_header, read_volume, same_grid
 from lift_jax.errors import DataWarning, UserError
 
 PROTOCOL = f"synthrad2023 {MR_QUANTILE} {HOUNSFIELD_RANGE}, version 1"
@@ -29,7 +29,8 @@ TEST_FRACTION = 0.2
 VALIDATION_CASES = 4
 """Of the 144, those that are only looked at during training; they do not choose a checkpoint."""
 
-_LAYOUT = f"<root>/<case>/{{{','.join(KINDS)}}}{GZIP_SUFFIX}"
+SYNTHRAD = Layout(KINDS, "{kind}", always=("mr",), strangers=True)
+"""Folders without a file of a pair, such as SynthRAD's `overview`, are no cases."""
 
 
 def find_pairs(root: str | os.PathLike) -> list[str]:
@@ -40,31 +41,16 @@ def find_pairs(root: str | os.PathLike) -> list[str]:
     Raises:
       UserError: `root` is no directory, is itself a case, or holds no case.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; give the folder that holds the case folders")
-    if pair_paths(root.parent, root.name):
-        raise UserError(f"{root}: is a case; give the folder that holds the case folders")
-    try:
-        names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise UserError(f"{root}: cannot be listed ({error.strerror or error}); check its permissions") from None
-    names = [name for name in names if pair_paths(root, name)]
-    if not names:
-        raise UserError(f"{root}: holds no case folder; the layout is {_LAYOUT}")
-    return names
+    return SYNTHRAD.names(root)
 
 
 def pair_paths(root: str | os.PathLike, name: str) -> dict[str, Path]:
-    """The files of a case by kind, those that exist, in the order of `KINDS`; `.nii.gz` goes before `.nii`."""
-    paths = {}
-    for kind in KINDS:
-        for suffix in (GZIP_SUFFIX, PLAIN_SUFFIX):
-            path = Path(root) / name / f"{kind}{suffix}"
-            if path.exists():
-                paths[kind] = path
-                break
-    return paths
+    """The files of a case by kind, those that exist, in the order of `KINDS`.
+
+    Raises:
+      UserError: a kind is there twice, for instance as `.nii.gz` and as `.nii`.
+    """
+    return SYNTHRAD.paths(root, name)
 
 
 def split_synthrad(names: Iterable[str]) -> dict[str, list[str]]:
@@ -93,45 +79,26 @@ def check_pairs(root: str | os.PathLike, names: Sequence[str], required: Sequenc
     Raises:
       UserError: cases cannot be used. Its first line says how many; one line for each problem follows.
     """
-    problems = {name: list(_case_problems(Path(root), name, required)) for name in names}
-    bad = [name for name in names if problems[name]]
-    if bad:
-        lines = [f"{root}: {len(bad)} of {len(names)} cases cannot be used; repair or remove them:"]
-        raise UserError("\n".join(lines + [problem for name in bad for problem in problems[name]]))
+    SYNTHRAD.check(root, names, required)
 
 
-def _case_problems(root: Path, name: str, required: Sequence[str]) -> Iterator[str]:
-    """All that a case's file names and headers reveal, one line each."""
+def problems_of_pair(paths: Mapping[str, Path], volumes: Mapping[str, Volume]) -> Iterator[str]:
+    """Why the voxels of a case, as far as its volumes could be read, cannot be used: one line each."""
+    needed = ("mr", "mask") if "mask" in paths else ("mr",)
+    if not all(kind in volumes and same_grid(volumes["mr"], volumes[kind]) for kind in needed):
+        return  # a file that cannot be read, or is on another grid, is told of elsewhere
     try:
-        paths = _required_paths(root, name, required)
+        _scaled_mr(paths["mr"], volumes["mr"].array, _mask(paths, volumes))
     except UserError as error:
         yield str(error)
-        paths = pair_paths(root, name)
-    reference = None
-    for path in paths.values():
-        try:
-            grid = read_header(path)
-            reference = reference or (path, grid)
-            _check_same_grid(*reference, path, grid)
-        except UserError as error:
-            yield str(error)
 
 
-def _required_paths(root: Path, name: str, required: Sequence[str]) -> dict[str, Path]:
-    folder, paths = root / name, pair_paths(root, name)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such case folder; check the name of the case")
-    missing = [kind for kind in ("mr", *required) if kind not in paths]
-    if missing:
-        files = ", ".join(f"{kind}{GZIP_SUFFIX}" for kind in missing)
-        raise UserError(f"{folder}: lacks {files}; add what is missing or leave the case out")
-    return paths
-
-
-def _check_same_grid(reference_path: Path, reference: Grid, path: Path, grid: Grid) -> None:
-    difference = describe_difference(reference, grid)
-    if difference:
-        raise UserError(f"{path}: is not on the grid of {reference_path}: {difference}; resample it onto that grid")
+def doubts_about_pair(paths: Mapping[str, Path], volumes: Mapping[str, Volume]) -> Iterator[str]:
+    """What deserves a look in the voxels of a case that can be used: one line each."""
+    if "mask" not in paths:
+        yield f"{paths['mr']}: has no mask beside it; the body was found by threshold, check its outline"
+    if "ct" in volumes and (doubt := doubts_about_hounsfield(volumes["ct"].array)):
+        yield f"{paths['ct']}: {doubt}; is the CT in Hounsfield units?"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,24 +130,15 @@ class SynthradCases:
         paths = {kind: path for kind, path in self._paths(index).items() if kind in kinds}
         volumes = {kind: read_volume(path) for kind, path in paths.items()}
         for kind, volume in volumes.items():
-            _check_same_grid(paths["mr"], volumes["mr"], paths[kind], volume)
+            check_same_grid(paths["mr"], volumes["mr"], paths[kind], volume)
         mr, ct = volumes["mr"].array, volumes["ct"].array if "ct" in volumes else None
-        mask = volumes["mask"].array > 0.5 if "mask" in volumes else find_body(mr)
-        if not mask.any():
-            raise UserError(f"{paths.get('mask', paths['mr'])}: the mask is empty; redraw it, or leave the case out")
-        if "mask" not in volumes:
-            told = f"{paths['mr']}: has no mask beside it; the body was found by threshold, check its outline"
-            warnings.warn(told, DataWarning, stacklevel=2)
-        if ct is not None and (doubt := doubts_about_hounsfield(ct)):
-            warnings.warn(f"{paths['ct']}: {doubt}; is the CT in Hounsfield units?", DataWarning, stacklevel=2)
+        mask = _mask(paths, volumes)
+        for doubt in doubts_about_pair(paths, volumes):
+            warnings.warn(doubt, DataWarning, stacklevel=2)
         affine = volumes["mr"].affine
         if self.side is not None:
             mr, ct, mask, affine = _resampled(mr, ct, mask, affine, self.side)
-        try:
-            mr = normalise_mr(mr, mask)
-        except ValueError as error:
-            raise UserError(f"{paths['mr']}: {error}") from None
-        return PairedCase(self.names[index], mr, ct, mask, affine)
+        return PairedCase(self.names[index], _scaled_mr(paths["mr"], mr, mask), ct, mask, affine)
 
     def fingerprint(self, index: int) -> str:
         """A hex digest of the case's name, the bytes of its files, the protocol and the grid.
@@ -207,7 +165,25 @@ class SynthradCases:
         return "mask" in self._paths(index)
 
     def _paths(self, index: int) -> dict[str, Path]:
-        return _required_paths(Path(self.root), self.names[index], self.required)
+        return SYNTHRAD.paths(self.root, self.names[index], self.required)
+
+
+def _mask(paths: Mapping[str, Path], volumes: Mapping[str, Volume]) -> np.ndarray:
+    """The body, `[D, H, W]` bool: as its file says, or found in the MR."""
+    if "mask" in volumes:
+        mask, told = volumes["mask"].array > 0.5, "the mask is empty"
+    else:
+        mask, told = find_body(volumes["mr"].array), "the mask is empty that was found by threshold"
+    if not mask.any():
+        raise UserError(f"{paths.get('mask', paths['mr'])}: {told}; redraw it, or leave the case out")
+    return mask
+
+
+def _scaled_mr(path: Path, mr: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    try:
+        return normalise_mr(mr, mask)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def find_body(mr: np.ndarray) -> np.ndarray:

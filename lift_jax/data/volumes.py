@@ -9,7 +9,9 @@ import contextlib
 import dataclasses
 import gzip
 import itertools
+import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -57,8 +59,12 @@ class Volume(Grid):
     array: np.ndarray = dataclasses.field(repr=False)
 
 
-def read_volume(path: str | os.PathLike) -> Volume:
+def read_volume(path: str | os.PathLike, *, contiguous: bool = True) -> Volume:
     """Reads the one 3D volume of a `.nii` or `.nii.gz` file.
+
+    Args:
+      path: the file.
+      contiguous: bring the voxels into the array's order; else it may be a view of the file's, which saves a copy.
 
     Raises:
       UserError: the file is missing, truncated, damaged or no NIfTI file; it holds no single volume of finite real
@@ -67,7 +73,8 @@ def read_volume(path: str | os.PathLike) -> Volume:
     header, stored = read_nifti(Path(path))
     grid = _grid_of(header)
     canonical = apply_orientation(stored, io_orientation(header.get_best_affine()))
-    return Volume(grid.shape, grid.affine, header, np.ascontiguousarray(canonical.T))
+    array = np.ascontiguousarray(canonical.T) if contiguous else canonical.T
+    return Volume(grid.shape, grid.affine, header, array)
 
 
 def read_header(path: str | os.PathLike) -> Grid:
@@ -168,12 +175,18 @@ def describe_difference(a: Grid, b: Grid) -> str | None:
     if a.shape != b.shape:
         first, second = ("x".join(map(str, grid.shape[::-1])) for grid in (a, b))
         return f"shapes differ ({first} and {second} voxels, in RAS order)"
-    corners = np.array(list(itertools.product(*((0, size - 1) for size in a.shape[::-1]), (1,)))).T
-    offsets = ((a.affine - b.affine) @ corners)[:3]
-    distance = np.linalg.norm(offsets, axis=0).max()
+    distance = corner_distance(a.affine, b.affine, a.shape[::-1])
     if distance > GRID_TOLERANCE:
         return f"affines differ (by up to {distance:.3g} mm)"
     return None
+
+
+def corner_distance(a: np.ndarray, b: np.ndarray, shape_ijk: Sequence[int]) -> float:
+    """Millimetres by which two affines place the corners of a volume apart, at most; infinite beyond all floats."""
+    corners = np.array(list(itertools.product(*((0, int(size) - 1) for size in shape_ijk), (1,)))).T
+    with np.errstate(over="ignore", invalid="ignore"):
+        distance = np.linalg.norm(((a - b) @ corners)[:3], axis=0).max()
+    return math.inf if np.isnan(distance) else float(distance)
 
 
 def _grid_of(header: nib.Nifti1Header) -> Grid:

@@ -29,3 +29,6 @@ TASK_COLUMNS = {"unconditional": GENERATION_COLUMNS, "missing_mr": TRANSLATION_C
 
 BEST_AT_ZERO = ("step_relative", "spread_relative")
 """Metrics of which neither more nor less is better."""
+
+NOT_RANKED = ("nearest_rmse",)
+"""Metrics that tell of copies, by which no variant is better: noise is far from all training volumes too."""

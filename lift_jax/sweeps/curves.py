@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lift_jax.evaluation.report_figures import RESOLUTION
 
@@ -55,6 +56,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, Sequence[Curve]]], names: Sequ
             lines[variant] = axes.plot(*mean_curve(seeds), **style, linewidth=1.5, marker=marker, markersize=3)[0]
         axes.set_title(number, fontsize=9)
         axes.tick_params(labelsize=7)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.grid(color="#e8eaed", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[len(curves) :]:

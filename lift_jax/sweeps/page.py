@@ -10,7 +10,7 @@ from lift_jax.evaluation.intervals import LEVEL
 from lift_jax.evaluation.report_pieces import cell, document, facts_table, figure, reading_list, table
 from lift_jax.evaluation.unconditional_figures import draw_volumes, view_of
 from lift_jax.evaluation.variety import brain_region
-from lift_jax.sweeps.columns import BEST_AT_ZERO
+from lift_jax.sweeps.columns import BEST_AT_ZERO, NOT_RANKED
 from lift_jax.sweeps.curves import draw_curves
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.reading import reading_points, sweep_facts
@@ -115,7 +115,12 @@ def _line(head, columns, estimates, variant, *, signed=False, best=False, start=
 
 def _is_best(variant: str, estimates: dict[str, Estimate], column: Column) -> bool:
     distances = {name: _cost_of(e.mean, column) for name, e in estimates.items() if e.n}
-    return len(distances) > 1 and variant in distances and distances[variant] == min(distances.values())
+    return (
+        column.key not in NOT_RANKED
+        and len(distances) > 1
+        and variant in distances
+        and distances[variant] == min(distances.values())
+    )
 
 
 def _cost_of(mean: float, column: Column) -> float:
@@ -126,7 +131,7 @@ def _cost_of(mean: float, column: Column) -> float:
 
 def _verdict(difference: Estimate, column: Column) -> str:
     """Which side of zero the whole interval is on; "" where it holds zero, or where neither side is better."""
-    if column.key in BEST_AT_ZERO or not (difference.low > 0 or difference.high < 0):
+    if column.key in (*BEST_AT_ZERO, *NOT_RANKED) or not (difference.low > 0 or difference.high < 0):
         return ""
     return "better" if (difference.low > 0) == column.higher_is_better else "worse"
 
@@ -149,7 +154,8 @@ def _curves(sweep: Sweep, results: Sequence[Result]) -> str:
             parts.append(figure(draw_curves(curves, names), f"learning curves of stage {stage}", caption))
     note = (
         "Over steps: the mean over seeds, seeds thin behind it. A stage that variants share is drawn once, under the "
-        "first of them. Losses of different fields, particles or weights are in different units; validation is not."
+        "first of them. Losses of different fields, particles or weights are in different units, and a drifting loss "
+        "whose forces are normalised hardly moves: look at validation."
     )
     return f'<h2>Learning curves</h2>\n<p class="note">{note}</p>\n' + "\n".join(parts) if parts else ""
 

@@ -6,6 +6,7 @@ from html import escape
 from ml_collections import ConfigDict
 
 from lift_jax.configuration.checks import flatten
+from lift_jax.data.splits import SPLITS
 from lift_jax.evaluation.intervals import LEVEL
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.dependence import stage_digest
@@ -47,7 +48,7 @@ def reading_points(sweep: Sweep, results: Sequence[Result]) -> list[str]:
         "chance.",
     ]
     if len(sweep.seeds) < FEW_SEEDS:
-        points.append(f"<b>{len(sweep.seeds)} seeds are too few to tell variants apart.</b>")
+        points.append(f"<b>{len(sweep.seeds)} of {FEW_SEEDS} seeds that it takes at least to tell variants apart.</b>")
     if sweep.base.task == "unconditional":
         points.append(
             "Distances are between features of each run's own encoder: compare them within a seed, as the paired "
@@ -81,6 +82,6 @@ def _data_set(config: ConfigDict) -> str:
     data = config.data
     told = f"{data.layout}" + (f", {data.contrast}" if config.task == "unconditional" else "")
     if data.layout == "phantom":
-        counts = ", ".join(f"{count} {split}" for split, count in data.cases.items())
+        counts = ", ".join(f"{data.cases[split]} {split}" for split in SPLITS)
         return f"{told}, {'×'.join(map(str, data.shape))} at {data.spacing:g} mm; {counts}"
     return f"{told}, {data.root}"

@@ -23,11 +23,13 @@ PARALLEL = flags.DEFINE_integer(
 
 
 def main():
+    import jax
+
     from lift_jax.errors import UserError
     from lift_jax.sweeps.course import carry_here, follow
     from lift_jax.sweeps.definition import load_sweep
     from lift_jax.sweeps.parallel import carry_in_processes
-    from lift_jax.sweeps.plan import plan_runs
+    from lift_jax.sweeps.plan import check_runs, plan_runs
     from lift_jax.sweeps.report import write_sweep
 
     name, workdir = commands.required_path("sweep"), pathlib.Path(commands.required_path("workdir"))
@@ -35,6 +37,8 @@ def main():
         raise UserError(f"--parallel: {PARALLEL.value} must be 1 or more")
     sweep = load_sweep(name)
     runs = plan_runs(sweep, workdir)
+    # With several processes this one must not open the devices, which would take their memory: each has one of its own.
+    check_runs(runs, jax.device_count() if PARALLEL.value == 1 else 1)
     failures = {}
 
     def tell(work, reason):

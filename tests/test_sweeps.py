@@ -17,13 +17,13 @@ from configs.sweeps.small import small_generation, small_translation
 from lift_jax.errors import UserError
 from lift_jax.run_directory import checkpoint_directory
 from lift_jax.sweeps.columns import GENERATION_COLUMNS, TRANSLATION_COLUMNS
-from lift_jax.sweeps.course import attempt, carry_here, follow
+from lift_jax.sweeps.course import Work, attempt, carry_here, follow
 from lift_jax.sweeps.curves import mean_curve
 from lift_jax.sweeps.definition import Sweep, load_sweep
 from lift_jax.sweeps.dependence import NOT_OF_STAGE, stage_digest
 from lift_jax.sweeps.logs import read_stage
 from lift_jax.sweeps.page import sweep_page
-from lift_jax.sweeps.plan import changed, plan_runs
+from lift_jax.sweeps.plan import changed, check_runs, plan_runs
 from lift_jax.sweeps.report import results_csv
 from lift_jax.sweeps.results import Result
 from lift_jax.sweeps.scoring import Shown, _write_shown, read_shown
@@ -177,6 +177,17 @@ def test_a_sweep_that_cannot_work_is_refused(change, told):
         plan_runs(sweep, ELSEWHERE)
 
 
+def test_variants_that_do_not_fit_networks_or_devices_are_refused_by_name():
+    variants = {"deep": {"model.encoder.widths": (4, 4, 4, 4, 4, 4, 4)}, "three": {"stage.mapper.batch": 3}}
+    runs = plan_runs(generation_sweep(variants), ELSEWHERE)
+    check_runs([run for run in runs if run.variant in ("base", "three")], devices=1)
+    with pytest.raises(UserError) as told:
+        check_runs([run for run in runs if run.variant != "base"], devices=2)
+    deep, three = str(told.value).splitlines()
+    assert "variant deep" in deep and "encoder" in deep
+    assert "variant three" in three and "config.stage.mapper.batch" in three
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [("", "get_sweep"), ("def get_sweep(variant): return 3", "Sweep"), ("1 +", "SyntaxError"), (None, "not a file")],
@@ -321,13 +332,10 @@ def test_a_work_directory_of_another_run_is_refused_before_any_work(tmp_path):
 
 
 def test_work_that_cannot_begin_is_a_failure_and_no_crash(tmp_path):
-    from lift_jax.sweeps.course import Work
-
     config = small_generation("tiny")
-    config.stage.mapper.positives = 9999
-    config.data.layout, config.data.root = "brats", str(tmp_path / "none")
+    config.stage.mapper.batch = 3
     prepare_work(tmp_path, tmp_path / "run", config)
-    assert "none" in attempt(Work(tmp_path / "run", "mapper", False))
+    assert "config.stage.mapper.batch" in attempt(Work(tmp_path / "run", "mapper", True))
 
 
 SWEEP = """

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
@@ -14,6 +14,7 @@ from lift_jax.errors import UserError
 from lift_jax.sweeps.columns import TASK_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.dependence import stage_digest
+from lift_jax.training.run import check
 
 NAME = re.compile(r"[\w.+-]+")
 """What a variant may be called: its name becomes a folder's."""
@@ -62,6 +63,22 @@ def plan_runs(sweep: Sweep, workdir: pathlib.Path) -> list[Run]:
             config.data.cache = config.data.cache or str((workdir / "cache").resolve())
             runs.append(Run(name, seed, config.lock(), workdir / "runs" / f"{name}-{seed}"))
     return runs
+
+
+def check_runs(runs: Sequence[Run], devices: int) -> None:
+    """Refuses runs that cannot be trained on so many devices, before any data are looked at.
+
+    Raises:
+      UserError: a line for every variant of which this is so.
+    """
+    complaints = {}
+    for run in runs:
+        try:
+            check(run.config, devices)
+        except UserError as error:
+            complaints[run.variant] = str(error)
+    if complaints:
+        raise UserError("\n".join(f"variant {name}: {told}" for name, told in complaints.items()))
 
 
 def changed(base: ConfigDict, changes: Mapping[str, object]) -> ConfigDict:

@@ -18,16 +18,16 @@ def carry_in_processes(count: int) -> Carry:
     """A `Carry` that keeps `count` processes busy; where there are GPUs, each process has the next one."""
 
     def carry(work: Sequence[Work], tell: Tell) -> None:
-        places: queue.SimpleQueue[Mapping[str, str]] = queue.SimpleQueue()
-        for place in _places(count):
-            places.put(place)
+        free: queue.SimpleQueue[Mapping[str, str]] = queue.SimpleQueue()
+        for place in places(count):
+            free.put(place)
 
         def do(each: Work) -> str | None:
-            place = places.get()
+            place = free.get()
             try:
                 return _do_in_process(each, place)
             finally:
-                places.put(place)
+                free.put(place)
 
         with ThreadPoolExecutor(count) as pool:
             tasks = {pool.submit(do, each): each for each in work}
@@ -41,11 +41,13 @@ def _do_in_process(work: Work, place: Mapping[str, str]) -> str | None:
     """Why the work failed, or None. The process ends when this one does: its standard input closes."""
     command = [sys.executable, "-m", "lift_jax.sweeps.worker", work.directory, work.stage, str(int(work.scored))]
     log = work.directory / LOG_FILE
+    here = str(pathlib.Path(__file__).parents[2])  # where the package is, whatever folder the command was given in
+    found = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     with (
         log.open("a") as errors,
         subprocess.Popen(
             command,
-            env={**os.environ, **place},
+            env={**os.environ, "PYTHONPATH": found, **place},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -59,7 +61,7 @@ def _do_in_process(work: Work, place: Mapping[str, str]) -> str | None:
     return told or f"its process ended with status {status}; {log} says more"
 
 
-def _places(count: int) -> list[dict[str, str]]:
+def places(count: int) -> list[dict[str, str]]:
     """What each of so many processes has in its environment: its GPU."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is None:

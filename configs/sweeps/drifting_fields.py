@@ -2,9 +2,10 @@
 
     python sweep.py --sweep configs/sweeps/drifting_fields.py --workdir runs/drifting_fields
 
-Seven variants with three seeds, COST_FIELDS. The encoder is trained once a seed. `mmd` is a negative control: it is
-reported not to train image models. A kernel's width does not mean the same in every field, so a field that loses here
-may want other temperatures (see `temperatures.py`). `:tiny` is two of them with one seed, for checks.
+Seven variants with three seeds, about four hours on two CPU cores (estimated from step times, not measured). The
+encoder is trained once a seed. `mmd` is a negative control: it is reported not to train image models. A kernel's width
+does not mean the same in every field, so a field that loses here may want other temperatures (see `temperatures.py`).
+`:tiny` is two of them with one seed, for checks.
 """
 
 from configs.sweeps.small import known, small_generation, small_seeds

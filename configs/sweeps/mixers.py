@@ -2,7 +2,8 @@
 
     python sweep.py --sweep configs/sweeps/mixers.py --workdir runs/mixers
 
-Five variants with three seeds, COST_MIXERS. `:tiny` is two of them with one seed, for checks.
+Five variants with three seeds, about an hour on two CPU cores (estimated from step times, not measured). `:tiny` is two
+of them with one seed, for checks.
 """
 
 from configs.sweeps.small import known, small_seeds, small_translation

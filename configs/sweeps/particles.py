@@ -2,8 +2,8 @@
 
     python sweep.py --sweep configs/sweeps/particles.py --workdir runs/particles
 
-Five variants with three seeds, COST_PARTICLES. Encoder and generator are trained once a seed. `:tiny` is the same with
-one seed in two minutes, for checks.
+Five variants with three seeds, about two hours on two CPU cores (estimated from step times, not measured). Encoder and
+generator are trained once a seed. `:tiny` is the same with one seed in two minutes, for checks.
 """
 
 from configs.sweeps.small import known, small_generation, small_seeds

@@ -22,15 +22,13 @@ class StageLog:
       directory: the work directory that the stage was trained in.
       curves: name to `[(step, value), …]`: the loss, its terms, and figures of validation.
       seconds_per_step: median of the logged intervals, nan where there is none.
-      seconds: wall time of the training, validation and compilation included; nan where it is not known.
-      went_on: whether the training was interrupted, so that `seconds` are of its last part alone.
+      seconds: wall time of the training, validation and compilation included; nan if it was interrupted, or goes on.
     """
 
     directory: pathlib.Path
     curves: dict[str, list[tuple[int, float]]]
     seconds_per_step: float
     seconds: float
-    went_on: bool
 
 
 def run_logs(run: Run, workdir: pathlib.Path) -> dict[str, StageLog]:
@@ -56,9 +54,10 @@ def read_stage(directory: pathlib.Path, stage: str) -> StageLog:
         for name, value in record.items():
             if not UNDRAWN.fullmatch(name):
                 curves.setdefault(name, []).append((step, value))
-    timing_path = directory / TIMING_FILE
-    timing = (
-        json.loads(timing_path.read_text()) if timing_path.exists() else {"seconds": float("nan"), "went_on": False}
-    )
     median = statistics.median(1 / rate for rate in rates) if rates else float("nan")
-    return StageLog(directory, curves, median, timing["seconds"], timing["went_on"])
+    return StageLog(directory, curves, median, _seconds(directory / TIMING_FILE))
+
+
+def _seconds(path: pathlib.Path) -> float:
+    timing = json.loads(path.read_text()) if path.exists() else {"went_on": True}
+    return float("nan") if timing["went_on"] else timing["seconds"]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -39,7 +40,7 @@ def results_csv(results: Sequence[Result]) -> str:
     """A row for every metric of every scored run, costs among them, and one row for every run that has none.
 
     `seconds_per_step_<stage>` is the median of the log's intervals; `seconds_<stage>` the wall time of the stage's
-    training, the same for all runs that share it.
+    training, the same for all runs that share it. What is not known, as the time of an interrupted training, is empty.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, HEADS, restval="", lineterminator="\n")
@@ -56,5 +57,6 @@ def results_csv(results: Sequence[Result]) -> str:
 def _metrics(result: Result) -> dict[str, float | None]:
     costs = {}
     for stage, log in result.logs.items():
-        costs |= {f"seconds_per_step_{stage}": log.seconds_per_step, f"seconds_{stage}": log.seconds}
+        named = {f"seconds_per_step_{stage}": log.seconds_per_step, f"seconds_{stage}": log.seconds}
+        costs |= {name: value if math.isfinite(value) else None for name, value in named.items()}
     return {**result.scores[MODEL], **costs}

@@ -175,8 +175,8 @@ def _costs(sweep: Sweep, results: Sequence[Result]) -> str:
     note = (
         f"Means over seeds with {LEVEL:.0%} t-intervals. Of a step, the median of the log's intervals, compilation "
         "apart; in all, the wall time of the training with its compilation and validation, of those that were not "
-        "interrupted. Runs that ran beside each other slowed each other. A shared stage was paid for once and stands in "
-        "the line of every variant that takes it."
+        "interrupted. Runs that ran beside each other slowed each other. A shared stage was paid for once, and stands "
+        "in the line of every variant that takes it."
     )
     return f'<h2>Cost</h2>\n<p class="note">{note}</p>\n' + table(
         ["variant", "seeds", *(c.label for c in columns)], lines, "wide", 1

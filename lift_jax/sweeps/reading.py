@@ -43,9 +43,8 @@ def reading_points(sweep: Sweep, results: Sequence[Result]) -> list[str]:
         "An interval is a t-interval over seeds: it says how far the mean would move if the same configuration were "
         "trained with other seeds on the same data, and takes results to be normal over seeds. It says nothing of "
         "other data, nor of longer training. One seed has no interval (–).",
-        "Differences are paired: variants of a seed share data, fresh parameters and, where nothing tells them apart, "
-        "trained stages. Many comparisons stand side by side: of twenty that are worth nothing, one is coloured by "
-        "chance.",
+        "Differences are paired: variants of a seed share data, what is drawn by the seed, and the stages that they "
+        "agree in. Many comparisons stand side by side: of twenty that are worth nothing, one is coloured by chance.",
     ]
     if len(sweep.seeds) < FEW_SEEDS:
         points.append(f"<b>{len(sweep.seeds)} of {FEW_SEEDS} seeds that it takes at least to tell variants apart.</b>")

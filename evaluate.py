@@ -12,7 +12,7 @@ from absl import flags
 
 from lift_jax import commands
 
-commands.prepare_processor()
+commands.prepare_jax()
 
 WORKDIR = flags.DEFINE_string("workdir", None, "work directory of a trained run")
 ROOT = flags.DEFINE_string(

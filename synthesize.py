@@ -13,7 +13,7 @@ from absl import flags
 
 from lift_jax import commands
 
-commands.prepare_processor()
+commands.prepare_jax()
 
 WORKDIR = flags.DEFINE_string("workdir", None, "work directory of a trained run")
 CASE = flags.DEFINE_string("case", None, "a case, or a folder of cases")

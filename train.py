@@ -11,7 +11,7 @@ from ml_collections import config_flags
 
 from lift_jax import commands
 
-commands.prepare_processor()
+commands.prepare_jax()
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "file with get_config, and :variant", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, logs and the configuration")

@@ -34,7 +34,7 @@ def configuration(kind: str, seed: int, steps: int, cases: int, cache: str):
     config = quickstart.get_config()
     config.seed = seed
     config.model.mixer.kind = "gru" if kind == "mixer" else "none"
-    config.model.oracle = kind == "oracle"
+    config.model.oracle = "acquisition" if kind == "oracle" else ""
     config.data.cases.test = cases
     config.data.cache = cache
     config.stage.joint.steps = steps

@@ -3,9 +3,12 @@
     python -m benchmarks.mr_to_ct_context --workdir runs/mr_to_ct_context --output docs/mr_to_ct_context
 
 One translator is trained on single slices. From it each kind goes on, on the same windows of slices, at the same rate
-and for the same number of steps: with no mixer, with one that sees each slice as one vector (`mixer`), and with one that
-sees it as a grid of cells (`mixer_grid`). All are scored on the same held-out heads. Differences are paired by case (a
-case's value is its mean over seeds); intervals are percentile bootstraps over cases, 95 %.
+and for the same number of steps: with no mixer, with one that sees each slice as one vector (`mixer`), and with one
+that sees it as a grid of cells (`mixer_grid`). All are scored on the same held-out heads. Differences are paired by
+case (a case's value is its mean over seeds); intervals are percentile bootstraps over cases, 95 %.
+
+Two oracles bound what a context of one vector a slice can be worth: the prediction without mixer after the scale and
+offset that bring it nearest to the truth, by least squares, one pair for the volume or one for each slice.
 """
 
 import argparse
@@ -19,6 +22,7 @@ from configs import synthrad_mr_to_ct
 from lift_jax import run_directory
 from lift_jax.configuration import validate
 from lift_jax.data.pair_sources import pair_source
+from lift_jax.data.paired_cases import PairedCase
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.ct_scores import tissue_overlap
 from lift_jax.evaluation.image_metrics import synthrad2023
@@ -30,6 +34,7 @@ from lift_jax.trained import load_trained
 from lift_jax.training.run import train
 
 KINDS = {"no_mixer": ("none", 1), "mixer": ("gru", 1), "mixer_grid": ("gru", 4)}
+BY_VOLUME, BY_SLICE = "oracle of volumes", "oracle of slices"
 METRICS = {
     "delta_z_mae": "Δz MAE (HU)",
     "delta_z_mae_bone": "Δz MAE, bone (HU)",
@@ -74,24 +79,41 @@ def share_translator(config, workdir: pathlib.Path, other: pathlib.Path) -> None
             manager.save(steps, args=ocp.args.Composite(ema=ocp.args.StandardSave(ema)))
 
 
-def scores(workdir: pathlib.Path) -> dict[str, list[float]]:
-    """Each metric of a trained run, one value a case; kept on disk."""
+def scores(workdir: pathlib.Path) -> dict[str, dict[str, list[float]]]:
+    """Each metric of a trained run as it is and corrected by the oracles, one value a case; kept on disk."""
     path = workdir / "scores.json"
     if not path.exists():
         trained = load_trained(workdir)
         cases, inference = pair_source(trained.config.data, "test"), trained.config.inference
-        rows = []
+        rows = {"": [], BY_VOLUME: [], BY_SLICE: []}
         for index in range(len(cases.names)):
             case = cases.load(index)
             prediction = predict_ct(
                 trained.network, trained.params, case, chunk=inference.chunk, skip_memory=inference.skip_memory
             )
-            steps = delta_z(case.ct, prediction, case.mask, BONE_THRESHOLD)
-            row = synthrad2023(case.ct, prediction, case.mask) | tissue_overlap(case.ct, prediction, case.mask)
-            row |= {"delta_z_mae": steps["mae"], "delta_z_mae_bone": steps["mae_bone"]}
-            rows.append(row | {"delta_z_correlation": steps["correlation"]})
-        write_aside(path, json.dumps({metric: [row[metric] for row in rows] for metric in METRICS}))
+            slices = [nearest(case.ct[z], prediction[z], case.mask[z]) for z in range(len(prediction))]
+            rows[""].append(score(case, prediction))
+            rows[BY_VOLUME].append(score(case, nearest(case.ct, prediction, case.mask)))
+            rows[BY_SLICE].append(score(case, np.stack(slices)))
+        tables = {kind: {m: [row[m] for row in of_kind] for m in METRICS} for kind, of_kind in rows.items()}
+        write_aside(path, json.dumps(tables))
     return json.loads(path.read_text())
+
+
+def score(case: PairedCase, prediction: np.ndarray) -> dict[str, float]:
+    """The metrics of one prediction."""
+    steps = delta_z(case.ct, prediction, case.mask, BONE_THRESHOLD)
+    row = synthrad2023(case.ct, prediction, case.mask) | tissue_overlap(case.ct, prediction, case.mask)
+    row |= {"delta_z_mae": steps["mae"], "delta_z_mae_bone": steps["mae_bone"]}
+    return row | {"delta_z_correlation": steps["correlation"]}
+
+
+def nearest(target: np.ndarray, prediction: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The prediction after the scale and offset that bring it nearest to the target in the mask."""
+    if np.count_nonzero(mask) < 2 or np.ptp(prediction[mask]) == 0:
+        return prediction
+    scale, offset = np.polyfit(prediction[mask], target[mask], 1)
+    return np.where(mask, scale * prediction + offset, prediction)
 
 
 def summarise(tables: dict[str, list[dict[str, list[float]]]]) -> str:
@@ -115,8 +137,8 @@ def summarise(tables: dict[str, list[dict[str, list[float]]]]) -> str:
             lines.append("| in per cent | " + " | ".join(shares) + " |")
     if len(tables["no_mixer"]) > 1:
         lines += ["", "By seed, mixers - no mixer:", "", *lines[:2]]
-        for kind in means:
-            for seed, run in enumerate(tables[kind] if kind != "no_mixer" else []):
+        for kind in [kind for kind in KINDS if kind != "no_mixer"]:
+            for seed, run in enumerate(tables[kind]):
                 cells = [f"{np.mean(run[m]) - np.mean(tables['no_mixer'][seed][m]):+.4g}" for m in METRICS]
                 lines.append(f"| {kind.replace('_', ' ')}, run {seed} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -143,7 +165,11 @@ def main():
             if kind != order[0]:
                 share_translator(config, workdir, arguments.workdir / f"{order[0]}-{seed}")
             train(config, workdir)
-            tables.setdefault(kind, []).append(scores(workdir))
+            made = scores(workdir)
+            tables.setdefault(kind, []).append(made[""])
+            if kind == "no_mixer":
+                for oracle in (BY_VOLUME, BY_SLICE):
+                    tables.setdefault(oracle, []).append(made[oracle])
     if arguments.output:
         facts = (
             f"Phantom heads, {config.data.shape[0]}³ at {config.data.spacing:g} mm, n = {arguments.cases} held out, "

@@ -13,24 +13,25 @@ def get_config(variant=""):
     config = missing_mr()
     config.data.shape = (32, 32, 32)
     config.data.spacing = 6.0
-    config.data.cases.train = 512
+    config.data.cases.train = 1024
     config.data.cases.validation = 8
     config.data.cases.test = 8
 
     config.model.translator.widths = (32, 64)
     config.model.translator.blocks = 1
-    config.model.translator.stem = 2
+    config.model.translator.stem = 4
     config.model.translator.condition_features = 64
     config.model.mixer.hidden = 64
 
     config.stages = ("joint",)
-    config.stage.joint.steps = 2500
-    config.stage.joint.batch = 1
+    # Levels differ between volumes, so many volumes, coarsely, teach more than few volumes finely.
+    config.stage.joint.steps = 2000
+    config.stage.joint.batch = 3
     config.stage.joint.window = 32
-    config.stage.joint.translator_rate = 1.5e-3
-    config.stage.joint.mixer_rate = 1.5e-3
+    config.stage.joint.translator_rate = 2e-3
+    config.stage.joint.mixer_rate = 6e-3
     config.optimiser.warmup = 50
-    config.optimiser.ema = 0.995
+    config.optimiser.ema = 0.99
 
     config.checkpoint.every = 500
     config.log.every = 20

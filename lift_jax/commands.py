@@ -1,6 +1,7 @@
 """What the three commands share: how they start, and how they tell a user of bad input."""
 
 import os
+import pathlib
 import sys
 import warnings
 from collections.abc import Callable
@@ -32,11 +33,14 @@ def run(main: Callable[[], None]) -> None:
     app.run(guarded, flags_parser=_parse_flags)
 
 
-def prepare_processor() -> None:
-    """Lets simulated devices outnumber cores: their collectives wait on threads that XLA counts by `NPROC`.
+def prepare_jax() -> None:
+    """Sets what JAX reads from the environment when it is imported, where the user has not; to be called before that.
 
-    To be called before JAX is imported.
+    Compiled functions are kept on disk, so that the next process of the same kind starts in seconds. Simulated devices
+    may outnumber cores: their collectives wait on threads that XLA counts by `NPROC`.
     """
+    caches = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(caches / "lift_jax" / "compiled"))
     if SIMULATED_DEVICES in os.environ.get("XLA_FLAGS", ""):
         os.environ.setdefault("NPROC", "32")
 

@@ -7,6 +7,7 @@ the energy distance at the end, beside that of as many real samples. All fields 
 tuned for any one: a field that fails here is shown failing.
 """
 
+import functools
 import pathlib
 import time
 
@@ -18,7 +19,7 @@ import optax
 from absl import app, flags
 from scipy.spatial.distance import cdist
 
-from lift_jax.losses.drifting import FIELDS, TEMPERATURES, drifting_loss
+from lift_jax.losses.drifting import FIELDS, TEMPERATURES, DriftingOptions, drifting_loss
 from lift_jax.run_directory import write_aside
 
 matplotlib.use("Agg")
@@ -28,6 +29,7 @@ OUTPUT = flags.DEFINE_string("output", None, "directory of the pictures and the 
 GENERATOR = flags.DEFINE_enum("generator", "particles", ["particles", "network"], "what moves")
 CHOSEN = flags.DEFINE_list("fields", list(FIELDS), "names of fields")
 TEMPERATURE = flags.DEFINE_multi_float("temperature", list(TEMPERATURES), "each is used; give several")
+FLOOR = flags.DEFINE_float("affinity_floor", None, "least squared affinity, of all fields; each its own if not given")
 PARTICLES = flags.DEFINE_integer("particles", 96, "generated, and real, samples a step", 2)
 STEPS = flags.DEFINE_integer("steps", 200, "of descent", 5)
 SEED = flags.DEFINE_integer("seed", 0, "of everything")
@@ -83,15 +85,15 @@ def energy_distance(a: np.ndarray, b: np.ndarray) -> float:
     return 2 * cdist(a, b).mean() - cdist(a, a).mean() - cdist(b, b).mean()
 
 
-def descend(key: jax.Array, bank: jax.Array, field: str, temperatures: tuple, count: int, steps: int) -> jax.Array:
-    """Particles under a field from a blob off the centre, other real samples each step: `[steps + 1, count, 2]`."""
+def descend(key: jax.Array, bank: jax.Array, drift_loss, count: int, steps: int) -> jax.Array:
+    """Particles under a loss from a blob off the centre, other real samples each step: `[steps + 1, count, 2]`."""
 
     def step(x, step_and_key):
         number, key = step_and_key
         real = jax.random.choice(key, bank, (count,))
 
         def loss(x):
-            value, stats = drifting_loss(x[None], real[None], temperatures=temperatures, field=field)
+            value, stats = drift_loss(x[None], real[None])
             return value.sum(), stats["distance_scale"]
 
         gradient, scale = jax.grad(loss, has_aux=True)(x)
@@ -107,8 +109,8 @@ def descend(key: jax.Array, bank: jax.Array, field: str, temperatures: tuple, co
     return jnp.concatenate([x[None], path])
 
 
-def train(key: jax.Array, bank: jax.Array, field: str, temperatures: tuple, count: int, steps: int) -> jax.Array:
-    """What a network from noise to samples makes at each step of its training by a field: `[steps + 1, 1000, 2]`."""
+def train(key: jax.Array, bank: jax.Array, drift_loss, count: int, steps: int) -> jax.Array:
+    """What a network from noise to samples makes at each step of its training by a loss: `[steps + 1, 1000, 2]`."""
     start_key, show_key, key = jax.random.split(key, 3)
     sizes = (2, HIDDEN, HIDDEN, 2)
     layers = [
@@ -129,7 +131,7 @@ def train(key: jax.Array, bank: jax.Array, field: str, temperatures: tuple, coun
 
         def loss(layers):
             x = generate(layers, noise)
-            return drifting_loss(x[None], real[None], temperatures=temperatures, field=field)[0].sum()
+            return drift_loss(x[None], real[None])[0].sum()
 
         updates, optimiser_state = optimiser.update(jax.grad(loss)(layers), optimiser_state)
         layers = optax.apply_updates(layers, updates)
@@ -145,8 +147,11 @@ def paths_of(field: str, banks: jax.Array) -> np.ndarray:
     move = descend if GENERATOR.value == "particles" else train
     key = jax.random.key(SEED.value)
 
+    options = DriftingOptions(affinity_floor=FLOOR.value)
+    loss = functools.partial(drifting_loss, field=field, temperatures=tuple(TEMPERATURE.value), options=options)
+
     def run(bank):
-        return move(key, bank, field, tuple(TEMPERATURE.value), PARTICLES.value, STEPS.value)
+        return move(key, bank, loss, PARTICLES.value, STEPS.value)
 
     return np.asarray(jax.jit(jax.vmap(run))(banks))
 
@@ -177,6 +182,7 @@ def draw(paths: dict[str, np.ndarray], real: np.ndarray, scores: dict[str, float
 def table(scores: dict[str, dict[str, float]], seconds: dict[str, float]) -> str:
     """Markdown: a row a field, a column a distribution."""
     settings = f"{GENERATOR.value}, {PARTICLES.value} a step, {STEPS.value} steps, temperatures {TEMPERATURE.value}"
+    settings += "" if FLOOR.value is None else f", affinity floor {FLOOR.value}"
     lines = [f"Energy distance at the end; {settings}, seed {SEED.value}.", ""]
     lines += [f"| field | {' | '.join(DISTRIBUTIONS)} | seconds |", "|---|" + "---|" * (len(DISTRIBUTIONS) + 1)]
     for name in next(iter(scores.values())):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lift_jax.data import cache
-from lift_jax.data.cache import cache_cases
+from lift_jax.data.cache import LAYOUT, cache_cases
 from lift_jax.data.cases import Case
 from lift_jax.data.phantom import PhantomCases
 from lift_jax.errors import UserError
@@ -31,6 +31,7 @@ class RandomCases:
             available=np.array([True, True, False, True]),
             affine=np.diag([2.0, 2.0, 3.0, 1.0]),
             acquisition=generator.random(7, np.float32) if self._gained else None,
+            levels=generator.random(5, np.float32) if self._gained else None,
             gains=generator.random((SHAPE[0], 4), np.float32) if self._gained else None,
         )
 
@@ -51,8 +52,8 @@ def test_a_cached_case_is_its_source_to_half_precision(tmp_path):
             assert isinstance(array, np.memmap)
             np.testing.assert_array_equal(array, getattr(case, name).astype(np.float16))
             np.testing.assert_allclose(array, getattr(case, name), atol=2**-12)
-        np.testing.assert_array_equal(cached.array("acquisition"), case.acquisition)
-        np.testing.assert_array_equal(cached.array("gains"), case.gains)
+        for name in ("acquisition", "levels", "gains"):
+            np.testing.assert_array_equal(cached.array(name), getattr(case, name))
         assert cached.facts["name"] == case.name
         np.testing.assert_array_equal(cached.facts["available"], case.available)
         np.testing.assert_array_equal(cached.facts["affine"], case.affine)
@@ -63,21 +64,22 @@ def test_phantoms_are_cached_with_all_that_an_oracle_is_told(tmp_path):
     (cached,) = cache_cases(source, tmp_path, threads=1)
     case = source.load(0)
     np.testing.assert_array_equal(cached.array("targets"), case.targets.astype(np.float16))
-    np.testing.assert_array_equal(cached.array("acquisition"), case.acquisition)
-    np.testing.assert_array_equal(cached.array("gains"), case.gains)
+    for name in ("acquisition", "levels", "gains"):
+        np.testing.assert_array_equal(cached.array(name), getattr(case, name))
 
 
 def test_targets_are_stored_only_where_they_differ_from_the_sources(tmp_path):
     (scanned,) = cache_cases(RandomCases(1), tmp_path, threads=1)
     (gained,) = cache_cases(RandomCases(1, gained=True, salt="b"), tmp_path, threads=1)
     assert contents(scanned.directory) == ["facts.json", "sources.npy"]
-    assert contents(gained.directory) == ["acquisition.npy", "facts.json", "gains.npy", "sources.npy", "targets.npy"]
+    arrays = ("acquisition", "gains", "levels", "sources", "targets")
+    assert contents(gained.directory) == sorted(["facts.json", *(f"{name}.npy" for name in arrays)])
     np.testing.assert_array_equal(scanned.array("targets"), scanned.array("sources"))
 
 
 def test_cases_lie_under_their_fingerprints_in_the_sources_order(tmp_path):
     cached = cache_cases(RandomCases(3), tmp_path / "made" / "here", threads=2)
-    assert [case.directory for case in cached] == [tmp_path / "made" / "here" / f"a{i}" for i in range(3)]
+    assert [case.directory for case in cached] == [tmp_path / "made" / "here" / f"a{i}-{LAYOUT}" for i in range(3)]
     assert [case.facts["name"] for case in cached] == ["case-0", "case-1", "case-2"]
 
 
@@ -118,8 +120,8 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_case(tmp_path, monke
     with pytest.raises(UserError, match=r"No space left|40 written") as refusal:
         cache_cases(source, tmp_path, threads=1)
     assert "\n" not in str(refusal.value)
-    assert str(tmp_path / "a1") in str(refusal.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["a0"]
+    assert str(tmp_path / f"a1-{LAYOUT}") in str(refusal.value)
+    assert [path.name for path in tmp_path.iterdir()] == [f"a0-{LAYOUT}"]
 
     monkeypatch.undo()
     again = RandomCases(2, gained=True)
@@ -138,7 +140,7 @@ def test_a_writer_that_was_overtaken_by_another_uses_what_that_one_wrote(tmp_pat
     source.load = load_slowly
     (cached,) = cache_cases(source, tmp_path, threads=1)
     np.testing.assert_array_equal(cached.array("sources"), load(0).sources.astype(np.float16))
-    assert [path.name for path in tmp_path.iterdir()] == ["a0"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"a0-{LAYOUT}"]
 
 
 def test_a_shared_cache_can_be_read_by_whoever_may_read_its_folder(tmp_path):
@@ -159,7 +161,7 @@ def test_a_case_that_cannot_be_read_is_told_and_those_before_it_stay(tmp_path):
     source.load = load_but_one
     with pytest.raises(UserError, match="case-1: damaged"):
         cache_cases(source, tmp_path, threads=1)
-    assert (tmp_path / "a0" / "facts.json").exists()
+    assert (tmp_path / f"a0-{LAYOUT}" / "facts.json").exists()
     assert not list(tmp_path.glob(".*"))
 
 

@@ -279,7 +279,7 @@ def test_results_are_never_written_among_the_sources(tmp_path, trained, command,
 def test_an_oracle_cannot_translate_scans(tmp_path):
     write_case(tmp_path, "scan", ("t1n", "t2w"))
     config = get_config("tiny")
-    config.model.oracle = True
+    config.model.oracle = "acquisition"
     oracle = Trained(config, volume_translator(config.model), {}, "joint", 24)
     with pytest.raises(UserError, match=r"^scan: an oracle needs"):
         synthesize_case(oracle, BratsCases(tmp_path, ["scan"], (), 12.0), 0, tmp_path / "results")

@@ -13,10 +13,41 @@ EXPERIMENTS = [
     ("brats_missing_mr", ""),
     ("brats_missing_mr", "no_mixer"),
     ("brats_missing_mr", "small"),
+    ("phantom_unconditional", ""),
+    ("phantom_unconditional", "tiny"),
+    ("brats_unconditional", ""),
+    ("synthrad_mr_to_ct", ""),
+    ("synthrad_mr_to_ct", "no_mixer"),
+    ("synthrad_mr_to_ct", "phantom"),
+]
+
+REFUSED_OF_GENERATION = [
+    ("data.layout", "dicom"),
+    ("data.contrast", "flair"),
+    ("data.spacing", 0.0),
+    ("data.shape", (32, 0, 32)),
+    ("model.encoder.kind", "vgg"),
+    ("model.encoder.widths", (8, 12)),
+    ("model.generator.widths", ()),
+    ("model.generator.head", 3),
+    ("model.mapper.hidden", 0),
+    ("features.grids", (1, 0)),
+    ("features.dtype", "float16"),
+    ("loss.field", "softmin"),
+    ("loss.particles", "segments"),
+    ("loss.temperatures", (0.2, 0.0)),
+    ("stages", ("mapper", "generator")),
+    ("stages", ("encoder", "mapper")),
+    ("stages", ("generator", "mapper")),
+    ("stage.encoder.covered", 1.0),
+    ("stage.generator.batch", 1),
+    ("stage.mapper.batch", 1),
+    ("stage.mapper.positives", 100_000),
+    ("stage.mapper.chunk", 0),
 ]
 
 REFUSED = [
-    ("task", "mr_to_ct"),
+    ("task", "segmentation"),
     ("data.layout", "dicom"),
     ("data.root", ""),
     ("data.spacing", 0.0),
@@ -46,7 +77,7 @@ REFUSED = [
     ("stage.joint.batch", -1),
     ("stage.joint.window", 0),
     ("stage.joint.accumulate", 0),
-    ("stage.joint.accumulate", 3),
+    ("stage.joint.accumulate", 2),
     ("checkpoint.every", 0),
     ("checkpoint.keep", 0),
     ("log.every", 0),
@@ -73,7 +104,8 @@ def test_every_experiment_is_valid_and_passes_through_json(name, variant):
     again = from_json(to_json(config), "config.json")
     assert again == config
     assert differences(again, config) == []
-    assert again.model.translator.widths == config.model.translator.widths  # tuples, as networks need them
+    part = "generator" if config.task == "unconditional" else "translator"
+    assert again.model[part].widths == config.model[part].widths  # tuples, as networks need them
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in EXPERIMENTS}))
@@ -97,9 +129,29 @@ def test_a_value_that_cannot_work_is_refused_by_the_name_of_its_key(key, value):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(("key", "value"), REFUSED_OF_GENERATION)
+def test_a_value_that_cannot_work_in_generation_is_refused_by_the_name_of_its_key(key, value):
+    with pytest.raises(UserError) as refusal:
+        validate(changed(experiment("phantom_unconditional"), {key: value}))
+    assert str(refusal.value).startswith(f"config.{key}")
+    assert "\n" not in str(refusal.value)
+
+
+def test_planes_without_weight_are_refused():
+    planes = {f"loss.planes.{plane}": 0.0 for plane in ("axial", "coronal", "sagittal")}
+    with pytest.raises(UserError, match=r"^config\.loss\.planes"):
+        validate(changed(experiment("phantom_unconditional"), planes))
+
+
+def test_a_pretrained_encoder_needs_its_weights():
+    values = {"model.encoder.kind": "resnet18", "stages": ("generator", "mapper")}
+    with pytest.raises(UserError, match=r"^config\.model\.encoder\.weights"):
+        validate(changed(experiment("phantom_unconditional"), values))
+
+
 def test_an_oracle_needs_the_phantom():
     with pytest.raises(UserError, match=r"^config\.model\.oracle"):
-        validate(changed(experiment("brats_missing_mr"), {"data.root": "cases", "model.oracle": True}))
+        validate(changed(experiment("brats_missing_mr"), {"data.root": "cases", "model.oracle": "acquisition"}))
 
 
 def test_a_mixer_stage_needs_a_mixer():

@@ -1,5 +1,7 @@
 """The network, loss, configuration and stages of MR to CT."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from lift_jax.configuration import from_json, mr_to_ct, to_json, validate
 from lift_jax.data.paired_cases import PairedCase
 from lift_jax.errors import UserError
 from lift_jax.inference.ct import predict_ct
+from lift_jax.inference.ct_files import _onto_body
 from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.training.ct_loss import ct_loss
 from lift_jax.training.optimisers import grouped_adamw
@@ -42,8 +45,9 @@ def batch(seed=0, slices=4):
 
 
 def predicted(network, params, batch, **options):
-    inputs = (batch[name] for name in ("sources", "available", "wanted", "depth"))
-    return np.asarray(network.apply({"params": params}, *inputs, **options), np.float64)
+    inputs = [batch[name] for name in ("sources", "available", "wanted", "depth")]
+    apply = jax.jit(functools.partial(network.apply, **options))
+    return np.asarray(apply({"params": params}, *inputs), np.float64)
 
 
 def test_loss_weighs_bone_and_sees_nothing_outside_the_body(network, params):
@@ -53,34 +57,32 @@ def test_loss_weighs_bone_and_sees_nothing_outside_the_body(network, params):
     bone = target > (250 + 1024) / 2012 - 1
     pixel = (np.abs(made - target) * (1 + 3 * bone)).mean()
     steps = np.abs(np.diff(made - target, axis=1)).mean()
-    loss, terms = ct_loss(network, WEIGHTS, 3.0, use_mixer=True)(params, window, jax.random.key(0))
+    loss, terms = jax.jit(ct_loss(network, WEIGHTS, 3.0, use_mixer=True))(params, window, jax.random.key(0))
     assert float(terms["pixel"]) == pytest.approx(pixel, rel=1e-5)
     assert float(terms["through_plane"]) == pytest.approx(steps, rel=1e-5)
     assert float(loss) == pytest.approx(pixel + 2 * steps, rel=1e-5)
     assert set(terms) == {"pixel", "through_plane"}
-    plain, _ = ct_loss(network, WEIGHTS, 0.0, use_mixer=True)(params, window, jax.random.key(0))
+    plain, _ = jax.jit(ct_loss(network, WEIGHTS, 0.0, use_mixer=True))(params, window, jax.random.key(0))
     assert float(plain) < float(loss)
 
 
 def test_direct_head_does_not_copy_the_source(network, params):
-    """With a head of weights 0 the prediction is the head's bias everywhere, whatever the MR shows."""
+    """With a head of weights 0 every voxel of a slice is predicted alike, whatever the MR shows there."""
     head = {
         "kernel": 0 * params["translator"]["head"]["kernel"],
         "bias": 0 * params["translator"]["head"]["bias"] + 0.25,
     }
     silenced = params | {"translator": params["translator"] | {"head": head}}
-    np.testing.assert_allclose(predicted(network, silenced, batch()), 0.25 - 1, atol=1e-6)
+    assert np.ptp(predicted(network, silenced, batch()), axis=(2, 3)).max() < 1e-6
 
 
-def test_an_untrained_mixer_leaves_the_translator_as_it_was():
-    config = get_config("tiny")
-    network = configured_translator(config)
-    params = initial_parameters(network, jax.random.key(0))
-    window = batch()
-    with_mixer, without = (predicted(network, params, window, use_mixer=use) for use in (True, False))
-    np.testing.assert_array_equal(with_mixer, without)
+def test_the_task_has_one_source_and_a_head_that_tells_the_value_itself():
+    network = configured_translator(get_config("tiny"))
+    params = jax.eval_shape(lambda key: initial_parameters(network, key), jax.random.key(0))
+    stem = network.translator.stem
     assert set(params) == {"translator", "mixer"}
-    assert params["translator"]["head"]["kernel"].shape[-1] == network.translator.stem**2
+    assert params["translator"]["head"]["kernel"].shape[-1] == stem**2
+    assert params["translator"]["stem_conv"]["kernel"].shape[-2] == stem**2
 
 
 def test_prediction_is_in_hu_within_the_scanners_range_and_air_outside_the_body(network, params):
@@ -135,3 +137,18 @@ def test_keys_that_cannot_work_are_named(key, value, told):
     config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match=told):
         validate(config)
+
+
+def test_a_result_goes_back_onto_a_finer_grid_without_air_in_its_skin():
+    coarse_mask = np.zeros((6, 6, 6), bool)
+    coarse_mask[1:-1, 1:-1, 1:-1] = True
+    fine_mask = coarse_mask.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    affine, fine_affine = np.diag([2.0, 2, 2, 1]), np.diag([1.0, 1, 1, 1])
+    affine[:3, 3] = 0.5
+    case = PairedCase("a", np.zeros(coarse_mask.shape), None, coarse_mask, affine)
+    native = PairedCase("a", np.zeros(fine_mask.shape), None, fine_mask, fine_affine)
+    made = _onto_body(np.where(coarse_mask, 40.0, -1024), case, native)
+    np.testing.assert_allclose(made[fine_mask], 40, atol=1e-3)
+    assert (made[~fine_mask] == -1024).all()
+    air = _onto_body(np.full(coarse_mask.shape, -1024.0), case, native)
+    np.testing.assert_allclose(air, -1024, atol=1e-3)

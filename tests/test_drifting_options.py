@@ -182,6 +182,25 @@ def test_without_a_floor_the_published_field_feels_near_targets_only():
     assert bare["neighbours_0.05"] < stats["neighbours_0.05"]
 
 
+def test_the_published_floor_holds_a_collapse_and_without_it_particles_part():
+    """Particles close together amid real ones all round: what moves them apart, beside what moves them all."""
+    rng = np.random.default_rng(0)
+    angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    ring = np.stack([np.cos(angles), np.sin(angles)], axis=-1)[None].astype(np.float32)
+    collapsed = (0.01 * rng.normal(size=(1, 32, 2)) + [0.1, 0]).astype(np.float32)
+
+    def force(floor):
+        options = switched(affinity_floor=floor)
+        return force_of(collapsed, ring, field="softmax", temperatures=(0.1,), options=options)
+
+    def parting(force):
+        return np.abs(force - force.mean(axis=1, keepdims=True)).mean() / np.abs(force).mean()
+
+    _, _, stats = loss_and_gradient(collapsed, ring, field="softmax", temperatures=(0.1,))
+    np.testing.assert_allclose(stats["neighbours_0.1"], 32, rtol=1e-3)
+    assert parting(force(None)) < 0.3 < parting(force(0.0))
+
+
 def test_a_field_may_be_a_function():
     arrays = particles(4, 5)
     np.testing.assert_array_equal(force_of(*arrays, field=mean_shift), force_of(*arrays, field="mean_shift"))

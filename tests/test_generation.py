@@ -20,7 +20,7 @@ from lift_jax.training.parallel import DATA_AXIS, DIVIDED, WHOLE, compile_step, 
 from lift_jax.training.step import initial_state, train_step
 from tests.small_generation import SHAPE, assert_trees_close, random_volumes, small_config, small_networks
 
-DRIFTING = {"temperatures": (0.05, 0.2), "field": "softmax"}
+DRIFTING = {"temperatures": (0.2,), "field": "softmax"}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def networks_and_parameters():
 @pytest.fixture(scope="module")
 def bank(networks_and_parameters, tmp_path_factory):
     networks, params = networks_and_parameters
-    return make_bank(networks, params, random_volumes(16), tmp_path_factory.mktemp("bank"))
+    return jax.tree.map(jnp.array, make_bank(networks, params, random_volumes(16), tmp_path_factory.mktemp("bank")))
 
 
 def make_bank(networks, params, volumes, directory, chunk=5, dtype="float32"):

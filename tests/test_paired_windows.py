@@ -49,7 +49,7 @@ def test_the_cache_keeps_hu_to_half_a_unit_and_mr_to_half_precision(cached):
 def test_a_window_is_a_cut_of_the_case_with_air_outside_the_body(cached):
     case = Pairs().load(0)
     window = TakePair(window=3, size=SHAPE[1:], flip=False).random_map(cached[0], np.random.default_rng(0))
-    start = int(round((window["depth"][0] + 1) / 2 * (SHAPE[0] - 1)))
+    start = round((float(window["depth"][0]) + 1) / 2 * (SHAPE[0] - 1))
     cut = slice(start, start + 3)
     assert {name: array.shape for name, array in window.items()} == {
         "sources": (3, 8, 10, 1),

@@ -38,7 +38,7 @@ def subjects():
 
 def levels_of(case):
     """Tissue levels in sources and targets, each `[TISSUES, CONTRASTS]`."""
-    return case.acquisition.reshape(2, len(TISSUES), len(CONTRASTS))
+    return case.levels.reshape(2, len(TISSUES), len(CONTRASTS))
 
 
 def unclipped(case):
@@ -100,8 +100,9 @@ def test_a_case_has_the_promised_shapes_and_types(case):
     depth, channels = SHAPE[0], len(CONTRASTS)
     assert case.sources.shape == case.targets.shape == (*SHAPE, channels)
     assert case.gains.shape == (depth, channels)
-    assert case.acquisition.shape == (2 * len(TISSUES) * channels,)
-    for array in (case.sources, case.targets, case.gains, case.acquisition):
+    assert case.acquisition.shape == (phantom_acquisition.SHARED_PARAMETERS,)
+    assert case.levels.shape == (2 * len(TISSUES) * channels,)
+    for array in (case.sources, case.targets, case.gains, case.acquisition, case.levels):
         assert array.dtype == np.float32
         assert np.isfinite(array).all()
     assert case.available.tolist() == [True] * channels
@@ -195,7 +196,7 @@ def test_gains_fluctuate_by_about_eight_per_cent_and_alternate_within_a_volume()
     assert interleave.std() == pytest.approx(phantom_acquisition.GAIN_INTERLEAVE, rel=0.15)
 
 
-def test_acquisition_is_the_level_of_pure_tissue():
+def test_levels_are_those_of_pure_tissue():
     shape, spacing = (56, 56, 56), 3.4
     logarithms = []
     for index in range(8):
@@ -286,6 +287,16 @@ def test_gadolinium_brightens_the_rim_more_than_the_brain(subjects):
 def test_site_habits_tie_t2w_and_flair_together(subjects):
     echoes = np.log([(protocol.t2_echo, protocol.flair_echo) for _, protocol in subjects])
     assert np.corrcoef(echoes.T)[0, 1] > 0.5
+
+
+def test_shared_parameters_tell_habits_and_nothing_of_one_contrast(subjects):
+    told = np.array([phantom_acquisition.shared_parameters(*subject) for subject in subjects])
+    np.testing.assert_allclose(told[:, :5].std(axis=0), 1, atol=0.3)
+    np.testing.assert_array_equal(told[:, 5:].sum(axis=1), 1)
+    relaxation, protocol = subjects[0]
+    other = dataclasses.replace(protocol, t2_echo=50.0, flair_inversion=1.0, gamma=protocol.gamma + 1)
+    dosed = dataclasses.replace(relaxation, gadolinium=2 * relaxation.gadolinium)
+    np.testing.assert_array_equal(phantom_acquisition.shared_parameters(dosed, other), told[0])
 
 
 def test_a_smooth_field_is_the_same_on_every_grid_and_has_unit_variance():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lift_jax.evaluation.plane_features import plane_features, pooled_features, shown_positions, slice_encoder
+from lift_jax.evaluation.plane_features import plane_features, pooled_features, compared_positions, slice_encoder
 from lift_jax.models.encoders import ResidualEncoder, initial_encoder_parameters
 
 
@@ -35,12 +35,12 @@ def test_every_slice_of_every_volume_is_encoded_in_order(n):
         np.testing.assert_allclose(features[plane][i, k], [2 * first - 1, 2 * last - 1, h, w], rtol=1e-6)
 
 
-def test_only_places_that_real_volumes_fill_are_taken():
+def test_coronal_and_sagittal_places_are_those_that_real_volumes_fill():
     real = np.zeros((2, 4, 5, 6))
     real[0, 1, 2, 3], real[1, 3, 2, 4] = 1, 1
-    positions = shown_positions(real)
+    positions = compared_positions(real)
     assert {plane: p.tolist() for plane, p in positions.items()} == {
-        "axial": [1, 3],
+        "axial": [0, 1, 2, 3],
         "coronal": [2],
         "sagittal": [3, 4],
     }

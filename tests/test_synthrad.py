@@ -151,7 +151,7 @@ def test_split_of_synthrad_is_144_to_36_and_moves_few_cases_when_one_is_added():
     names = [f"1B{'ABC'[i // 60]}{i % 60:03d}" for i in range(180)]
     split = split_synthrad(names)
     assert {part: len(members) for part, members in split.items()} == {"train": 140, "validation": 4, "test": 36}
-    assert sorted(sum(split.values(), [])) == sorted(names)
+    assert sorted(name for members in split.values() for name in members) == sorted(names)
     assert split == split_synthrad(reversed(names))
     more = split_synthrad([*names, "1BX999"])
     assert len(set(split["test"]) ^ set(more["test"])) <= 2

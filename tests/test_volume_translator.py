@@ -203,7 +203,8 @@ def test_two_passes_equal_one_for_any_chunk_with_skips_kept_or_encoded_again(tra
     assert kept == (skip_memory > 0)
     result = translate_volume(network, params, sources, AVAILABLE, (3,), chunk=chunk, skip_memory=skip_memory)
     assert (result.shape, result.dtype) == ((1, 7, 16, 16), np.float32)
-    np.testing.assert_allclose(result[0], one_pass(network, params, sources, 3), atol=1e-5)
+    # Sums in chunks round differently, and the mixer sees what sets a slice apart from its neighbours tenfold.
+    np.testing.assert_allclose(result[0], one_pass(network, params, sources, 3), atol=1e-4)
 
 
 def test_sides_that_need_padding_are_padded_with_air_and_cropped_back():

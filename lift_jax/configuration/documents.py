@@ -21,7 +21,9 @@ def validate(config: ConfigDict) -> ConfigDict:
     """Returns the configuration, or raises UserError naming the first key that cannot work and why."""
     if config.task not in TASKS:
         raise UserError(f"config.task: {config.task!r} is none of {', '.join(TASKS)}")
-    _, complaints = TASKS[config.task]
+    defaults, complaints = TASKS[config.task]
+    if flatten(config).keys() != flatten(defaults()).keys():
+        raise UserError(f"config.task: {config.task!r} has other keys than this configuration; begin with its defaults")
     for message in complaints(config):
         raise UserError(message)
     return config

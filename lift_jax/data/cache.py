@@ -1,7 +1,7 @@
 """Preprocessed cases on disk, as memory-mapped arrays of which windows are read without reading the volume.
 
-A case lives in `<cache>/<fingerprint>/`, written aside and renamed, so that what is there is whole. The fingerprint
-covers the source's content and the protocol: other data or other constants are other folders.
+A case lives in `<cache>/<fingerprint>-<layout>/`, written aside and renamed, so that what is there is whole. The
+fingerprint covers the source's content and the protocol: other data or other constants are other folders.
 """
 
 import dataclasses
@@ -21,6 +21,9 @@ from tqdm import tqdm
 
 from lift_jax.data.cases import CaseSource, StoredCase
 from lift_jax.errors import UserError
+
+LAYOUT = 2
+"""Version of how cases lie on disk, part of their folders' names: to be raised with any change to it."""
 
 _HEADERS = threading.Lock()
 """Held while the header of an array is parsed: Python 3.11's parser fails now and then in several threads at once."""
@@ -74,7 +77,7 @@ def cache_cases(source: CaseSource, directory: os.PathLike, threads: int) -> lis
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{directory}: cannot make the cache ({error.strerror}); set config.data.cache") from None
-    paths = [directory / source.fingerprint(i) for i in range(len(source.names))]
+    paths = [directory / f"{source.fingerprint(i)}-{LAYOUT}" for i in range(len(source.names))]
     missing = [i for i, path in enumerate(paths) if not path.exists()]
     if missing:
         with ThreadPoolExecutor(threads) as pool:

@@ -9,13 +9,20 @@ from scipy import ndimage
 
 from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.intensities import CWDM_QUANTILES, normalise_cwdm
-from lift_jax.data.phantom_acquisition import draw_gains, draw_protocol, draw_relaxation, scan, tissue_levels
+from lift_jax.data.phantom_acquisition import (
+    draw_gains,
+    draw_protocol,
+    draw_relaxation,
+    scan,
+    shared_parameters,
+    tissue_levels,
+)
 from lift_jax.data.phantom_anatomy import Anatomy, make_anatomy, template_maps
 from lift_jax.data.phantom_fields import grid_axes
 from lift_jax.data.phantom_pathology import draw_lesions, draw_tumour
 from lift_jax.errors import UserError
 
-VERSION = 2
+VERSION = 3
 """Part of every fingerprint: to be raised with any change that changes a case."""
 
 TUMOUR_PROBABILITY = 0.6
@@ -100,10 +107,10 @@ def make_phantom(seed: int, index: int, shape: tuple[int, int, int], spacing: fl
 
     Returns:
       A case with all contrasts. `sources` are the normalised volumes after slice gains, `targets` without them;
-      `gains [D, C]` are the factors before normalisation. `acquisition` is `[2, TISSUES, CONTRASTS]` flattened (C
-      order; 56 numbers): the noise-free level of each pure tissue, clipped to [0, 1], in the normalised source volume
-      at gain 1 (first half) and in the normalised target volume (second half), bias field and texture aside. Tissues
-      that the case doesn't hold have their level all the same.
+      `gains [D, C]` are the factors before normalisation. `acquisition` is what `shared_parameters` tells. `levels` is
+      `[2, TISSUES, CONTRASTS]` flattened (C order; 56 numbers): the noise-free level of each pure tissue, clipped to
+      [0, 1], in the normalised source volume at gain 1 (first half) and in the normalised target volume (second half),
+      bias field and texture aside. Tissues that the case doesn't hold have their level all the same.
 
     Raises:
       UserError: the grid can't hold a volume.
@@ -124,7 +131,8 @@ def make_phantom(seed: int, index: int, shape: tuple[int, int, int], spacing: fl
         targets=targets,
         available=np.ones(len(CONTRASTS), bool),
         affine=affine,
-        acquisition=np.stack([source_levels, target_levels]).astype(np.float32).ravel(),
+        acquisition=shared_parameters(relaxation, protocol),
+        levels=np.stack([source_levels, target_levels]).astype(np.float32).ravel(),
         gains=gains,
     )
 

@@ -45,8 +45,12 @@ T1_SEQUENCES = tuple(T1_RANGES)
 
 @dataclasses.dataclass(frozen=True)
 class Relaxation:
-    """Tissue parameters `[TISSUES]`: `t1`, `t2` in ms, `density` of protons relative to water, `gadolinium` in mM."""
+    """Tissue parameters `[TISSUES]`: `t1`, `t2` in ms, `density` of protons relative to water, `gadolinium` in mM.
 
+    `field` is the field strength in T that they hold at.
+    """
+
+    field: float
     t1: np.ndarray
     t2: np.ndarray
     density: np.ndarray
@@ -55,8 +59,16 @@ class Relaxation:
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """Sequence parameters: times in ms, `flip` in radians; `t1_sequence`, of t1n and t1c, is one of `T1_SEQUENCES`."""
+    """Sequence parameters: times in ms, `flip` in radians; `t1_sequence`, of t1n and t1c, is one of `T1_SEQUENCES`.
 
+    `site_echo` and `site_repetition` are the site's factors on its T2-weighted sequences, `weighting` in [0, 1] is how
+    weak its T1 weighting is, `site_gamma` the part of the exponents `gamma [CONTRASTS]` that the contrasts share.
+    """
+
+    site_echo: float
+    site_repetition: float
+    weighting: float
+    site_gamma: float
     t1_sequence: str
     flip: float
     t1_repetition: float
@@ -78,17 +90,18 @@ def draw_relaxation(generator: np.random.Generator) -> Relaxation:
     of the order of published values: fluid (T1 4 s, T2 2 s), blood (T1 1.6 s; the short T2 stands for its flow void)
     and pathology, whose water content, which sets T1, T2 and density together, varies widely.
     """
-    field = (generator.uniform(1.5, 3.0) / 3.0) ** 0.35  # T1 falls with field by about a fifth from 3 to 1.5 T
+    field = generator.uniform(1.5, 3.0)
+    slowing = (field / 3.0) ** 0.35  # T1 falls with field by about a fifth from 3 to 1.5 T
     core, rim, oedema = generator.uniform(0, 1, 3)  # water content within the tissue's range
     t1 = np.array([1560.0, 920.0, 4200.0, 1650.0, 1900 + 1300 * core, 1350 + 450 * rim, 1350 + 800 * oedema])
-    t1 *= np.where(np.arange(len(TISSUES)) == FLUID, 1, field)
+    t1 *= np.where(np.arange(len(TISSUES)) == FLUID, 1, slowing)
     t2 = np.array([93.0, 73.0, 1800.0, 45.0, 170 + 330 * core, 105 + 55 * rim, 115 + 95 * oedema])
     density = np.array([0.82, 0.70, 1.0, 0.8, 0.9 + 0.08 * core, 0.84 + 0.06 * rim, 0.82 + 0.1 * oedema])
     dose = generator.uniform(0.5, 1.3)
     enhancement = np.exp(generator.uniform(*np.log((0.08, 0.8))))
     gadolinium = dose * np.array([0.035, 0.015, 0.01, generator.uniform(0.4, 1.2), 0.02, enhancement, 0.02])
     variation = 0.05 * generator.standard_normal((2, len(TISSUES)))
-    return Relaxation(t1 * np.exp(variation[0]), t2 * np.exp(variation[1]), density, gadolinium)
+    return Relaxation(field, t1 * np.exp(variation[0]), t2 * np.exp(variation[1]), density, gadolinium)
 
 
 def draw_protocol(generator: np.random.Generator) -> Protocol:
@@ -114,20 +127,44 @@ def draw_protocol(generator: np.random.Generator) -> Protocol:
     fluid_t1 = 4200.0
     # The inversion time that nulls fluid after many repetitions, missed by a few per cent.
     null = fluid_t1 * np.log(2 / (1 + np.exp(-flair_repetition / fluid_t1)))
-    site_gamma, own_gamma = GAMMA_DEVIATION
-    return Protocol(
-        t1_sequence=t1_sequence,
-        flip=np.radians(within(40, 20)),
-        t1_repetition=within(*repetition),
-        t1_echo=generator.uniform(*echo),
-        t1_inversion=within(950, 1250),
-        t2_repetition=4300 * site_repetition * own(),
-        t2_echo=97 * site_echo * own(),
-        flair_repetition=flair_repetition,
-        flair_echo=110 * site_echo * own(),
-        flair_inversion=null * generator.uniform(0.93, 1.02),
-        gamma=np.exp(site_gamma * generator.standard_normal() + own_gamma * generator.standard_normal(4)),
-    )
+    t1_times = {
+        "flip": np.radians(within(40, 20)),
+        "t1_repetition": within(*repetition),
+        "t1_echo": generator.uniform(*echo),
+        "t1_inversion": within(950, 1250),
+    }
+    t2_times = {
+        "t2_repetition": 4300 * site_repetition * own(),
+        "t2_echo": 97 * site_echo * own(),
+        "flair_repetition": flair_repetition,
+        "flair_echo": 110 * site_echo * own(),
+        "flair_inversion": null * generator.uniform(0.93, 1.02),
+    }
+    site_gamma = np.exp(GAMMA_DEVIATION[0] * generator.standard_normal())
+    gamma = site_gamma * np.exp(GAMMA_DEVIATION[1] * generator.standard_normal(4))
+    site = {"site_echo": site_echo, "site_repetition": site_repetition, "weighting": weighting}
+    return Protocol(**site, site_gamma=site_gamma, t1_sequence=t1_sequence, **t1_times, **t2_times, gamma=gamma)
+
+
+SHARED_PARAMETERS = 5 + len(T1_SEQUENCES)
+
+
+def shared_parameters(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
+    """What the contrasts of a session have in common, `[SHARED_PARAMETERS]` float32, each varying by about one.
+
+    Field strength, the site's echo and repetition factors, its T1 weighting and exponent, and which T1 sequence it has
+    (one-hot). What one contrast has for itself is not in it: neither a sequence's own departure from these habits, nor
+    the dose of gadolinium, nor the tissues' own values.
+    """
+    numbers = [
+        (relaxation.field - 2.25) * 2,
+        np.log(protocol.site_echo) / SITE_ECHO_DEVIATION,
+        np.log(protocol.site_repetition) / SITE_REPETITION_DEVIATION,
+        (protocol.weighting - 0.5) * 3,
+        np.log(protocol.site_gamma) / GAMMA_DEVIATION[0],
+        *(protocol.t1_sequence == sequence for sequence in T1_SEQUENCES),
+    ]
+    return np.array(numbers, np.float32)
 
 
 def signals(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:

@@ -93,9 +93,9 @@ def _bone(canvas: Canvas, distance: np.ndarray, wall: float) -> None:
 
 
 def _paint_jaws(canvas: Canvas, points: np.ndarray, folded: np.ndarray) -> None:
+    """Paints ramus, condyle and body of the mandible, zygoma and its arch, alveolar bone, teeth and palate."""
     z, y, x = folded
-    ramus = np.maximum(ellipsoid(folded, (-88, 20, 49), (34, 17, 4.5)), 0)
-    _bone(canvas, np.where(ramus > 0, ramus, ellipsoid(folded, (-88, 20, 49), (34, 17, 4.5))), 1.6)
+    _bone(canvas, ellipsoid(folded, (-88, 20, 49), (34, 17, 4.5)), 1.6)
     _bone(canvas, capsule(folded, (-57, 12, 49), (-70, 14, 49), 5.5, 4), 1.5)
     _bone(canvas, capsule(folded, (-112, 26, 46), (-116, 84, 14), 9), 2.5)
     _bone(canvas, capsule(folded, (-57, 86, 40), (-57, 66, 56), 6.5, 5), 2.0)
@@ -109,6 +109,7 @@ def _paint_jaws(canvas: Canvas, points: np.ndarray, folded: np.ndarray) -> None:
 
 
 def _paint_nose(canvas: Canvas, face: Face, points: np.ndarray, folded: np.ndarray, cells: np.ndarray) -> None:
+    """Paints the nose with its septum and turbinates, ethmoid cells, nasal bones, maxillary sinuses and throat."""
     x = points[2]
     cavity = ellipsoid(points, (-62, 70, 0), (19, 30, 14))
     canvas.paint(canvas.shell(cavity, 0, 1.2), CORTICAL)
@@ -132,6 +133,7 @@ def _paint_nose(canvas: Canvas, face: Face, points: np.ndarray, folded: np.ndarr
 
 
 def _paint_orbits(canvas: Canvas, folded: np.ndarray) -> None:
+    """Paints the walls of the orbits, their fat, muscles and nerve, and the eyes with their lenses."""
     orbit = ellipsoid(folded, (-42, 72, 31), (18, 27, 18))
     behind = np.clip((92 - folded[1]) / 4, 0, 1)
     canvas.paint(canvas.shell(orbit, 0, 1.6) * behind, CORTICAL)
@@ -146,6 +148,7 @@ def _paint_orbits(canvas: Canvas, folded: np.ndarray) -> None:
 
 
 def _paint_spine(canvas: Canvas, points: np.ndarray, folded: np.ndarray) -> None:
+    """Paints two vertebrae, the dens, and the spinal canal with its cord."""
     z, y, x = points
     from_canal = np.hypot(y + 19, x)
     for level, height in ((-88, 4), (-107, 6)):
@@ -157,4 +160,4 @@ def _paint_spine(canvas: Canvas, points: np.ndarray, folded: np.ndarray) -> None
     _bone(canvas, ellipsoid(points, (-113, 1, 0), (14, 9, 12)), 1.5)
     below = z + 66
     canvas.paint(canvas.inside(np.maximum(from_canal - 11, below)), FLUID)
-    canvas.paint(canvas.inside(np.maximum(np.hypot((y + 19) / 1.0, x / 1.3) - 5.5, below)), WHITE)
+    canvas.paint(canvas.inside(np.maximum(np.hypot(y + 19, x / 1.3) - 5.5, below)), WHITE)

@@ -22,7 +22,7 @@ from lift_jax.data.phantom_ct import scan_ct
 from lift_jax.data.phantom_face import draw_face, head_outline, paint_face, paint_soft_tissue
 from lift_jax.data.phantom_fields import grid_axes, smooth_field
 from lift_jax.data.phantom_head_tissues import AIR, SKIN, draw_head_tissues
-from lift_jax.data.phantom_pathology import add_tumour, draw_tumour
+from lift_jax.data.phantom_pathology import Tumour, add_tumour, draw_tumour
 from lift_jax.data.phantom_shapes import Canvas
 from lift_jax.data.phantom_skull import distance_to_cavity, draw_skull, paint_base, paint_vault, vault_thickness
 from lift_jax.data.phantom_tissues import FLUID, TISSUES, WHITE
@@ -130,7 +130,13 @@ def make_phantom_head(seed: int, index: int, shape: tuple[int, int, int], spacin
     return PairedCase(_name(seed, index), normalise_mr(mr, mask), ct, mask, affine)
 
 
-def _draw_head(generator, axes, shape, spacing, levels) -> tuple[Canvas, np.ndarray]:
+def _draw_head(
+    generator: np.random.Generator,
+    axes: list[np.ndarray],
+    shape: tuple[int, int, int],
+    spacing: float,
+    levels: np.ndarray,
+) -> tuple[Canvas, np.ndarray]:
     """Paints a subject from the outside inwards; the canvas, and the mask of the head."""
     skull, face = draw_skull(generator), draw_face(generator)
     tumour = draw_tumour(generator, tumour_sites()) if generator.random() < TUMOUR_PROBABILITY else None
@@ -153,7 +159,15 @@ def _draw_head(generator, axes, shape, spacing, levels) -> tuple[Canvas, np.ndar
     return canvas, ndimage.binary_fill_holes(outline < 0)
 
 
-def _paint_brain(canvas, generator, axes, points, cavity, spacing, tumour) -> np.ndarray:
+def _paint_brain(
+    canvas: Canvas,
+    generator: np.random.Generator,
+    axes: list[np.ndarray],
+    points: np.ndarray,
+    cavity: np.ndarray,
+    spacing: float,
+    tumour: Tumour | None,
+) -> np.ndarray:
     """Paints grey and white matter, vessels and pathology; returns the share of brain in every voxel."""
     growth = generator.uniform(*anatomy.VENTRICLES_GROWTH)
     points = points.copy()
@@ -181,7 +195,9 @@ def _paint_brain(canvas, generator, axes, points, cavity, spacing, tumour) -> np
     return brain
 
 
-def _scan_mr(generator, axes, signal: np.ndarray, gamma: float, white: float) -> np.ndarray:
+def _scan_mr(
+    generator: np.random.Generator, axes: list[np.ndarray], signal: np.ndarray, gamma: float, white: float
+) -> np.ndarray:
     """The magnitude image of a head's signal, `[D, H, W]` float32: texture, gamma, bias field and Rician noise."""
     texture = 1 + sum(np.float32(d) * smooth_field(generator, axes, pitch) for pitch, d in TEXTURE_FIELDS)
     bias = np.exp(np.float32(BIAS_DEVIATION) * smooth_field(generator, axes, BIAS_PITCH_MM))

@@ -29,7 +29,7 @@ class TakeWindow(grain.transforms.RandomMap):
       flip: mirror left and right, every other time.
       source_drop: probability that a source is withheld; one always stays.
       gamma: sources are raised to the power of e^N(0, gamma²), each contrast its own.
-      oracle: give the true acquisition and gains as `side`.
+      oracle: which of `ORACLES` to give as `side`.
     """
 
     window: int
@@ -38,7 +38,7 @@ class TakeWindow(grain.transforms.RandomMap):
     flip: bool = True
     source_drop: float = 0.25
     gamma: float = 0.0
-    oracle: bool = False
+    oracle: str = ""
 
     def random_map(self, case: CachedCase, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """The window that `rng` draws from `case`."""
@@ -72,7 +72,8 @@ class TakeWindow(grain.transforms.RandomMap):
             "brain": brain.astype(np.float32),
         }
         if self.oracle:
-            element["side"] = side_information(case.array("acquisition"), case.array("gains"), wanted)[index]
+            truth = (case.array(name) for name in ("acquisition", "levels", "gains"))
+            element["side"] = side_information(self.oracle, *truth, wanted)[index]
         return element
 
     def _draw_sources(self, others: np.ndarray, rng: np.random.Generator) -> np.ndarray:

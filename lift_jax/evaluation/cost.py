@@ -31,7 +31,7 @@ def translation_flops(
     )
     whole = jax.ShapeDtypeStruct((depth, *pooled.shape[1:]), pooled.dtype)
     depths = jax.ShapeDtypeStruct((depth,), jnp.float32)
-    context = jax.eval_shape(lambda *arrays: mix_volume(network, *arrays), params, whole, depths)
+    context = jax.eval_shape(lambda *arrays: mix_volume(network, *arrays, 0), params, whole, depths, available)
     part = None if context is None else jax.ShapeDtypeStruct((chunk, *context.shape[1:]), context.dtype)
 
     encode = _flops(encode_chunk.lower(network, params, sources, None, available))
@@ -39,7 +39,7 @@ def translation_flops(
     kept = keeps_skips(network, params, shape, chunk=chunk, skip_memory=skip_memory)
     total = chunks * ((1 if kept else 2) * encode + decode)
     if context is not None:
-        total += _flops(mix_volume.lower(network, params, whole, depths))
+        total += _flops(mix_volume.lower(network, params, whole, depths, available, 0))
         total += (depth - 1) * 12 * network.hidden**2 * network.grid**2
     return total
 

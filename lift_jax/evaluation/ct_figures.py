@@ -73,9 +73,9 @@ class CtPicture:
         "The cases are ranked by the PSNR of the model. Planes go through the head's centre of mass, true to size, in "
         "radiological display: superior and anterior up, the patient's right (R) on the left; in the sagittal plane "
         "anterior (A) on the left. Brain window: width 80 HU about 40; bone window: width 2000 HU about 450. Error "
-        f"maps end at ±{ERROR_LIMIT:g} HU in every report. The calibration shows the median prediction, and between the "
-        "quartiles, of all voxels of the case with a true CT number; the table below it gives mean true and predicted "
-        "numbers by tissue."
+        f"maps end at ±{ERROR_LIMIT:g} HU in every report. The calibration shows the median prediction, and between "
+        "the quartiles, of all voxels of the case with a true CT number; the table below it gives mean true and "
+        "predicted numbers by tissue."
     )
 
     @classmethod
@@ -105,6 +105,8 @@ class CtPicture:
                 axes = panels[axis][column]
                 scale = {"cmap": colours, "vmin": low, "vmax": high}
                 show_plane(axes, volume, axis, box, centre[axis], self.spacing, scale)
+                if colours == "gray":
+                    axes.set_facecolor("black")
                 axes.set_title(name if axis == 0 else "", fontsize=10, pad=6)
             panels[axis][0].set_ylabel(plane, fontsize=10)
             panels[axis][0].annotate(LEFT_SIDES[plane], (0.03, 0.04), xycoords="axes fraction", color="white")

@@ -48,15 +48,20 @@ def slice_encoder(network: nn.Module, params: dict) -> Encode:
     return lambda images: encode(params, padded(images))
 
 
-def shown_positions(volumes) -> dict[str, np.ndarray]:
-    """The places along each axis at which any of the volumes `[N, D, H, W]` in [0, 1] shows something, by plane.
+def compared_positions(volumes) -> dict[str, np.ndarray]:
+    """The places along each axis at which sets are compared with real volumes `[N, D, H, W]` in [0, 1], by plane.
 
-    Sets are compared at the places that the real volumes fill, so that empty slices, which are all alike, don't water
-    the distances down; a slice that is empty there, in one volume or in all generated ones, counts.
+    Coronal and sagittal slices are compared at the places that the real volumes fill, so that empty slices, which are
+    all alike, don't water the distances down; a slice that is empty there, in one volume or in all generated ones,
+    counts. Axial slices are compared at all places: a slice generator without a mapper makes its empty slices, and may
+    make as many as are real, at any place.
     """
     filled = np.asarray(volumes).max(0) > 0
-    others = {plane: tuple(axis for axis in range(3) if axis != i) for i, plane in enumerate(PLANES)}
-    return {plane: np.flatnonzero(filled.any(axes)) for plane, axes in others.items()}
+    return {
+        "axial": np.arange(filled.shape[0]),
+        "coronal": np.flatnonzero(filled.any((0, 2))),
+        "sagittal": np.flatnonzero(filled.any((0, 1))),
+    }
 
 
 def plane_features(encode: Encode, volumes, positions: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
@@ -67,7 +72,7 @@ def plane_features(encode: Encode, volumes, positions: Mapping[str, np.ndarray] 
     Args:
       encode: slices in [-1, 1] to features.
       volumes: `[N, D, H, W]` in [0, 1].
-      positions: which slices of each plane (see `shown_positions`); all if None.
+      positions: which slices of each plane (see `compared_positions`); all if None.
     """
     volumes = np.asarray(volumes, np.float32)
     features = {}

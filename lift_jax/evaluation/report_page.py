@@ -158,7 +158,7 @@ def _reading(report: Report) -> str:
     if "delta_z_mae" in keys:
         points.append(
             "Δz is the difference of neighbouring axial slices: its error shows jumps from slice to slice that PSNR "
-            "hardly sees, and the z-profiles show them as teeth."
+            "hardly sees" + (", and the z-profiles show them as teeth." if "dice_bone" not in keys else ".")
         )
     return reading_list(points)
 

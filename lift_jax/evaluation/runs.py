@@ -75,7 +75,7 @@ def run_facts(trained: Trained, cases: CaseSource, data_set: str, cost: dict[str
         "protocol": f"cWDM, at {spacing:g} mm" if spacing else "cWDM, native grid",
         "training": stages,
         "checkpoint": f"stage {trained.stage}, step {trained.step:,}, averaged parameters",
-        "mixer": trained.config.model.mixer.kind + (" (oracle)" if trained.config.model.oracle else ""),
+        "mixer": trained.config.model.mixer.kind + (" (oracle)" * bool(trained.config.model.oracle)),
         "hardware": hardware(),
         "seconds per volume": f"{cost['seconds_per_volume']:.3g} (median, after compilation)",
         "operations per volume": f"{cost['flops_per_volume'] / 1e12:.3g} TFLOP",

@@ -8,7 +8,7 @@ import numpy as np
 from lift_jax.evaluation.aggregates import BOOTSTRAP_SEED, Column, Estimate
 from lift_jax.evaluation.distribution import MS_SSIM_SIDE
 from lift_jax.evaluation.intervals import bootstrap_mean
-from lift_jax.evaluation.plane_features import PLANES, Encode, plane_features, shown_positions
+from lift_jax.evaluation.plane_features import PLANES, Encode, plane_features, compared_positions
 from lift_jax.evaluation.set_distances import FRECHET_RESAMPLES, frechet_estimates, kernel_estimates
 from lift_jax.evaluation.variety import (
     brain_region,
@@ -81,7 +81,7 @@ def score_unconditional(
     """
     _require_comparable({**sets, "the reference": reference, "the training set": training}, reference.shape[1:])
     groups, table = {}, {name: {} for name in sets}
-    positions = shown_positions(reference)
+    positions = compared_positions(reference)
     for encoder, encode in slice_encoders.items():
         seen = {name: plane_features(encode, volumes, positions) for name, volumes in sets.items()}
         real = plane_features(encode, reference, positions)

@@ -18,7 +18,7 @@ def predict_contrasts(
     available: np.ndarray,
     targets: Sequence[int],
     *,
-    oracle: bool = False,
+    oracle: str = "",
     chunk: int,
     skip_memory: float,
 ) -> np.ndarray:
@@ -29,7 +29,7 @@ def predict_contrasts(
       case: the case; its sources are looked at, never its targets.
       available: `[C]` bool, the sources to use.
       targets: channels that are wanted.
-      oracle: tell the network the case's true acquisition and gains; it answers one target at a time.
+      oracle: which of `ORACLES` to tell the network; an oracle answers one target at a time.
       chunk, skip_memory: see `translate_volume`.
 
     Raises:
@@ -45,7 +45,7 @@ def predict_contrasts(
         targets,
         chunk=chunk,
         skip_memory=skip_memory,
-        side=side_information(case.acquisition, case.gains, *targets) if oracle else None,
+        side=side_information(oracle, case.acquisition, case.levels, case.gains, *targets) if oracle else None,
     )
     inside = (case.sources[..., np.flatnonzero(available)] > 0).any(axis=-1)
     return np.where(inside, np.clip(from_network(predictions), 0, 1), 0).astype(np.float32)

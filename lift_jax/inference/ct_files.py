@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from lift_jax.data.hounsfield import OUTSIDE
-from lift_jax.data.regrid import regrid_onto
+from lift_jax.data.paired_cases import PairedCase
+from lift_jax.data.regrid import regrid_brain_onto
 from lift_jax.data.synthrad import SynthradCases
 from lift_jax.data.volumes import write_volume
 from lift_jax.errors import UserError
@@ -47,8 +48,7 @@ def synthesize_ct(trained: Trained, cases: SynthradCases, index: int, output: pa
     )
     if cases.side is not None:
         native = dataclasses.replace(cases, side=None).load(index, kinds=("mr", "mask"))
-        prediction = regrid_onto(prediction, case.affine, grid.shape, grid.affine)
-        prediction = np.where(native.mask, prediction, OUTSIDE)
+        prediction = _onto_body(prediction, case, native)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -70,3 +70,10 @@ def synthesize_ct(trained: Trained, cases: SynthradCases, index: int, output: pa
     }
     write_aside(output / f"{name}-synthesis.json", json.dumps(facts, indent=2) + "\n")
     return [path]
+
+
+def _onto_body(prediction: np.ndarray, case: PairedCase, native: PairedCase) -> np.ndarray:
+    """A prediction on the grid of `native`, interpolated within the body alone: its skin is not mixed with air."""
+    above = np.where(case.mask, prediction - OUTSIDE + 1, 0)  # 1 or more wherever something is known
+    above = regrid_brain_onto(above, case.affine, native.mask, native.affine)
+    return np.maximum(above + OUTSIDE - 1, OUTSIDE)

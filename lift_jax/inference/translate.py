@@ -1,8 +1,8 @@
 """Two-pass translation of a whole volume: memory does not grow with its depth.
 
 Pass 1 encodes the slices, chunk by chunk, and keeps what the mixer needs of each, a few numbers. The mixer then runs
-once over the whole depth. Pass 2 decodes chunk by chunk with the context, from skips that were kept if they fit in
-memory, else from encoding again.
+over the whole depth, once for each target. Pass 2 decodes chunk by chunk with the context, from skips that were kept
+if they fit in memory, else from encoding again.
 """
 
 import functools
@@ -62,7 +62,8 @@ def translate_volume(
         pooled.append(pooled_part.block_until_ready())
         kept.append((skips, bottleneck) if keep else None)
         del skips, bottleneck
-    context = mix_volume(network, params, jnp.concatenate(pooled)[:depth], jnp.asarray(depth_coordinates(depth)))
+    pooled, depths = jnp.concatenate(pooled)[:depth], jnp.asarray(depth_coordinates(depth))
+    contexts = [mix_volume(network, params, pooled, depths, available, target) for target in targets]
 
     result = np.empty((len(targets), depth, height, width), np.float32)
     (top, _), (left, _) = padding
@@ -78,7 +79,7 @@ def translate_volume(
                 bottleneck,
                 available,
                 target,
-                _rows(context, start, chunk),
+                _rows(contexts[j], start, chunk),
                 _rows(side, start, chunk),
             )
             result[j, start:stop] = np.asarray(decoded)[: stop - start, top : top + height, left : left + width]
@@ -115,13 +116,15 @@ def encode_chunk(network, params, sources, side, available):
     repeated = jnp.broadcast_to(available, (sources.shape[0], *available.shape))
     variables = {"params": params}
     skips, bottleneck = network.apply(variables, sources, repeated, side, method="encode")
-    return skips, bottleneck, network.apply(variables, bottleneck, method="pool")
+    return skips, bottleneck, network.apply(variables, skips, bottleneck, method="pool")
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def mix_volume(network, params, pooled, depth):
-    """Pooled bottlenecks `[D, g, g, F]` to contexts `[D, g, g, K]`, or None where there is no mixer."""
-    context = network.apply({"params": params}, pooled[None], depth[None], method="mix")
+def mix_volume(network, params, pooled, depth, available, target):
+    """What was pooled `[D, g, g, F]` to contexts `[D, g, g, K]` for channel `target`, or None without a mixer."""
+    wanted = jax.nn.one_hot(target, available.shape[0])
+    inputs = (x[None] for x in (pooled, depth, available, wanted))
+    context = network.apply({"params": params}, *inputs, method="mix")
     return None if context is None else context[0]
 
 

@@ -3,6 +3,7 @@
 Deng, Li, Li, Du, He, "Generative Modeling via Drifting", arXiv 2602.04770.
 """
 
+import numbers
 from collections.abc import Callable, Sequence
 
 import jax
@@ -87,7 +88,7 @@ def drifting_loss(
     if isinstance(options.distance_scale, str):
         scale = mean_distance(blocks, queries, targets, axis_name)
     else:
-        scale = jnp.asarray(options.distance_scale, jnp.float32)
+        scale = jax.lax.stop_gradient(jnp.asarray(options.distance_scale, jnp.float32))
     unit = jnp.maximum(scale / features**0.5, SMALLEST_SCALE)
 
     def sides(block):
@@ -105,7 +106,7 @@ def drifting_loss(
         force, neighbours = map_queries(of_block, blocks, queries)
         square = mean_over_devices((force**2).mean(), axis_name)
         drift += force / jnp.sqrt(jnp.maximum(square, SMALLEST_FORCE)) if options.normalise_force else force
-        name = f"{temperature:g}" if isinstance(temperature, int | float) else str(i)
+        name = f"{temperature:g}" if isinstance(temperature, numbers.Real) else str(i)
         stats |= {f"force_{name}": square, f"neighbours_{name}": mean_over_devices(neighbours.mean(), axis_name)}
 
     # The difference of a number from itself: nought with a slope. Subtracting x + V from x would cost digits.

@@ -1,6 +1,7 @@
 """Switches of the drifting loss, and what it refuses."""
 
 import dataclasses
+import numbers
 from collections.abc import Sequence
 
 import jax
@@ -73,7 +74,7 @@ def check(generated, positives, negatives, negative_weights, temperatures, optio
         raise ValueError(f"drifting_loss needs at least one of everything, not {shapes}")
     if negative_weights is not None and negatives is None:
         raise ValueError("drifting_loss was given negative_weights without negatives")
-    if len(temperatures) == 0 or any(isinstance(t, int | float) and t <= 0 for t in temperatures):
+    if len(temperatures) == 0 or any(isinstance(t, numbers.Real) and t <= 0 for t in temperatures):
         raise ValueError(f"temperatures must be positive numbers, at least one, not {tuple(temperatures)}")
     for name, known in (("self_exclusion", ("mask", "independent")), ("features", ("mean", "sum"))):
         if getattr(options, name) not in known:

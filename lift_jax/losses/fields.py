@@ -40,8 +40,9 @@ def softmax(real: Side, generated: Side, temperature: float) -> Coefficients:
     """The published field: `A = √(softmax_j(-d/τ) softmax_i(-d/τ)) w` over targets j and queries i, product weights.
 
     `a_j = A⁺_j ΣA⁻`, `r_j = A⁻_j ΣA⁺`. Deng et al., "Generative Modeling via Drifting", arXiv 2602.04770. Known
-    failure: the affinity floor makes all far targets pull alike, so that a particle far from every mode is drawn to
-    the mean of all; and no divergence is known whose descent this is.
+    failure: the affinity floor makes all far targets pull alike. Particles far from every mode are drawn to the mean of
+    all, and particles that have collapsed there feel only the difference of the means: they stay (2D toy, network,
+    eight Gaussians). `affinity_floor=0` frees them. And no divergence is known whose descent this is.
     """
     rows = _row_logsumexp(real, generated, temperature)
     attraction, repulsion = (

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.phantom_acquisition import SHARED_PARAMETERS
 from lift_jax.data.phantom_tissues import TISSUES
 from lift_jax.models.slice_translator import SliceTranslator
 from lift_jax.models.volume_translator import VolumeTranslator
@@ -35,8 +36,10 @@ def volume_translator(model: ConfigDict, contrasts: int = len(CONTRASTS), combin
 
 def side_features(config: ConfigDict) -> int:
     """Size of the oracle's side information of a slice, 0 where the network is no oracle."""
-    oracle = config.task == "missing_mr" and config.model.oracle
-    return len(TISSUES) * (1 + len(CONTRASTS)) + len(CONTRASTS) if oracle else 0
+    if config.task != "missing_mr":
+        return 0
+    told = {"": 0, "acquisition": SHARED_PARAMETERS, "levels": len(TISSUES) * (1 + len(CONTRASTS))}[config.model.oracle]
+    return told + len(CONTRASTS) if told else 0
 
 
 def initial_parameters(network: VolumeTranslator, key: jax.Array, side_features: int = 0) -> dict:

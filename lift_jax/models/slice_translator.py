@@ -58,8 +58,13 @@ class SliceTranslator(nn.Module):
 
     @property
     def modulated(self) -> tuple[int, ...]:
-        """Features at each place where the decoder is modulated: the bottleneck, each merged skip, the head."""
-        return (self.widths[-1], *(2 * width for width in self.widths[-2::-1]), self.widths[0])
+        """Features where the decoder is modulated: the bottleneck, each merged skip, the head, what the head weighs."""
+        return (self.widths[-1], *(2 * width for width in self.widths[-2::-1]), self.widths[0], self.outputs)
+
+    @property
+    def outputs(self) -> int:
+        """What the head tells for every voxel: an offset, and a weight for each source where it combines them."""
+        return self.contrasts + 1 if self.combine else 1
 
     @property
     def context_features(self) -> int:
@@ -83,8 +88,7 @@ class SliceTranslator(nn.Module):
         self.bottleneck = level(self.widths[-1])
         self.up = [nn.Conv(width, (1, 1), dtype=self.dtype) for width in self.widths[-2::-1]]
         self.decoder = [level(width) for width in self.widths[-2::-1]]
-        outputs = self.contrasts + 1 if self.combine else 1
-        self.head = nn.Conv(outputs * self.stem**2, (3, 3), dtype=jnp.float32)
+        self.head = nn.Conv(self.outputs * self.stem**2, (3, 3), dtype=jnp.float32)
 
     def encode(self, sources, available, side=None):
         """Slices to features.
@@ -134,7 +138,8 @@ class SliceTranslator(nn.Module):
             for block in blocks:
                 x = block(x)
         x = nn.silu(modulate(x, *next(scale_shifts)).astype(jnp.float32))
-        told = depth_to_space(self.head(x), self.stem)
+        # A scale of a source's weights undoes a gain; a shift moves the levels of the whole slice.
+        told = modulate(depth_to_space(self.head(x), self.stem), *next(scale_shifts))
         return (told[..., :-1] * skips[0]).sum(axis=-1) + told[..., -1] + BACKGROUND
 
     def __call__(self, sources, available, target, context=None, side=None):

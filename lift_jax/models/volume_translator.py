@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from lift_jax.models.slice_translator import BACKGROUND, SliceTranslator
-from lift_jax.models.z_mixer import MIXER_KINDS, ZMixer, pool_cells
+from lift_jax.models.z_mixer import MIXER_KINDS, ZMixer, pool_cells, source_statistics
 
 
 def within_sources(prediction, sources, available):
@@ -48,13 +48,17 @@ class VolumeTranslator(nn.Module):
         """Slices `[N, H, W, C]` to `(skips, bottleneck)`; see `SliceTranslator.encode`."""
         return self.translator.encode(sources, available, side)
 
-    def pool(self, bottleneck):
-        """What the mixer keeps of a slice: `[N, h, w, F] -> [N, g, g, F]` float32."""
-        return pool_cells(bottleneck, self.grid)
+    def pool(self, skips, bottleneck):
+        """What the mixer keeps of slices as `encode` returned them, `[N, g, g, F]` float32: statistics, then means."""
+        return jnp.concatenate([source_statistics(skips[0], self.grid), pool_cells(bottleneck, self.grid)], axis=-1)
 
-    def mix(self, pooled, depth):
-        """Context of every slice from all: `[B, D, g, g, F]`, `[B, D] -> [B, D, g, g, K]`; None without a mixer."""
-        return None if self.mixer is None else self.mixer(pooled, depth)
+    def mix(self, pooled, depth, available, target):
+        """Context of every slice from all, or None without a mixer: `[B, D, g, g, F] -> [B, D, g, g, K]`.
+
+        `depth` is `[B, D]`; `available` and `target`, which differ between volumes only, are `[B, C]`.
+        """
+        condition = jnp.concatenate([available, target], axis=-1)
+        return None if self.mixer is None else self.mixer(pooled, depth, condition)
 
     def decode(self, skips, bottleneck, available, target, context=None, side=None):
         """Features to slices `[N, H, W]`; see `SliceTranslator.decode`."""
@@ -75,12 +79,12 @@ class VolumeTranslator(nn.Module):
         def slices(x):
             return x.reshape(b * d, *x.shape[2:])
 
-        available, target = (slices(jnp.repeat(x[:, None], d, axis=1)) for x in (available, target))
+        here, wanted = (slices(jnp.repeat(x[:, None], d, axis=1)) for x in (available, target))
         side = None if side is None else slices(side)
-        skips, bottleneck = self.encode(slices(sources), available, side)
+        skips, bottleneck = self.encode(slices(sources), here, side)
         context = None
         if use_mixer and self.mixer is not None:
-            pooled = self.pool(bottleneck)
-            context = slices(self.mix(pooled.reshape(b, d, *pooled.shape[1:]), depth))
-        prediction = self.decode(skips, bottleneck, available, target, context, side)
+            pooled = self.pool(skips, bottleneck)
+            context = slices(self.mix(pooled.reshape(b, d, *pooled.shape[1:]), depth, available, target))
+        prediction = self.decode(skips, bottleneck, here, wanted, context, side)
         return prediction.reshape(b, d, *prediction.shape[1:])

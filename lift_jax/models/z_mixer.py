@@ -28,6 +28,36 @@ def pool_cells(features: jax.Array, grid: int) -> jax.Array:
     return jnp.einsum("gh,nhwf,kw->ngkf", areas(h), features, areas(w))
 
 
+def source_statistics(shown: jax.Array, grid: int) -> jax.Array:
+    """What tells of a slice's gains and of its scan: `[N, H, W, C] -> [N, g, g, S]` float32, S = 2 C + C (C + 1)/2 + 1.
+
+    Over the brain in each cell, which is where any source is above zero: each source's mean, the means' logarithms,
+    roots of all variances and covariances with their signs, and last the share of the cell that is brain.
+
+    Args:
+      shown: the sources, 0 in air and where a contrast is not there.
+      grid: side of the grid of cells.
+    """
+    brain = (shown > 0).any(axis=-1, keepdims=True).astype(jnp.float32)
+    share = pool_cells(brain, grid)
+    size = jnp.maximum(share, 1e-6)
+    mean = pool_cells(shown, grid) / size
+    i, j = np.triu_indices(shown.shape[-1])
+    covariance = pool_cells(shown[..., i] * shown[..., j], grid) / size - mean[..., i] * mean[..., j]
+    root = jnp.sign(covariance) * (jnp.sqrt(jnp.abs(covariance) + 0.01) - 0.1)  # of moderate slope at zero
+    return jnp.concatenate([mean, jnp.log(mean + 0.05), 3 * root, share], axis=-1)
+
+
+def departures(pooled: jax.Array) -> jax.Array:
+    """By how much each slice differs from the mean of its neighbours, `[B, D, …]`, in tenths.
+
+    The gain of a slice shows here at once, without the volume's own level, which a recurrence would have to subtract.
+    At both ends the slice itself stands for the neighbour that is missing.
+    """
+    extended = jnp.concatenate([pooled[:, :1], pooled, pooled[:, -1:]], axis=1)
+    return 10 * (pooled - (extended[:, :-2] + extended[:, 2:]) / 2)
+
+
 class BidirectionalGRU(nn.Module):
     """Gated recurrent units (Cho et al., arXiv 1406.1078) forwards and backwards: `[D, N, F] -> [D, N, 2 hidden]`.
 
@@ -70,9 +100,10 @@ def _stacked_orthogonal(key, shape, dtype=jnp.float32):
 
 
 class ZMixer(nn.Module):
-    """Pooled bottlenecks of all slices to the context of each: `[B, D, g, g, F] -> [B, D, g, g, features]`.
+    """What is pooled of all slices to the context of each: `[B, D, g, g, F] -> [B, D, g, g, features]`.
 
-    Fourier features of depth are appended, a bidirectional GRU runs along D (each of the g x g cells a sequence of
+    Appended are a slice's departures from its neighbours, Fourier features of depth, and what is known of the volume
+    (which contrasts exist, which is wanted). A bidirectional GRU runs along D (each of the g x g cells a sequence of
     its own, with shared weights), and two dense layers make the context. The last starts at zero, so that an untrained
     mixer leaves the translator exactly as it was. Always float32: the recurrence is light, and long.
 
@@ -87,12 +118,15 @@ class ZMixer(nn.Module):
     frequencies: int = 6
 
     @nn.compact
-    def __call__(self, pooled, depth):
-        """`pooled [B, D, g, g, F]`, `depth [B, D]` in [-1, 1]."""
+    def __call__(self, pooled, depth, condition):
+        """`pooled [B, D, g, g, F]`, `depth [B, D]` in [-1, 1], `condition [B, K]`."""
         b, d, g = pooled.shape[:3]
-        position = fourier_features(depth, self.frequencies)
-        position = jnp.broadcast_to(position[:, :, None, None], (b, d, g, g, position.shape[-1]))
-        sequence = jnp.concatenate([pooled.astype(jnp.float32), position], axis=-1)
+        pooled = pooled.astype(jnp.float32)
+        place = fourier_features(depth, self.frequencies)
+        known = jnp.broadcast_to(condition[:, None].astype(jnp.float32), (b, d, condition.shape[-1]))
+        facts = jnp.concatenate([place, known], axis=-1)[:, :, None, None]
+        facts = jnp.broadcast_to(facts, (b, d, g, g, facts.shape[-1]))
+        sequence = jnp.concatenate([pooled, departures(pooled), facts], axis=-1)
         sequence = sequence.transpose(1, 0, 2, 3, 4).reshape(d, b * g * g, -1)
         states = BidirectionalGRU(self.hidden, name="gru")(sequence)
         # Beside the states, the slice itself: a gain is how it differs from its neighbours.

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from lift_jax.data.intensities import from_network, to_network
 from lift_jax.evaluation.distribution import frechet_distance
 from lift_jax.evaluation.montage import planes_picture, tile
-from lift_jax.evaluation.plane_features import plane_features, shown_positions, slice_encoder
+from lift_jax.evaluation.plane_features import plane_features, compared_positions, slice_encoder
 from lift_jax.evaluation.variety import brain_region, mean_step
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
 from lift_jax.models.generation import GenerationNetworks
@@ -68,7 +68,7 @@ def look_at_volumes(networks: GenerationNetworks, params: dict, *, real: np.ndar
 def _distances(networks, params, made, real) -> dict[str, float]:
     """Fréchet distances between the slices of two sets of volumes, by plane."""
     encode = slice_encoder(networks.encoder, params["encoder"])
-    positions = shown_positions(real)
+    positions = compared_positions(real)
     ours, theirs = (plane_features(encode, volumes, positions) for volumes in (made, real))
     return {
         plane: frechet_distance(*(x[plane].reshape(-1, x[plane].shape[-1]) for x in (ours, theirs))) for plane in ours

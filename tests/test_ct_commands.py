@@ -1,0 +1,124 @@
+"""MR to CT as a user runs it: train, synthesize, evaluate the run, evaluate the files."""
+
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+SECONDS = 240
+TINY = [
+    "--config=configs/synthrad_mr_to_ct.py:tiny",
+    "--config.data.layout=synthrad",
+    "--config.data.side=16",
+    "--config.inference.side=16",
+    "--config.model.translator.widths=(4, 8)",
+    "--config.model.translator.condition_features=4",
+    "--config.model.mixer.hidden=4",
+    "--config.stage.translator.steps=4",
+    "--config.stage.mixer.steps=2",
+    "--config.stage.mixer.window=8",
+    "--config.loss.similarity=0.0",
+    "--config.checkpoint.every=2",
+    "--config.log.validate=4",
+]
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory):
+    ours = ("XLA_FLAGS", "NPROC")
+    environment = {name: value for name, value in os.environ.items() if name not in ours} | {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def heads(command, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("heads")
+    made = command("-m", "scripts.write_phantom_heads", "--output", folder, "--count", 4, "--shape", 20, 24, 20)
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workdir(command, heads, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "ct"
+    trained = command("train.py", *TINY, f"--config.data.root={heads}", "--workdir", folder)
+    assert trained.returncode == 0, trained.stderr
+    return folder
+
+
+def test_both_stages_are_trained_and_validated_in_hu(workdir):
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert {line["stage"] for line in lines} == {"translator", "mixer"}
+    figures = [line for line in lines if "validation_mae" in line]
+    assert len(figures) == 2 and all(50 < line["validation_mae"] < 2000 for line in figures)
+
+
+def test_a_case_becomes_a_ct_in_hu_on_the_grid_of_its_mr_with_and_without_mask(command, heads, workdir, tmp_path):
+    name = sorted(path.name for path in heads.iterdir())[0]
+    for source, target in (("with", ("mr", "mask")), ("without", ("mr",))):
+        folder = tmp_path / "cases" / source
+        folder.mkdir(parents=True)
+        for kind in target:
+            (folder / f"{kind}.nii.gz").write_bytes((heads / name / f"{kind}.nii.gz").read_bytes())
+    done = command("synthesize.py", "--workdir", workdir, "--case", tmp_path / "cases", "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
+    assert warnings and all("without/mr.nii.gz: has no mask" in line for line in warnings)
+    mr = nib.load(heads / name / "mr.nii.gz")
+    body = nib.load(heads / name / "mask.nii.gz").get_fdata() > 0
+    for source, found in (("with", False), ("without", True)):
+        image = nib.load(tmp_path / "out" / f"{source}-ct.nii.gz")
+        assert image.get_data_dtype() == np.int16 and image.shape == mr.shape
+        np.testing.assert_array_equal(image.affine, mr.affine)
+        voxels = image.get_fdata()
+        assert voxels.min() == -1024 and voxels.max() > -1024
+        if not found:
+            assert (voxels[~body] == -1024).all()
+        facts = json.loads((tmp_path / "out" / f"{source}-synthesis.json").read_text())
+        assert facts["unit"] == "HU" and ("threshold" in facts["body"]) == found
+
+
+def test_a_run_and_its_files_are_scored_alike_in_kind(command, heads, workdir, tmp_path):
+    scored = command("evaluate.py", "--workdir", workdir)
+    assert scored.returncode == 0, scored.stderr
+    rows = list(csv.DictReader((workdir / "evaluation" / "cases.csv").read_text().splitlines()))
+    assert {row["method"] for row in rows} == {"model", "water"} and {row["contrast"] for row in rows} == {"ct"}
+    page = (workdir / "evaluation" / "report.html").read_text()
+    assert "Hounsfield" in page and "data:image/png" in page and "brain&#x27;s centre" not in page
+
+    native = command("synthesize.py", "--workdir", workdir, "--side=0", "--case", heads, "--output", tmp_path / "made")
+    assert native.returncode == 0, native.stderr
+    options = ["--predictions", tmp_path / "made", "--targets", heads, "--protocol", "synthrad2023"]
+    files = command("evaluate.py", *options, "--output", tmp_path / "report")
+    assert files.returncode == 0, files.stderr
+    aggregates = json.loads((tmp_path / "report" / "metrics.json").read_text())["aggregates"]
+    assert aggregates["model"]["ct"]["mae"]["n"] == 4
+
+    first = tmp_path / "made" / f"{rows[0]['case']}-ct.nii.gz"
+    first.with_name("nobody-ct.nii.gz").write_bytes(first.read_bytes())
+    refused = command("evaluate.py", *options, "--output", tmp_path / "report")
+    assert refused.returncode == 1
+    assert "1 of 5 predictions cannot be scored" in refused.stderr and "nobody" in refused.stderr

@@ -13,7 +13,7 @@ from absl import flags
 
 from lift_jax import commands
 
-commands.prepare_processor()
+commands.prepare_jax()
 
 SWEEP = flags.DEFINE_string("sweep", None, "file with get_sweep, and :variant")
 WORKDIR = flags.DEFINE_string("workdir", None, "folder for all runs, shared stages, sweep.csv and sweep.html")

@@ -10,7 +10,7 @@ import threading
 
 from lift_jax import commands
 
-commands.prepare_processor()
+commands.prepare_jax()
 
 
 def main() -> None:

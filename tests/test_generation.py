@@ -14,7 +14,7 @@ from lift_jax.inference.sample import sample_independent_slices, sample_volumes
 from lift_jax.models.depth_mapper import DepthMapper, unit_rms
 from lift_jax.models.generation import autoencoder
 from lift_jax.training.banks import real_bank
-from lift_jax.training.generation import check_shapes, fresh_autoencoder
+from lift_jax.training.generation import check_count, check_shapes, fresh_autoencoder
 from lift_jax.training.generation_losses import generator_loss, in_chunks, mapper_loss, reconstruction_loss
 from lift_jax.training.parallel import DATA_AXIS, DIVIDED, WHOLE, compile_step, place_batch, replicate
 from lift_jax.training.step import initial_state, train_step
@@ -228,4 +228,5 @@ def test_volumes_that_networks_or_settings_cannot_take_are_refused_by_key(values
     config = small_config()
     config.update_from_flattened_dict(values)
     with pytest.raises(UserError, match=told):
-        check_shapes(generation_networks(config, shape[2:]), config, shape)
+        check_shapes(generation_networks(config, shape[2:]), config, shape[1:])
+        check_count(config, shape[0])

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from lift_jax.run_directory import checkpoint_directory
+from lift_jax.sweeps.columns import GENERATION_COLUMNS
+from lift_jax.sweeps.scoring import read_scores, read_shown, write_scores
 from tests.commands import SECONDS, assert_refused, metrics, snapshot
 
 STEPS, EVERY = {"encoder": 4, "generator": 6, "mapper": 6}, 2
@@ -124,10 +126,16 @@ def test_numbers_of_samples_out_of_range_are_refused(tmp_path, trained, command,
     assert not output.exists()
 
 
-def test_an_evaluation_compares_the_model_with_slices_and_with_real_volumes(trained, command):
+@pytest.fixture(scope="module")
+def evaluated(trained, command):
+    """The folder of the run's evaluation."""
     result = command("evaluate", f"--workdir={trained}")
     assert result.returncode == 0, result.stderr
-    folder = trained / "evaluation"
+    return trained / "evaluation"
+
+
+def test_an_evaluation_compares_the_model_with_slices_and_with_real_volumes(evaluated):
+    folder = evaluated
     scores = json.loads((folder / "metrics.json").read_text())["scores"]
     assert set(scores) == {"LiFT-U", "independent slices", "real (held out)"}
     assert {"step", "spread_relative", "frechet_coronal_this run's MAE"} <= set(scores["LiFT-U"])
@@ -135,6 +143,20 @@ def test_an_evaluation_compares_the_model_with_slices_and_with_real_volumes(trai
         assert len(list(csv.DictReader(file))) == 3 * 2
     page = (folder / "report.html").read_text()
     assert page.index("<img") < page.index("Distances between slices")
+
+
+def test_a_sweep_scores_a_run_as_its_evaluation_does(tmp_path, trained, evaluated):
+    workdir = shutil.copytree(trained, tmp_path / "run")
+    write_scores(workdir)
+    scores = read_scores(workdir)["scores"]["model"]
+    assert set(scores) == {column.key for column in GENERATION_COLUMNS}
+    expected = json.loads((evaluated / "metrics.json").read_text())["scores"]["LiFT-U"]
+    for key, value in scores.items():
+        named = key if key in expected else f"{key}_this run's MAE"
+        np.testing.assert_allclose(value, expected[named]["mean"], rtol=1e-3, atol=1e-4)
+    shown, spacing = read_shown(workdir)
+    assert [each.name for each in shown] == ["sample 0", "sample 1"] and spacing == (12, 12, 12)
+    assert shown[0].made.shape == shown[0].references["real"].shape == (16, 16, 16)
 
 
 def test_a_run_without_a_mapper_has_nothing_to_sample(tmp_path, trained, command):

@@ -32,7 +32,7 @@ def write_report(
         "report.html": page,
     }
     for name, text in files.items():
-        _write_whole(Path(directory) / name, text)
+        write_whole(Path(directory) / name, text)
 
 
 def _finite(value):
@@ -51,7 +51,8 @@ def _cases_csv(rows: Sequence[Mapping], keys: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file in UTF-8 under a temporary name and renames it; UserError if that cannot be."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

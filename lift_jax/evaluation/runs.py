@@ -27,6 +27,15 @@ def score_run(trained: Trained, cases: CaseSource) -> tuple[list[Row], dict[str,
       translation: `seconds_per_volume` (median, after the compilation; reading and scoring apart), `flops_per_volume`
       and `peak_memory_gib`.
     """
+    rows, shape, seconds = score_cases(trained, cases)
+    return rows, _cost(trained, shape, seconds)
+
+
+def score_cases(trained: Trained, cases: CaseSource) -> tuple[list[Row], tuple[int, ...], list[float]]:
+    """The rows of `score_run`, the shape of the last case's sources, and the seconds of every translation.
+
+    The first translation of every shape, which holds the compilation, is not among the seconds.
+    """
     rows, seconds = [], []
     compiled: set[tuple[int, ...]] = set()
     for index in tqdm(range(len(cases.names)), desc="evaluating", unit="case"):
@@ -41,7 +50,7 @@ def score_run(trained: Trained, cases: CaseSource) -> tuple[list[Row], dict[str,
             target = case.targets[..., CONTRASTS.index(name)]
             for method, scores in score_methods_cwdm(target, prediction, others, others[..., 0]).items():
                 rows.append({"case": case.name, "contrast": name, "method": method, **scores})
-    return rows, _cost(trained, case.sources.shape, seconds)
+    return rows, case.sources.shape, seconds
 
 
 def picture_run(trained: Trained, cases: CaseSource, rows: list[Row]) -> list[PictureCase]:

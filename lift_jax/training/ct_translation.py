@@ -24,7 +24,7 @@ def train_ct_translation(config: ConfigDict, workdir: pathlib.Path) -> None:
       UserError: before any training, if configuration, data, devices or work directory do not fit; later on a full
         disk, or when the loss is no longer finite.
     """
-    check_batches(config)
+    check_batches(config, jax.device_count())
     data = config.data
     sources = {split: pair_source(data, split) for split in ("train", "validation")}
     run_directory.prepare(workdir, config)

@@ -38,14 +38,11 @@ def train_generation(config: ConfigDict, workdir: pathlib.Path) -> None:
       UserError: before any training, if configuration, data, devices or work directory do not fit; later on a full
         disk, or when the loss is no longer finite.
     """
-    for name in config.stages:
-        for key in ("batch", "positives"):
-            if key in config.stage[name]:
-                check_batch(config.stage[name][key], 1, jax.device_count(), f"stage.{name}.{key}")
+    check_generation(config, jax.device_count())
     sources = {split: contrast_source(config.data, split) for split in ("train", "validation")}
     shape = volume_shape(config.data)
     networks = generation_networks(config, shape[1:])
-    check_shapes(networks, config, (len(sources["train"].names), *shape))
+    check_count(config, len(sources["train"].names))
     params = fresh_parameters(networks, config)
     if config.model.encoder.kind == "resnet18":
         params["encoder"] = resnet18_parameters(config.model.encoder.weights)
@@ -60,6 +57,16 @@ def train_generation(config: ConfigDict, workdir: pathlib.Path) -> None:
         params |= {"encoder": trained["autoencoder"]["encoder"]} if name == "encoder" else trained
 
 
+def check_generation(config: ConfigDict, devices: int) -> None:
+    """Refuses batches that do not divide over so many devices, and volumes or settings that do not fit the networks."""
+    for name in config.stages:
+        for key in ("batch", "positives"):
+            if key in config.stage[name]:
+                check_batch(config.stage[name][key], 1, devices, f"stage.{name}.{key}")
+    shape = volume_shape(config.data)
+    check_shapes(generation_networks(config, shape[1:]), config, shape)
+
+
 def stage_parameters(name: str, params: dict, networks: GenerationNetworks, config: ConfigDict) -> dict:
     """What a stage's state and checkpoints hold: what it trains, and what it trains that through."""
     if name == "encoder":
@@ -72,9 +79,17 @@ def fresh_autoencoder(networks: GenerationNetworks, config: ConfigDict) -> dict:
     return initial_encoder_parameters(autoencoder(networks), jax.random.fold_in(jax.random.key(config.seed), 3))
 
 
-def check_shapes(networks: GenerationNetworks, config: ConfigDict, shape: tuple[int, ...]) -> None:
-    """Refuses volumes `[V, D, H, W]` that the networks or the settings cannot take, naming what to change."""
-    count, *sides = shape
+def check_count(config: ConfigDict, count: int) -> None:
+    """Refuses steps that ask for more real volumes than there are."""
+    positives = config.stage.mapper.positives
+    if positives > count:
+        raise UserError(
+            f"config.stage.mapper.positives: {positives} real volumes a step are asked for, there are {count}"
+        )
+
+
+def check_shapes(networks: GenerationNetworks, config: ConfigDict, sides: tuple[int, int, int]) -> None:
+    """Refuses volumes `[D, H, W]` that the networks or the settings cannot take, naming what to change."""
     encoder, generator, mapper = networks.encoder, networks.generator, config.stage.mapper
     if min(sides) < encoder.smallest_side or any(side % encoder.multiple for side in sides):
         raise UserError(
@@ -85,10 +100,6 @@ def check_shapes(networks: GenerationNetworks, config: ConfigDict, shape: tuple[
         raise UserError(
             f"config.model.generator: slices of {tuple(sides[1:])} are no multiples of {generator.multiple}, its head "
             "and doublings; use fewer widths or a smaller head"
-        )
-    if mapper.positives > count:
-        raise UserError(
-            f"config.stage.mapper.positives: {mapper.positives} real volumes a step are asked for, there are {count}"
         )
     if mapper.positions > min(sides) or (mapper.positions < 2 and config.loss.particles == "segment"):
         raise UserError(

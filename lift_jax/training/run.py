@@ -5,11 +5,15 @@ import pathlib
 from ml_collections import ConfigDict
 
 from lift_jax.training.ct_translation import train_ct_translation
-from lift_jax.training.generation import train_generation
+from lift_jax.training.generation import check_generation, train_generation
 from lift_jax.training.translation import train_translation
+from lift_jax.training.translator_stages import check_batches
 
 TRAINERS = {"missing_mr": train_translation, "mr_to_ct": train_ct_translation, "unconditional": train_generation}
 """Task to what trains it."""
+
+CHECKS = {"missing_mr": check_batches, "mr_to_ct": check_batches, "unconditional": check_generation}
+"""Task to what its training refuses by configuration and number of devices alone."""
 
 
 def train(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -20,3 +24,12 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
         disk, or when a loss is no longer finite.
     """
     TRAINERS[config.task](config, workdir)
+
+
+def check(config: ConfigDict, devices: int) -> None:
+    """Refuses what `train` on so many devices would refuse before it looks at any data.
+
+    Raises:
+      UserError: naming the first key that does not fit.
+    """
+    CHECKS[config.task](config, devices)

@@ -16,11 +16,11 @@ from lift_jax.training.stages import Stage, Validation, finished_parameters, run
 from lift_jax.training.step import LossFunction, initial_state, train_step
 
 
-def check_batches(config: ConfigDict) -> None:
-    """Refuses stages whose batches do not divide over the devices, before anything is read."""
+def check_batches(config: ConfigDict, devices: int) -> None:
+    """Refuses stages whose batches do not divide over so many devices, before anything is read."""
     for name in config.stages:
         stage = config.stage[name]
-        check_batch(stage.batch, stage.accumulate, jax.device_count(), f"stage.{name}.batch")
+        check_batch(stage.batch, stage.accumulate, devices, f"stage.{name}.batch")
 
 
 def train_stages(

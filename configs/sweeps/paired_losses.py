@@ -1,0 +1,32 @@
+"""LiFT-C's loss, term by term: what similarity and through-plane terms add to the pixel term.
+
+    python sweep.py --sweep configs/sweeps/paired_losses.py --workdir runs/paired_losses
+
+Six variants with three seeds, about an hour on two CPU cores (estimated from step times, not measured). `:tiny` is two
+of them with one seed, for checks.
+"""
+
+from configs.sweeps.small import known, small_seeds, small_translation
+from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
+from lift_jax.sweeps.definition import Sweep
+
+COMPARED = {
+    "all_terms": {},
+    "pixel_only": {"loss.similarity": 0.0, "loss.through_plane": 0.0},
+    "no_similarity": {"loss.similarity": 0.0},
+    "no_through_plane": {"loss.through_plane": 0.0},
+    "through_plane_2": {"loss.through_plane": 2.0},
+    "brain_weight_4": {"loss.brain_weight": 4.0},
+}
+
+
+def get_sweep(variant=""):
+    known("paired_losses.py", variant)
+    names = ("all_terms", "pixel_only") if variant == "tiny" else COMPARED
+    return Sweep(
+        base=small_translation(variant),
+        variants={name: COMPARED[name] for name in names},
+        base_variant="all_terms",
+        seeds=small_seeds(variant),
+        metrics=TRANSLATION_COLUMNS,
+    )

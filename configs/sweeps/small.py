@@ -1,0 +1,87 @@
+"""The configurations that the sweeps here vary: small enough that many runs fit on two CPU cores."""
+
+from configs import phantom_unconditional, quickstart
+
+
+def small_generation(variant=""):
+    """LiFT-U on 256 phantoms of 32³ at 6 mm, about an eighth of the default's work; `tiny` is for checks."""
+    config = phantom_unconditional.get_config("tiny" if variant == "tiny" else "")
+    if variant == "tiny":
+        config.data.shape = (16, 16, 16)
+        config.data.spacing = 12.0
+        config.data.cases.train = 4
+        config.data.cases.validation = 2
+        config.data.cases.test = 2
+        config.model.encoder.widths = (4, 4)
+        config.model.encoder.groups = 2
+        config.model.generator.widths = (4, 4)
+        config.model.generator.groups = 2
+        config.features.grids = (1,)
+        config.features.pixels = 0
+        config.loss.temperatures = (0.2,)
+        config.stage.encoder.steps = 4
+        config.stage.generator.steps = 4
+        config.stage.mapper.steps = 4
+        config.stage.mapper.batch = 2
+        config.stage.mapper.positives = 4
+        config.stage.mapper.positions = 3
+        config.checkpoint.every = 2
+        config.log.validate = 4
+        config.log.validation_cases = 2
+        config.inference.chunk = 16
+        return config
+    config.data.cases.train = 256
+    config.stage.encoder.steps = 300
+    config.stage.generator.steps = 500
+    config.stage.generator.batch = 64
+    config.stage.generator.positives = 64
+    config.stage.generator.rate = 1e-3
+    config.stage.mapper.steps = 150
+    config.stage.mapper.positions = 8
+    config.stage.mapper.rate = 1e-3
+    config.optimiser.warmup = 30
+    config.optimiser.ema = 0.99
+    config.checkpoint.every = 100
+    config.checkpoint.keep = 1
+    config.log.every = 10
+    config.log.validate = 50
+    config.log.validation_cases = 32
+    return config
+
+
+def small_translation(variant=""):
+    """LiFT-C's quickstart, cut to 800 steps on 128 phantoms; `tiny` is for checks."""
+    config = quickstart.get_config("tiny" if variant == "tiny" else "")
+    if variant == "tiny":
+        config.data.shape = (16, 16, 16)
+        config.data.spacing = 12.0
+        config.data.cases.train = 4
+        config.data.cases.test = 1
+        config.model.translator.widths = (4, 8)
+        config.model.translator.condition_features = 8
+        config.model.mixer.hidden = 4
+        config.stage.joint.steps = 6
+        config.stage.joint.window = 8
+        config.checkpoint.every = 3
+        config.log.validate = 6
+        return config
+    config.data.cases.train = 128
+    config.data.cases.validation = 4
+    config.data.cases.test = 16
+    config.stage.joint.steps = 800
+    config.checkpoint.every = 200
+    config.checkpoint.keep = 1
+    config.log.validate = 400
+    config.log.validation_cases = 2
+    return config
+
+
+def small_seeds(variant=""):
+    """Three seeds, the fewest that an interval says anything of; one for checks."""
+    return (0,) if variant == "tiny" else (0, 1, 2)
+
+
+def known(name, variant):
+    """Refuses variants that a sweep file does not have."""
+    if variant not in ("", "tiny"):
+        raise ValueError(f"{name} has the variant tiny, not {variant!r}")

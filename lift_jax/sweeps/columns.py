@@ -1,0 +1,34 @@
+"""The metrics of a sweep's runs, by task."""
+
+from lift_jax.evaluation.aggregates import Column
+
+GENERATION_COLUMNS = (
+    Column("frechet_axial", "Fréchet, axial", 4, False),
+    Column("frechet_coronal", "Fréchet, coronal", 4, False),
+    Column("frechet_sagittal", "Fréchet, sagittal", 4, False),
+    Column("kernel_axial", "kernel, axial", 4, False),
+    Column("kernel_coronal", "kernel, coronal", 4, False),
+    Column("kernel_sagittal", "kernel, sagittal", 4, False),
+    Column("step_relative", "mean |Δz|, against real (%)", 1, False),
+    Column("spread_relative", "spread over volumes, against real (%)", 1, False),
+    Column("nearest_rmse", "RMSE to the nearest training volume", 4, True),
+)
+"""Of `unconditional` runs; the percentages are best at 0, from either side."""
+
+TRANSLATION_COLUMNS = (
+    Column("psnr", "PSNR (dB)", 2, True),
+    Column("ssim", "SSIM", 4, True),
+    Column("psnr_brain", "PSNR, brain (dB)", 2, True),
+    Column("ssim_brain", "SSIM, brain", 4, True),
+    Column("delta_z_mae", "Δz MAE, brain", 4, False),
+)
+"""Of `missing_mr` runs, means over cases and contrasts."""
+
+TASK_COLUMNS = {"unconditional": GENERATION_COLUMNS, "missing_mr": TRANSLATION_COLUMNS}
+"""Task to all that its runs are scored by; a task that is not in it cannot be swept."""
+
+BEST_AT_ZERO = ("step_relative", "spread_relative")
+"""Metrics of which neither more nor less is better."""
+
+NOT_RANKED = ("nearest_rmse",)
+"""Metrics that tell of copies, by which no variant is better: noise is far from all training volumes too."""

@@ -1,0 +1,54 @@
+"""A sweep: what is varied, about which configuration, over which seeds; and the file it comes from."""
+
+import dataclasses
+import importlib.util
+import pathlib
+from collections.abc import Mapping
+
+from ml_collections import ConfigDict
+
+from lift_jax.errors import UserError
+from lift_jax.evaluation.aggregates import Column
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Variants of a configuration, each trained with every seed.
+
+    Attributes:
+      base: the configuration that every variant is made from.
+      variants: by name, the dotted keys that a variant sets and their values; {} is the base as it is.
+      base_variant: the name of the variant that all others are compared with.
+      seeds: values of `config.seed`, the same for every variant, so that differences are paired.
+      metrics: what tables show, such as `columns.GENERATION_COLUMNS`.
+    """
+
+    base: ConfigDict
+    variants: Mapping[str, Mapping[str, object]]
+    base_variant: str
+    seeds: tuple[int, ...]
+    metrics: tuple[Column, ...]
+
+
+def load_sweep(argument: str) -> Sweep:
+    """The sweep of a file that holds `get_sweep(variant="")`, named as `<file>` or `<file>:<variant>`.
+
+    Raises:
+      UserError: if there is no such file, or it cannot be run, or gives no sweep.
+    """
+    name, _, variant = argument.partition(":")
+    path = pathlib.Path(name)
+    if not path.is_file():
+        raise UserError(f"--sweep: {path} is not a file; name one, such as configs/sweeps/particles.py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None:
+        raise UserError(f"--sweep: {path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        sweep = module.get_sweep(variant)
+    except Exception as error:  # whatever a user's file does
+        raise UserError(f"--sweep: {path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    if not isinstance(sweep, Sweep):
+        raise UserError(f"--sweep: {path}: get_sweep gives no lift_jax.sweeps.definition.Sweep")
+    return sweep

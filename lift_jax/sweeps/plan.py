@@ -1,0 +1,146 @@
+"""From a sweep to its runs: every variant with every seed, all of them valid, or all complaints at once."""
+
+import dataclasses
+import difflib
+import pathlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from ml_collections import ConfigDict
+
+from lift_jax.configuration.checks import flatten
+from lift_jax.configuration.documents import TASKS
+from lift_jax.errors import UserError
+from lift_jax.sweeps.columns import TASK_COLUMNS
+from lift_jax.sweeps.definition import Sweep
+from lift_jax.sweeps.dependence import stage_digest
+from lift_jax.training.run import check
+
+NAME = re.compile(r"[\w.+-]+")
+"""What a variant may be called: its name becomes a folder's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One variant with one seed.
+
+    Attributes:
+      variant: its name.
+      seed: the value of `config.seed`.
+      config: of the run, locked.
+      directory: its work directory.
+    """
+
+    variant: str
+    seed: int
+    config: ConfigDict
+    directory: pathlib.Path
+
+
+def plan_runs(sweep: Sweep, workdir: pathlib.Path) -> list[Run]:
+    """The runs of a sweep, all variants of the first seed first; nothing is written.
+
+    All runs keep their preprocessed volumes in `<workdir>/cache`, unless the base names another folder.
+
+    Raises:
+      UserError: a line for everything that cannot work, naming variant and key.
+    """
+    complaints = list(_complaints_of_sweep(sweep))
+    configs = {}
+    for name, changes in sweep.variants.items():
+        try:
+            configs[name] = changed(sweep.base, changes)
+        except UserError as error:
+            complaints += [f"variant {name}: {line}" for line in str(error).splitlines()]
+    complaints += _complaints_of_equals(configs)
+    if complaints:
+        raise UserError("\n".join(complaints))
+    runs = []
+    for seed in sweep.seeds:
+        for name, config in configs.items():
+            config = config.copy_and_resolve_references()
+            config.seed = seed
+            config.data.cache = config.data.cache or str((workdir / "cache").resolve())
+            runs.append(Run(name, seed, config.lock(), workdir / "runs" / f"{name}-{seed}"))
+    return runs
+
+
+def check_runs(runs: Sequence[Run], devices: int) -> None:
+    """Refuses runs that cannot be trained on so many devices, before any data are looked at.
+
+    Raises:
+      UserError: a line for every variant of which this is so.
+    """
+    complaints = {}
+    for run in runs:
+        try:
+            check(run.config, devices)
+        except UserError as error:
+            complaints[run.variant] = str(error)
+    if complaints:
+        raise UserError("\n".join(f"variant {name}: {told}" for name, told in complaints.items()))
+
+
+def changed(base: ConfigDict, changes: Mapping[str, object]) -> ConfigDict:
+    """A copy of a configuration with dotted keys set.
+
+    Raises:
+      UserError: a line for every key that is unknown or whose value is of another type, and for every key that cannot
+        work in the configuration that comes of it.
+    """
+    config = base.copy_and_resolve_references().lock()
+    complaints = []
+    for key, value in changes.items():
+        complaints += _set(config, key, value)
+    if not complaints:
+        complaints += TASKS[config.task][1](config)
+    if complaints:
+        raise UserError("\n".join(complaints))
+    return config
+
+
+def _set(config: ConfigDict, key: str, value: object) -> Iterator[str]:
+    """Sets a dotted key in place, or yields why it cannot be set."""
+    known = flatten(config)
+    if key == "seed":
+        yield "config.seed: is set by the sweep's seeds"
+    elif key not in known:
+        near = difflib.get_close_matches(key, known, n=2)
+        inner = [name for name in known if name.startswith(f"{key}.")]
+        hint = f"is a section; name a key in it, such as {inner[0]}" if inner else "there is no such key"
+        yield f"config.{key}: {hint}" + (f"; near it are {' and '.join(near)}" if near and not inner else "")
+    else:
+        *sections, last = key.split(".")
+        holder = config
+        for section in sections:
+            holder = holder[section]
+        try:
+            holder[last] = value
+        except (TypeError, ValueError):
+            yield f"config.{key}: {value!r} is no {type(known[key]).__name__}, as {known[key]!r} is"
+
+
+def _complaints_of_sweep(sweep: Sweep) -> Iterator[str]:
+    if sweep.base.task not in TASK_COLUMNS:
+        yield f"base: runs of task {sweep.base.task} cannot be swept; those of {', '.join(TASK_COLUMNS)} can"
+    else:
+        known = {column.key for column in TASK_COLUMNS[sweep.base.task]}
+        odd = [column.key for column in sweep.metrics if column.key not in known]
+        if odd or not sweep.metrics:
+            yield f"metrics: {', '.join(odd) or 'none named'}; runs of this task have {', '.join(sorted(known))}"
+    if sweep.base_variant not in sweep.variants:
+        yield f"base_variant: {sweep.base_variant!r} is none of the variants {', '.join(sweep.variants)}"
+    if not sweep.seeds or len(set(sweep.seeds)) < len(sweep.seeds):
+        yield f"seeds: {sweep.seeds} must be one or more different numbers"
+    for name in sweep.variants:
+        if not NAME.fullmatch(name):
+            yield f"variant {name!r}: must be of letters, digits and _ . + -, since folders are named by it"
+
+
+def _complaints_of_equals(configs: Mapping[str, ConfigDict]) -> Iterator[str]:
+    first: dict[str, str] = {}
+    for name, config in configs.items():
+        digest = stage_digest(config, config.stages[-1])
+        if digest in first:
+            yield f"variant {name}: differs from {first[digest]} in nothing that training depends on"
+        first.setdefault(digest, name)

@@ -1,0 +1,411 @@
+"""Sweeps: what stages depend on, expansion into runs, refusals, numbers; and one as a user runs it."""
+
+import csv
+import dataclasses
+import io
+import json
+import pathlib
+import signal
+import time
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from configs.sweeps import drifting_fields, mixers, paired_losses, particles, temperatures
+from configs.sweeps.small import small_generation, small_translation
+from lift_jax.errors import UserError
+from lift_jax.run_directory import checkpoint_directory
+from lift_jax.sweeps.columns import GENERATION_COLUMNS, TRANSLATION_COLUMNS
+from lift_jax.sweeps.course import Work, attempt, carry_here, follow
+from lift_jax.sweeps.curves import mean_curve
+from lift_jax.sweeps.definition import Sweep, load_sweep
+from lift_jax.sweeps.dependence import NOT_OF_STAGE, stage_digest
+from lift_jax.sweeps.logs import read_stage
+from lift_jax.sweeps.page import sweep_page
+from lift_jax.sweeps.parallel import carry_in_processes, places
+from lift_jax.sweeps.plan import changed, check_runs, plan_runs
+from lift_jax.sweeps.report import results_csv
+from lift_jax.sweeps.results import Result
+from lift_jax.sweeps.scoring import Shown, _write_shown, read_shown
+from lift_jax.sweeps.tables import seed_differences, seed_means, t_interval
+from lift_jax.sweeps.work import prepare_work, shared_stages, stage_directory
+from tests.commands import SECONDS, assert_refused, snapshot
+
+SHIPPED = (particles, drifting_fields, temperatures, paired_losses, mixers)
+
+ELSEWHERE = pathlib.Path("sweep")
+
+
+def generation_sweep(variants, base_variant="base", seeds=(0, 1)):
+    return Sweep(small_generation("tiny"), {"base": {}, **variants}, base_variant, seeds, GENERATION_COLUMNS)
+
+
+def shared(changes, base=small_generation):
+    """The stages that a changed configuration shares with the base."""
+    base = base("tiny")
+    config = base.copy_and_resolve_references()
+    if "seed" in changes:
+        config.seed = changes["seed"]
+    else:
+        config = changed(base, changes)
+    return [name for name in base.stages if stage_digest(base, name) == stage_digest(config, name)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"loss.particles": "slice"}, ["encoder", "generator"]),
+        ({"loss.planes.axial": 2.0}, ["encoder", "generator"]),
+        ({"model.mapper.hidden": 8}, ["encoder", "generator"]),
+        ({"stage.mapper.steps": 5}, ["encoder", "generator"]),
+        ({"loss.field": "mean_shift"}, ["encoder"]),
+        ({"loss.temperatures": (0.5,)}, ["encoder"]),
+        ({"features.local": 4}, ["encoder"]),
+        ({"model.generator.code": 8}, ["encoder"]),
+        ({"stage.generator.rate": 1e-3}, ["encoder"]),
+        ({"model.encoder.blocks": 2}, []),
+        ({"stage.encoder.covered": 0.4}, []),
+        ({"optimiser.ema": 0.9}, []),
+        ({"data.phantom_seed": 1}, []),
+        ({"seed": 1}, []),
+        ({"log.every": 7, "checkpoint.every": 3, "data.threads": 1, "inference.chunk": 3, "data.cache": "x"}, "all"),
+    ],
+)
+def test_runs_share_the_stages_that_a_change_does_not_reach(changes, expected):
+    assert shared(changes) == (["encoder", "generator", "mapper"] if expected == "all" else expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"stage.mixer.mixer_rate": 1e-5}, ["translator"]),
+        ({"loss.through_plane": 0.0}, []),
+        ({"model.mixer.hidden": 6}, []),
+    ],
+)
+def test_a_translator_is_shared_by_mixers_that_train_differently(changes, expected):
+    def base(variant):
+        config = small_translation(variant)
+        config.stages = ("translator", "mixer")
+        return config
+
+    assert shared(changes, base) == expected
+
+
+def test_a_stage_of_another_history_is_another_stage():
+    alone, after = (small_translation("tiny") for _ in range(2))
+    alone.stages, after.stages = ("joint",), ("translator", "joint")
+    assert stage_digest(alone, "joint") != stage_digest(after, "joint")
+
+
+def test_every_key_that_a_stage_is_said_not_to_depend_on_exists():
+    for task, config in (("unconditional", small_generation("tiny")), ("missing_mr", small_translation("tiny"))):
+        for keys in NOT_OF_STAGE[task].values():
+            for key in keys:
+                holder = config
+                for part in key.split("."):
+                    holder = holder[part]
+
+
+@pytest.mark.parametrize("sweep", SHIPPED, ids=lambda module: module.__name__.rsplit(".", 1)[-1])
+def test_sweeps_that_are_shipped_are_valid(sweep):
+    for variant in ("", "tiny"):
+        made = sweep.get_sweep(variant)
+        runs = plan_runs(made, ELSEWHERE)
+        assert len(runs) == len(made.variants) * len(made.seeds) >= 2
+    with pytest.raises(ValueError, match="huge"):
+        sweep.get_sweep("huge")
+
+
+def test_every_variant_has_every_seed_and_its_changes_in_a_directory_of_its_own():
+    runs = plan_runs(generation_sweep({"one": {"loss.particles": "slice"}}, seeds=(3, 5)), ELSEWHERE)
+    assert [(run.variant, run.seed) for run in runs] == [("base", 3), ("one", 3), ("base", 5), ("one", 5)]
+    assert [run.directory for run in runs] == [ELSEWHERE / "runs" / f"{run.variant}-{run.seed}" for run in runs]
+    assert [run.config.seed for run in runs] == [3, 3, 5, 5]
+    assert [run.config.loss.particles for run in runs] == ["segment", "slice"] * 2
+    assert {run.config.data.cache for run in runs} == {str((ELSEWHERE / "cache").resolve())}
+
+
+def test_shared_stages_are_listed_once_first_stages_first():
+    variants = {"slice": {"loss.particles": "slice"}, "field": {"loss.field": "mean_shift"}}
+    runs = plan_runs(generation_sweep(variants), ELSEWHERE)
+    encoders, generators = shared_stages(runs, ELSEWHERE)
+    assert len(encoders) == 2 and {config.stages for config in encoders.values()} == {("encoder",)}
+    assert len(generators) == 4 and {config.stages for config in generators.values()} == {("encoder", "generator")}
+
+
+def test_all_that_is_wrong_with_any_variant_is_told_at_once_by_variant_and_key():
+    variants = {
+        "misspelt": {"loss.feild": "softmax"},
+        "typed": {"stage.mapper.steps": "many"},
+        "section": {"loss.planes": {"axial": 1.0}},
+        "odd": {"loss.field": "softmin", "stage.mapper.batch": 1},
+        "seeded": {"seed": 3},
+        "same": {"log.every": 9},
+        "a/b": {"loss.particles": "slice"},
+    }
+    with pytest.raises(UserError) as told:
+        plan_runs(generation_sweep(variants), ELSEWHERE)
+    lines = str(told.value).splitlines()
+    expected = [
+        ("misspelt", "config.loss.feild", "loss.field"),
+        ("typed", "config.stage.mapper.steps", "many"),
+        ("section", "config.loss.planes", "loss.planes.axial"),
+        ("odd", "config.loss.field", "softmin"),
+        ("odd", "config.stage.mapper.batch"),
+        ("seeded", "config.seed"),
+        ("same", "base", "nothing"),
+        ("a/b", "letters"),
+    ]
+    assert len(lines) == len(expected)
+    for words in expected:
+        assert any(all(word in line for word in words) for line in lines), words
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"base_variant": "first"}, "base_variant"),
+        ({"seeds": ()}, "seeds"),
+        ({"seeds": (1, 1)}, "seeds"),
+        ({"metrics": TRANSLATION_COLUMNS[:1]}, "psnr"),
+    ],
+)
+def test_a_sweep_that_cannot_work_is_refused(change, told):
+    sweep = dataclasses.replace(generation_sweep({"one": {"loss.particles": "slice"}}), **change)
+    with pytest.raises(UserError, match=told):
+        plan_runs(sweep, ELSEWHERE)
+
+
+def test_variants_that_do_not_fit_networks_or_devices_are_refused_by_name():
+    variants = {"deep": {"model.encoder.widths": (4, 4, 4, 4, 4, 4, 4)}, "three": {"stage.mapper.batch": 3}}
+    runs = plan_runs(generation_sweep(variants), ELSEWHERE)
+    check_runs([run for run in runs if run.variant in ("base", "three")], devices=1)
+    with pytest.raises(UserError) as told:
+        check_runs([run for run in runs if run.variant != "base"], devices=2)
+    deep, three = str(told.value).splitlines()
+    assert "variant deep" in deep and "encoder" in deep
+    assert "variant three" in three and "config.stage.mapper.batch" in three
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("", "get_sweep"), ("def get_sweep(variant): return 3", "Sweep"), ("1 +", "SyntaxError"), (None, "not a file")],
+)
+def test_a_file_that_holds_no_sweep_is_refused(tmp_path, text, told):
+    path = tmp_path / "mine.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=told):
+        load_sweep(str(path))
+
+
+def test_a_sweep_is_loaded_by_file_and_variant():
+    assert load_sweep("configs/sweeps/particles.py:tiny").seeds == (0,)
+
+
+def test_the_mean_over_seeds_has_students_interval():
+    values = np.random.default_rng(0).normal(3, 2, 5)
+    expected = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    estimate = t_interval(values)
+    np.testing.assert_allclose(estimate, (values.mean(), expected.low, expected.high, 5), rtol=1e-12)
+    half = 4.302652729911275 * np.std([1.0, 2.0, 4.0], ddof=1) / np.sqrt(3)  # from a table of t, 2 degrees of freedom
+    np.testing.assert_allclose(t_interval([1.0, 2.0, 4.0])[1:3], (7 / 3 - half, 7 / 3 + half), rtol=1e-9)
+
+
+def test_nineteen_of_twenty_intervals_of_three_seeds_hold_the_true_mean():
+    draws = np.random.default_rng(1).normal(1.0, 2.0, (2000, 3))
+    held = np.mean([interval.low <= 1.0 <= interval.high for interval in map(t_interval, draws)])
+    assert 0.93 <= held <= 0.97
+
+
+def test_one_seed_has_no_interval_and_none_no_mean():
+    one, none = t_interval([2.0]), t_interval([])
+    assert one.mean == 2.0 and np.isnan(one.low) and one.n == 1
+    assert np.isnan(none.mean) and none.n == 0
+    with pytest.raises(ValueError):
+        t_interval([1.0, np.nan])
+
+
+def test_differences_are_paired_by_seed_over_the_seeds_that_both_have():
+    a, b = {0: 1.0, 1: 5.0, 2: 9.5, 3: 7.0}, {2: 8.0, 0: 0.5, 1: 5.5, 4: 3.0}
+    (difference,) = seed_differences({"base": a, "other": b}, "base").values()
+    paired = scipy.stats.ttest_rel([b[s] for s in (0, 1, 2)], [a[s] for s in (0, 1, 2)])
+    interval = paired.confidence_interval(0.95)
+    np.testing.assert_allclose(difference, (-2.5 / 3 + 1 / 3, interval.low, interval.high, 3), rtol=1e-9)
+    assert seed_means({"base": a, "other": b})["other"].n == 4
+    assert seed_means({"base": {0: np.nan, 1: 2.0}})["base"][::3] == (2.0, 1)
+
+
+def test_curves_are_averaged_over_the_steps_that_all_seeds_logged():
+    assert mean_curve([[(1, 2.0), (2, 4.0), (3, 9.0)], [(1, 4.0), (3, 1.0)]]) == ([1, 3], [3.0, 5.0])
+
+
+def test_the_cost_of_a_step_is_the_median_of_what_was_logged(tmp_path):
+    rates = [2.0, 4.0, 0.1]
+    lines = [{"stage": "joint", "step": i, "loss": 1.0 / i, "steps_per_second": r} for i, r in enumerate(rates, 1)]
+    lines += [{"stage": "mixer", "step": 1, "loss": 5.0}, {"stage": "joint", "step": 3, "validation_psnr": 20.0}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"cut')
+    log = read_stage(tmp_path, "joint")
+    assert log.seconds_per_step == 0.5 and np.isnan(log.seconds)
+    assert log.curves == {"loss": [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))], "validation_psnr": [(3, 20.0)]}
+
+
+def invented_results(sweep, directory):
+    """Scored runs of a sweep with random scores, but for the last, which failed."""
+    generator = np.random.default_rng(0)
+    runs = plan_runs(sweep, directory)
+    results = []
+    for run in runs[:-1]:
+        scores = {c.key: float(generator.normal(2)) for c in sweep.metrics}
+        named = {"model": scores, "independent slices": scores, "real (held out)": {}}
+        run.directory.mkdir(parents=True)
+        ball = np.clip(1 - np.linalg.norm(np.indices((8, 8, 8)) / 4 - 1, axis=0), 0, 1)
+        shown = [Shown("sample 0", {"real": ball}, ball**2)]
+        _write_shown(run.directory / "pictures.npz", shown, (6.0, 6.0, 6.0))
+        results.append(Result(run, named, 64, "1 x abacus", {}, ""))
+    return [*results, Result(runs[-1], {}, 0, "", {}, "mapper: the loss is nan at step 7, <b>")]
+
+
+def test_the_page_and_the_table_hold_the_same_numbers(tmp_path):
+    sweep = generation_sweep({"slice": {"loss.particles": "slice"}}, seeds=(0, 1, 2))
+    results = invented_results(sweep, tmp_path)
+    rows = list(csv.DictReader(io.StringIO(results_csv(results))))
+    failed = rows.pop()
+    assert (failed["variant"], failed["seed"], failed["status"]) == ("slice", "2", "failed")
+    assert "nan at step 7" in failed["message"]
+    assert len(rows) == 5 * len(GENERATION_COLUMNS)
+
+    page = sweep_page(sweep, results, "A & B")
+    assert "A &amp; B" in page and "&lt;b&gt;" in page and "<script" not in page
+    assert page.index("<img") < page.index("Means over seeds") < page.index("Paired differences")
+    means = page[page.index("Means over seeds") :].split("</table>")[0]
+    differences = page[page.index("Paired differences") :].split("</table>")[0]
+    by_seed = {
+        variant: [float(r["value"]) for r in rows if (r["variant"], r["metric"]) == (variant, "frechet_coronal")]
+        for variant in ("base", "slice")
+    }
+    for values in by_seed.values():
+        assert f"{np.mean(values):.4f}" in means
+    paired = np.array(by_seed["slice"]) - np.array(by_seed["base"])[:2]
+    assert f"{paired.mean():+.4f}".replace("-", "−") in differences
+
+
+def test_shown_volumes_are_read_as_they_were_written(tmp_path):
+    volumes = np.random.default_rng(0).random((3, 4, 5, 6)).astype(np.float16)
+    shown = [Shown("t1n of c-1", {"source": volumes[0], "truth": volumes[1]}, volumes[2])]
+    _write_shown(tmp_path / "pictures.npz", shown, (3.0, 2.0, 1.0))
+    (read,), spacing = read_shown(tmp_path)
+    assert spacing == (3.0, 2.0, 1.0) and read.name == "t1n of c-1" and list(read.references) == ["source", "truth"]
+    np.testing.assert_array_equal(read.made, volumes[2])
+    np.testing.assert_array_equal(read.references["truth"], volumes[1])
+
+
+def test_runs_whose_stage_failed_fail_with_its_reason_and_the_others_go_on(tmp_path):
+    runs = plan_runs(generation_sweep({"field": {"loss.field": "mean_shift"}}, seeds=(0,)), tmp_path)
+    bad = stage_directory(tmp_path, runs[1].config, "generator")
+    done, told = [], {}
+
+    def carry(work, tell):
+        for each in work:
+            done.append(each.directory)
+            tell(each, "not finite" if each.directory == bad else None)
+
+    failures = follow(runs, tmp_path, carry, lambda work, reason: told.update({work.directory: reason}))
+    assert failures == {bad: "not finite", runs[1].directory: "not finite"}
+    assert done[-1] == runs[0].directory and runs[1].directory not in done
+    assert len(done) == 4 and told[runs[1].directory] == "not finite"
+    link = checkpoint_directory(runs[0].directory, "encoder")
+    target = checkpoint_directory(stage_directory(tmp_path, runs[0].config, "encoder"), "encoder")
+    target.mkdir(parents=True, exist_ok=True)
+    assert link.is_symlink() and link.resolve() == target.resolve()
+
+
+def test_a_work_directory_of_another_run_is_refused_before_any_work(tmp_path):
+    runs, others = (
+        plan_runs(generation_sweep({"one": {"loss.particles": particles}}), tmp_path)
+        for particles in ("slice", "volume")
+    )
+    follow(runs, tmp_path, lambda work, tell: None, lambda work, reason: None)
+    with pytest.raises(UserError, match=r"one-0.*loss\.particles"):
+        follow(others, tmp_path, carry_here, lambda work, reason: None)
+
+
+def test_work_that_cannot_begin_is_a_failure_and_no_crash(tmp_path):
+    config = small_generation("tiny")
+    config.stage.mapper.batch = 3
+    prepare_work(tmp_path, tmp_path / "run", config)
+    assert "config.stage.mapper.batch" in attempt(Work(tmp_path / "run", "mapper", True))
+
+
+def test_processes_take_the_gpus_in_turn(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert [place["CUDA_VISIBLE_DEVICES"] for place in places(3)] == ["2", "5", "2"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert places(2) == [{}, {}]
+
+
+def test_a_process_tells_why_its_work_failed(tmp_path):
+    told = []
+    carry_in_processes(2)([Work(tmp_path, "mapper", True)], lambda work, reason: told.append((work.directory, reason)))
+    ((directory, reason),) = told
+    assert directory == tmp_path and "config.json" in reason
+
+
+SWEEP = """
+from configs.sweeps.small import small_translation
+from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
+from lift_jax.sweeps.definition import Sweep
+
+
+def get_sweep(variant=""):
+    base = small_translation("tiny")
+    base.stages = ("translator", "mixer")
+    base.data.targets = ("t2w",)
+    for stage in ("translator", "mixer"):
+        base.stage[stage].update({"steps": 4, "batch": 1, "window": 8})
+    base.checkpoint.every = 2
+    variants = {"base": {}, "lost": {"stage.mixer.mixer_rate": 1e30}}
+    return Sweep(base, variants, "base", (0,), TRANSLATION_COLUMNS)
+"""
+
+
+def test_a_sweep_that_is_killed_goes_on_and_trains_what_is_shared_once(tmp_path, begin, command):
+    path, workdir = tmp_path / "mixers.py", tmp_path / "sweep"
+    path.write_text(SWEEP)
+    arguments = ("sweep", f"--sweep={path}", f"--workdir={workdir}")
+    process = begin(*arguments)
+    scored = workdir / "runs" / "base-0" / "scores.json"
+    deadline = time.monotonic() + SECONDS
+    while not scored.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    _, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == -signal.SIGKILL, errors
+    before = snapshot(workdir / "stages"), snapshot(workdir / "runs" / "base-0")
+
+    result = command(*arguments)
+    assert result.returncode == 1
+    assert (snapshot(workdir / "stages"), snapshot(workdir / "runs" / "base-0")) == before
+    (stage,) = (workdir / "stages").iterdir()
+    lines = [json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4]
+    with (workdir / "sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["variant"], row["status"]) for row in rows} == {("base", "scored"), ("lost", "failed")}
+    (psnr,) = (float(row["value"]) for row in rows if row["metric"] == "psnr")
+    assert psnr == json.loads(scored.read_text())["scores"]["model"]["psnr"]
+    (message,) = (row["message"] for row in rows if row["variant"] == "lost")
+    assert "loss is" in message and message in result.stderr
+    page = (workdir / "sweep.html").read_text()
+    assert page.count("<img") >= 3 and "lost, seed 0" in page and "learning curves of stage translator" in page
+
+
+def test_a_wrong_sweep_is_refused_in_lines_before_anything_is_made(tmp_path, command):
+    path = tmp_path / "wrong.py"
+    path.write_text(SWEEP.replace("stage.mixer.mixer_rate", "stage.mixer.mixer_rat"))
+    result = command("sweep", f"--sweep={path}", f"--workdir={tmp_path / 'sweep'}")
+    assert result.returncode == 1 and not (tmp_path / "sweep").exists()
+    assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["variant lost"]
+    assert_refused(command("sweep", f"--workdir={tmp_path / 'sweep'}"), "--sweep")

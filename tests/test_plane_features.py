@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lift_jax.evaluation.plane_features import plane_features, pooled_features, compared_positions, slice_encoder
+from lift_jax.evaluation.plane_features import compared_positions, plane_features, pooled_features, slice_encoder
 from lift_jax.models.encoders import ResidualEncoder, initial_encoder_parameters
 
 

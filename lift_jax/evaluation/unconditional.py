@@ -8,7 +8,7 @@ import numpy as np
 from lift_jax.evaluation.aggregates import BOOTSTRAP_SEED, Column, Estimate
 from lift_jax.evaluation.distribution import MS_SSIM_SIDE
 from lift_jax.evaluation.intervals import bootstrap_mean
-from lift_jax.evaluation.plane_features import PLANES, Encode, plane_features, compared_positions
+from lift_jax.evaluation.plane_features import PLANES, Encode, compared_positions, plane_features
 from lift_jax.evaluation.set_distances import FRECHET_RESAMPLES, frechet_estimates, kernel_estimates
 from lift_jax.evaluation.variety import (
     brain_region,

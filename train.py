@@ -19,10 +19,15 @@ WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, logs and
 
 def main():
     from lift_jax.configuration import validate
+    from lift_jax.training.preemption import Preempted
     from lift_jax.training.run import train
 
     commands.required_path("workdir")
-    train(validate(commands.loaded_config(CONFIG)), pathlib.Path(WORKDIR.value))
+    try:
+        train(validate(commands.loaded_config(CONFIG)), pathlib.Path(WORKDIR.value))
+    except Preempted as stop:
+        print(f"{stop}; the same command goes on from there")
+        return
     print(f"{WORKDIR.value}: trained; now python evaluate.py --workdir {WORKDIR.value}")
 
 

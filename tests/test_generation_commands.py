@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import signal
 import time
@@ -70,16 +71,22 @@ def test_every_stage_is_logged_checkpointed_and_pictured(trained):
     assert [line["step"] for line in validated] == [4, 6]
 
 
-def test_a_run_killed_in_its_generator_goes_on_to_the_same_losses(tmp_path, trained, begin, command, arguments):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_stopped_in_its_generator_goes_on_to_the_same_losses(tmp_path, trained, begin, command, arguments, how):
     workdir = tmp_path / "killed"
     first = checkpoint_directory(workdir, "generator") / str(EVERY)
     process = begin("train", *arguments(workdir))
     deadline = time.monotonic() + SECONDS
     while not first.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=SECONDS)
-    assert process.returncode == -signal.SIGKILL
+    process.send_signal(how)
+    output, _ = process.communicate(timeout=SECONDS)
+    if how == signal.SIGTERM:
+        assert process.returncode == 0
+        step = int(re.search(r"generator: stopped as asked, saved at step (\d+) of 6; the same command", output)[1])
+        assert (checkpoint_directory(workdir, "generator") / str(step) / "state").is_dir()
+    else:
+        assert process.returncode == -how
     result = command("train", *arguments(workdir))
     assert result.returncode == 0, result.stderr
     assert metrics(workdir) == metrics(trained)

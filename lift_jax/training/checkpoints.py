@@ -30,9 +30,15 @@ def open_checkpoints(directory: pathlib.Path, *, every: int, keep: int, last: in
 
 
 def save_checkpoint(
-    manager: ocp.CheckpointManager, state: TrainState, batches: grain.DatasetIterator, config: ConfigDict, step: int
+    manager: ocp.CheckpointManager,
+    state: TrainState,
+    batches: grain.DatasetIterator,
+    config: ConfigDict,
+    step: int,
+    *,
+    now: bool = False,
 ) -> None:
-    """Begins to write a checkpoint if one is due at `step`, and returns before it is on disk.
+    """Begins to write a checkpoint if one is due at `step`, or in any case `now`, and returns before it is on disk.
 
     Raises:
       UserError: if this write or the one before failed, as on a full disk; older checkpoints are whole.
@@ -44,7 +50,7 @@ def save_checkpoint(
         config=ocp.args.JsonSave(config.to_dict()),
     )
     try:
-        manager.save(step, args=parts)
+        manager.save(step, args=parts, force=now)
     except (OSError, ValueError) as error:
         raise UserError(f"{manager.directory}: cannot save step {step} ({_one_line(error)}); free space") from None
 

@@ -16,6 +16,7 @@ from lift_jax import run_directory
 from lift_jax.errors import UserError
 from lift_jax.training.checkpoints import open_checkpoints, restore_checkpoint, restore_ema, save_checkpoint
 from lift_jax.training.parallel import DIVIDED, WHOLE, compile_step, data_mesh, place_batch, replicate
+from lift_jax.training.preemption import Preempted, StopRequest
 from lift_jax.training.run_log import RunLog
 from lift_jax.training.step import TrainState
 
@@ -95,6 +96,7 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
 
     Raises:
       UserError: on a full disk, or when the loss is no longer finite.
+      Preempted: when SIGTERM asked for a stop, and a checkpoint is written.
     """
     mesh = data_mesh()
     everywhere = isinstance(stage.batches, Everywhere)
@@ -111,6 +113,7 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
             done = int(state.step)
         is_first = jax.process_index() == 0
         with (
+            StopRequest() as stop,
             RunLog(workdir, stage.name, done, enabled=is_first) as log,
             tqdm(total=stage.steps, initial=done, desc=stage.name, unit="step", disable=not is_first) as bar,
         ):
@@ -133,7 +136,10 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
                     for name, picture in pictures.items():
                         log.picture(step, name, picture)
                 # Last, so that whatever interrupts a run, all that a checkpoint's steps tell has been logged.
-                save_checkpoint(manager, state, stage.batches, config, step)
+                save_checkpoint(manager, state, stage.batches, config, step, now=bool(stop))
+                if stop and step < stage.steps:
+                    manager.wait_until_finished()
+                    raise Preempted(f"{stage.name}: stopped as asked, saved at step {step:,} of {stage.steps:,}")
         manager.wait_until_finished()
         return jax.device_get(state.ema)
 

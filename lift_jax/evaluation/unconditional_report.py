@@ -128,7 +128,8 @@ def _reading(scores: UnconditionalScores) -> str:
     points = [
         "A distance is between a set and the reference, over the slices of all their volumes, coronal and sagittal "
         "ones at the places that the reference fills. Real volumes do not score 0: few volumes raise a Fréchet "
-        "distance, so compare sets of as many. A kernel distance is unbiased, and around 0 for volumes that cannot be told from real ones.",
+        "distance, so compare sets of as many. A kernel distance is unbiased, and around 0 for volumes that cannot be "
+        "told from real ones.",
         "Distances by different encoders have different units, and stand in columns of their own.",
         f"Mean |Δz| is over neighbouring voxels along z of which one or both exceed {AIR:g}: above real, slices do not "
         "fit; below, they are smeared along z.",

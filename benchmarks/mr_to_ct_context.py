@@ -7,8 +7,8 @@ and for the same number of steps: with no mixer, with one that sees each slice a
 that sees it as a grid of cells (`mixer_grid`). All are scored on the same held-out heads. Differences are paired by
 case (a case's value is its mean over seeds); intervals are percentile bootstraps over cases, 95 %.
 
-Two oracles bound what a context of one vector a slice can be worth: the prediction without mixer after the scale and
-offset that bring it nearest to the truth, by least squares, one pair for the volume or one for each slice.
+Two oracles show what the level of volumes and slices is worth: the prediction without mixer after the scale and offset
+that bring it nearest to the truth, by least squares, one pair for the volume or one for each slice.
 """
 
 import argparse

@@ -25,9 +25,6 @@ from lift_jax.errors import UserError
 LAYOUT = 2
 """Version of how cases lie on disk, part of their folders' names: to be raised with any change to it."""
 
-_HEADERS = threading.Lock()
-"""Held while the header of an array is parsed: Python 3.11's parser fails now and then in several threads at once."""
-
 _PARSING = threading.Lock()
 """Held while a file is opened: Python 3.11 counts the depth of its parser, which reads the headers, over all threads at
 once, and now and then ends with "SystemError: AST constructor recursion depth mismatch" (gh-106905)."""
@@ -51,8 +48,7 @@ class CachedCase:
           UserError: if the file is damaged or missing.
         """
         name = self.facts.get("same", {}).get(name, name)
-        with _HEADERS:
-            return self._read(f"{name}.npy", lambda path: np.load(path, mmap_mode="r", allow_pickle=False))
+        return self._read(f"{name}.npy", lambda path: np.load(path, mmap_mode="r", allow_pickle=False))
 
     def _read(self, name: str, reader: Callable[[pathlib.Path], Any]) -> Any:
         path = self.directory / name

@@ -3,9 +3,9 @@
     python -m benchmarks.context_value --workdir runs/context_value --output docs/context_value
 
 Trains the quickstart in three kinds from several seeds, each run resumable, then scores all on the same held-out
-phantoms. The oracle has no mixer but is told the true tissue levels of its volume and the true gain of each slice: it
-shows how much there is to gain. Differences are paired by case (a case's value is its mean over contrasts and seeds);
-intervals are percentile bootstraps over cases, 95 %.
+phantoms. The oracle has no mixer but is told the true acquisition parameters that its volume's contrasts share and the
+true gain of each slice: it shows how much there is to gain. Differences are paired by case (a case's value is its mean
+over contrasts and seeds); intervals are percentile bootstraps over cases, 95 %.
 """
 
 import argparse

@@ -2,7 +2,8 @@
 
     python train.py --config configs/phantom_unconditional.py --workdir runs/unconditional
 
-Variants: `tiny` (the same run in under a minute, for checks).
+About 20 minutes of two CPU cores; docs/unconditional.md says what to expect. Variants: `tiny` (the same run in about a
+minute, for checks).
 """
 
 from lift_jax.configuration import unconditional
@@ -10,6 +11,22 @@ from lift_jax.configuration import unconditional
 
 def get_config(variant=""):
     config = unconditional()
+    config.data.cases.train = 256
+
+    config.model.generator.widths = (128, 96, 64, 32)
+    config.model.generator.head = 1
+
+    config.stage.encoder.steps = 600
+    config.stage.generator.steps = 1200
+    config.stage.generator.batch = 64
+    config.stage.generator.positives = 64
+    config.stage.generator.rate = 1e-3
+    config.stage.mapper.steps = 300
+    config.stage.mapper.rate = 1e-3
+    config.optimiser.ema = 0.995
+
+    config.log.validate = 300
+
     if variant == "tiny":
         config.data.cases.train = 8
         config.data.cases.validation = 4

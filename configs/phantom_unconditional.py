@@ -2,7 +2,7 @@
 
     python train.py --config configs/phantom_unconditional.py --workdir runs/unconditional
 
-About 20 minutes of two CPU cores; docs/unconditional.md says what to expect. Variants: `tiny` (the same run in about a
+About half an hour of one core's time; docs/unconditional.md says what to expect. Variants: `tiny` (the same run in about a
 minute, for checks).
 """
 

@@ -2,8 +2,8 @@
 
     python train.py --config configs/phantom_unconditional.py --workdir runs/unconditional
 
-About half an hour of one core's time; docs/unconditional.md says what to expect. Variants: `tiny` (the same run in about
-a minute, for checks).
+About half an hour of one core's time; docs/unconditional.md says what to expect. Variants: `tiny` (the same run in
+about a minute, for checks).
 """
 
 from lift_jax.configuration import unconditional

@@ -1,14 +1,13 @@
 """The embedded data set: brains made on demand, with real anatomy, the physics of four contrasts, and slice gains."""
 
-import dataclasses
 import functools
-import hashlib
 
 import numpy as np
 from scipy import ndimage
 
 from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.intensities import CWDM_QUANTILES, normalise_cwdm
+from lift_jax.data.made_cases import MadeCases, check_grid
 from lift_jax.data.phantom_acquisition import (
     draw_gains,
     draw_protocol,
@@ -20,7 +19,6 @@ from lift_jax.data.phantom_acquisition import (
 from lift_jax.data.phantom_anatomy import Anatomy, make_anatomy, template_maps
 from lift_jax.data.phantom_fields import grid_axes
 from lift_jax.data.phantom_pathology import draw_lesions, draw_tumour
-from lift_jax.errors import UserError
 
 VERSION = 3
 """Part of every fingerprint: to be raised with any change that changes a case."""
@@ -37,58 +35,28 @@ def head_spacing(shape: tuple[int, int, int]) -> float:
     return max(extent / size for extent, size in zip(HEAD_MM, shape, strict=True))
 
 
-@dataclasses.dataclass(frozen=True)
-class PhantomCases:
-    """A source of made cases: those with indices `first` to `first + count - 1`; splits take disjoint ranges.
+class PhantomCases(MadeCases):
+    """A source of made cases, see `make_phantom`; `head_spacing(shape)` gives the voxel size at which a head fits."""
 
-    Attributes:
-      seed: of the whole data set.
-      first: index of the first case.
-      count: how many cases.
-      shape: the grid `(D, H, W)`.
-      spacing: voxel size in mm; `head_spacing(shape)` makes the head fit.
+    @staticmethod
+    def name_of(seed: int, index: int) -> str:
+        """The name of case `index` of the data set."""
+        return _name(seed, index)
 
-    Raises:
-      UserError: a number is out of its range.
-    """
+    @staticmethod
+    def make(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> Case:
+        """See `make_phantom`."""
+        return make_phantom(seed, index, shape, spacing)
 
-    seed: int
-    first: int
-    count: int
-    shape: tuple[int, int, int]
-    spacing: float
-
-    def __post_init__(self):
-        if min(self.seed, self.first) < 0 or self.count < 1:
-            raise UserError(
-                f"phantom: seed={self.seed}, first={self.first}, count={self.count}: "
-                "give a seed and first of 0 or more and a count of 1 or more"
-            )
-        _check_grid(self.shape, self.spacing)
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the cases, made from seed and index."""
-        return [_name(self.seed, self.first + index) for index in range(self.count)]
-
-    def load(self, index: int) -> Case:
-        """Makes case `index` of this source, counted from 0."""
-        return make_phantom(self.seed, self._global_index(index), self.shape, self.spacing)
-
-    def fingerprint(self, index: int) -> str:
-        """A hex digest of what determines case `index`: version, seed, index, shape and spacing."""
-        known = (VERSION, self.seed, self._global_index(index), tuple(self.shape), float(self.spacing))
-        return hashlib.sha256(repr(known).encode()).hexdigest()
-
-    def _global_index(self, index: int) -> int:
-        if not 0 <= index < self.count:
-            raise IndexError(f"case {index} of {self.count}")
-        return self.first + index
+    @staticmethod
+    def version() -> tuple:
+        """Part of every fingerprint."""
+        return (VERSION,)
 
 
 def make_head(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> Anatomy:
     """Makes the anatomy and pathology of case `index` of the data set `seed`, as `make_phantom` scans it."""
-    _check_grid(shape, spacing)
+    check_grid(shape, spacing)
     pathology, anatomy, *_ = _streams(seed, index)
     tumours, lesion_sites = _pathology_sites()
     tumour = draw_tumour(pathology, tumours) if pathology.random() < TUMOUR_PROBABILITY else None
@@ -144,14 +112,6 @@ def _streams(seed: int, index: int) -> list[np.random.Generator]:
 
 def _name(seed: int, index: int) -> str:
     return f"phantom-{seed}-{index:05d}"
-
-
-def _check_grid(shape: tuple[int, int, int], spacing: float) -> None:
-    if len(shape) != 3 or min(shape) < 8 or not spacing > 0:
-        raise UserError(
-            f"phantom: shape={tuple(shape)}, spacing={spacing}: "
-            "give three sides of at least 8 voxels and a spacing in mm above 0"
-        )
 
 
 def _normalise(volumes: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

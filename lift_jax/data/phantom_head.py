@@ -1,13 +1,11 @@
 """The embedded data set of MR to CT: whole heads, made on demand, in T1-weighted MR and in Hounsfield units."""
 
-import dataclasses
-import hashlib
-
 import numpy as np
 from scipy import ndimage
 
 from lift_jax.data import phantom_anatomy as anatomy
 from lift_jax.data.hounsfield import normalise_mr
+from lift_jax.data.made_cases import MadeCases, check_grid
 from lift_jax.data.paired_cases import PairedCase
 from lift_jax.data.phantom import TUMOUR_PROBABILITY, tumour_sites
 from lift_jax.data.phantom_acquisition import (
@@ -26,7 +24,6 @@ from lift_jax.data.phantom_pathology import Tumour, add_tumour, draw_tumour
 from lift_jax.data.phantom_shapes import Canvas
 from lift_jax.data.phantom_skull import distance_to_cavity, draw_skull, paint_base, paint_vault, vault_thickness
 from lift_jax.data.phantom_tissues import FLUID, TISSUES, WHITE
-from lift_jax.errors import UserError
 
 VERSION = 1
 """Part of every fingerprint: to be raised with any change that changes a case."""
@@ -49,53 +46,23 @@ def field_spacing(shape: tuple[int, int, int]) -> float:
     return max(extent / size for extent, size in zip(FIELD_MM, shape, strict=True))
 
 
-@dataclasses.dataclass(frozen=True)
-class PhantomHeads:
-    """A source of made pairs: those with indices `first` to `first + count - 1`; splits take disjoint ranges.
+class PhantomHeads(MadeCases):
+    """A source of made pairs, see `make_phantom_head`; at voxels of `field_spacing(shape)` mm a head fits."""
 
-    Attributes:
-      seed: of the whole data set.
-      first: index of the first case.
-      count: how many cases.
-      shape: the grid `(D, H, W)`.
-      spacing: voxel size in mm; `field_spacing(shape)` makes the head fit.
+    @staticmethod
+    def name_of(seed: int, index: int) -> str:
+        """The name of case `index` of the data set."""
+        return _name(seed, index)
 
-    Raises:
-      UserError: a number is out of its range.
-    """
+    @staticmethod
+    def make(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> PairedCase:
+        """See `make_phantom_head`."""
+        return make_phantom_head(seed, index, shape, spacing)
 
-    seed: int
-    first: int
-    count: int
-    shape: tuple[int, int, int]
-    spacing: float
-
-    def __post_init__(self):
-        if min(self.seed, self.first) < 0 or self.count < 1:
-            raise UserError(
-                f"phantom: seed={self.seed}, first={self.first}, count={self.count}: "
-                "give a seed and first of 0 or more and a count of 1 or more"
-            )
-        _check_grid(self.shape, self.spacing)
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the cases, made from seed and index."""
-        return [_name(self.seed, self.first + index) for index in range(self.count)]
-
-    def load(self, index: int) -> PairedCase:
-        """Makes case `index` of this source, counted from 0."""
-        return make_phantom_head(self.seed, self._global_index(index), self.shape, self.spacing)
-
-    def fingerprint(self, index: int) -> str:
-        """A hex digest of what determines case `index`: version, seed, index, shape and spacing."""
-        known = ("head", VERSION, self.seed, self._global_index(index), tuple(self.shape), float(self.spacing))
-        return hashlib.sha256(repr(known).encode()).hexdigest()
-
-    def _global_index(self, index: int) -> int:
-        if not 0 <= index < self.count:
-            raise IndexError(f"case {index} of {self.count}")
-        return self.first + index
+    @staticmethod
+    def version() -> tuple:
+        """Part of every fingerprint."""
+        return ("head", VERSION)
 
 
 def make_phantom_head(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> PairedCase:
@@ -113,7 +80,7 @@ def make_phantom_head(seed: int, index: int, shape: tuple[int, int, int], spacin
     Raises:
       UserError: the grid can't hold a volume.
     """
-    _check_grid(shape, spacing)
+    check_grid(shape, spacing)
     sequence = np.random.SeedSequence([seed, index, _STREAM])
     body, physics, image, interleaving, tube = map(np.random.default_rng, sequence.spawn(5))
     axes = grid_axes(shape, spacing)
@@ -209,11 +176,3 @@ def _scan_mr(
 
 def _name(seed: int, index: int) -> str:
     return f"phantom-head-{seed}-{index:05d}"
-
-
-def _check_grid(shape: tuple[int, int, int], spacing: float) -> None:
-    if len(shape) != 3 or min(shape) < 8 or not spacing > 0:
-        raise UserError(
-            f"phantom: shape={tuple(shape)}, spacing={spacing}: "
-            "give three sides of at least 8 voxels and a spacing in mm above 0"
-        )

@@ -1,7 +1,6 @@
-"""Training batches of single slices in any of the three planes, by Grain."""
+"""Single slices in any of the three planes, for training."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import grain
 import numpy as np
@@ -33,28 +32,3 @@ class TakeSlice(grain.transforms.RandomMap):
         missing = [self.side - size for size in image.shape]
         image = np.pad(image, [(n // 2, n - n // 2) for n in missing])
         return {"image": to_network(image)[..., None]}
-
-
-def slice_batches(
-    volumes: Sequence[np.ndarray],
-    take_slice: TakeSlice,
-    *,
-    seed: int,
-    batch: int,
-    threads: int,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> grain.DatasetIterator:
-    """An endless, resumable iterator over batches of slices; slice `n` of the run is a function of `seed` and `n`.
-
-    Of every global batch, process `p` gets each `process_count`-th slice from the `p`-th on.
-    """
-    dataset = (
-        grain.MapDataset.source(volumes)
-        .seed(seed)
-        .shuffle()
-        .repeat()
-        .random_map(take_slice)[process_index::process_count]
-        .batch(batch // process_count, drop_remainder=True)
-    )
-    return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)))

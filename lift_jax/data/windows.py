@@ -84,7 +84,7 @@ class TakeWindow(grain.transforms.RandomMap):
 
 
 def training_batches(
-    cases: Sequence[CachedCase],
+    cases: Sequence,
     take_window: grain.transforms.RandomMap,
     *,
     seed: int,
@@ -99,8 +99,8 @@ def training_batches(
     `process_count`-th window from the `p`-th on, `[batch / process_count, …]`.
 
     Args:
-      cases: the training cases.
-      take_window: how a window is taken, such as `TakeWindow`.
+      cases: the training cases, in the form that `take_window` wants.
+      take_window: how a window is taken, such as `TakeWindow`, or a slice, by `TakeSlice`.
       seed: of order and augmentation.
       batch: windows in a global batch, a multiple of `process_count`.
       threads: windows read ahead at a time.

@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 from lift_jax import run_directory
 from lift_jax.data.cache import cache_cases
 from lift_jax.data.contrasts import contrast_source, stack_volumes, volume_shape
-from lift_jax.data.slices import TakeSlice, slice_batches
+from lift_jax.data.slices import TakeSlice
+from lift_jax.data.windows import training_batches
 from lift_jax.errors import UserError
 from lift_jax.models.encoders import initial_encoder_parameters
 from lift_jax.models.generation import (
@@ -113,7 +114,7 @@ def _stage(index, name, params, networks, config, real, cache) -> Stage:
     look = {"real": real["validation"][: config.log.validation_cases], "config": config}
     if name == "encoder":
         side = max(real["train"].shape[1:])
-        batches = slice_batches(
+        batches = training_batches(
             real["train"],
             TakeSlice(side),
             seed=config.seed,

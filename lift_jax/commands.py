@@ -30,6 +30,7 @@ def run(main: Callable[[], None]) -> None:
 
     logging.set_verbosity(logging.ERROR)  # the libraries' chatter
     warnings.showwarning = _show_warning
+    warnings.simplefilter("once", DataWarning)  # a case that is read twice is told of once
     app.run(guarded, flags_parser=_parse_flags)
 
 

@@ -63,7 +63,7 @@ def shared(changes, base=small_generation):
         ({"loss.temperatures": (0.5,)}, ["encoder"]),
         ({"features.local": 4}, ["encoder"]),
         ({"model.generator.code": 8}, ["encoder"]),
-        ({"stage.generator.rate": 1e-3}, ["encoder"]),
+        ({"stage.generator.rate": 3e-5}, ["encoder"]),
         ({"model.encoder.blocks": 2}, []),
         ({"stage.encoder.covered": 0.4}, []),
         ({"optimiser.ema": 0.9}, []),

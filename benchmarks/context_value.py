@@ -29,12 +29,13 @@ KINDS = ("no_mixer", "mixer", "oracle")
 METRICS = {"psnr": "PSNR (dB)", "psnr_brain": "PSNR, brain (dB)", "ssim": "SSIM", "delta_z_mae": "Δz MAE"}
 
 
-def configuration(kind: str, seed: int, steps: int, cases: int, cache: str):
+def configuration(kind: str, seed: int, steps: int, volumes: int, cases: int, cache: str):
     """The quickstart of one kind and seed; kinds differ in nothing else."""
     config = quickstart.get_config()
     config.seed = seed
     config.model.mixer.kind = "gru" if kind == "mixer" else "none"
     config.model.oracle = "acquisition" if kind == "oracle" else ""
+    config.data.cases.train = volumes
     config.data.cases.test = cases
     config.data.cache = cache
     config.stage.joint.steps = steps
@@ -114,6 +115,7 @@ def main():
     parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--steps", type=int, default=quickstart.get_config().stage.joint.steps)
+    parser.add_argument("--volumes", type=int, default=quickstart.get_config().data.cases.train, help="to train on")
     parser.add_argument("--cases", type=int, default=32, help="held-out phantoms")
     arguments = parser.parse_args()
     tables = {}
@@ -121,17 +123,20 @@ def main():
         for kind in arguments.kinds:
             workdir = arguments.workdir / f"{kind}-{seed}"
             cache = str(arguments.workdir / "cache")
-            config = configuration(kind, seed, arguments.steps, arguments.cases, cache)
+            config = configuration(kind, seed, arguments.steps, arguments.volumes, arguments.cases, cache)
             train(config, workdir)
             tables.setdefault(kind, []).append(scores(workdir))
     if arguments.output:
         facts = (
             f"Phantoms, {config.data.shape[0]}³ at {config.data.spacing:g} mm, n = {arguments.cases} held out, "
-            f"{len(arguments.seeds)} seeds, {arguments.steps} steps each of {config.stage.joint.batch} volumes, "
+            f"{len(arguments.seeds)} seeds, {arguments.steps} steps each of {config.stage.joint.batch} of "
+            f"{arguments.volumes} volumes, "
             f"widths {tuple(config.model.translator.widths)}, cWDM protocol, each contrast from the other three; "
             f"{hardware()}."
         )
-        command = f"python -m benchmarks.context_value --steps {arguments.steps} --cases {arguments.cases}"
+        options = {"seeds": arguments.seeds, "steps": [arguments.steps], "volumes": [arguments.volumes]}
+        options = " ".join(f"--{name} {' '.join(map(str, values))}" for name, values in options.items())
+        command = f"python -m benchmarks.context_value {options} --cases {arguments.cases}"
         text = f"{facts}\n`{command}`\n\n{summarise(tables, config.data.targets)}\n"
         write_aside(arguments.output.with_suffix(".md"), text)
         print(text)

@@ -162,6 +162,20 @@ def test_a_value_that_cannot_work_in_generation_is_refused_by_the_name_of_its_ke
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [("loss.field", "kernel_gradiant", "near it is kernel_gradient"), ("loss.kind", "logkde", "near it is log_kde")],
+)
+def test_a_misspelt_name_is_told_what_it_resembles(key, value, told):
+    with pytest.raises(UserError, match=rf"^config\.{key}: '{value}' is none of .*; {told}$"):
+        validate(changed(experiment("phantom_unconditional"), {key: value}))
+
+
+def test_a_name_like_no_other_is_told_only_what_there_is():
+    with pytest.raises(UserError, match="is none of slice, segment, volume, unordered$"):
+        validate(changed(experiment("phantom_unconditional"), {"loss.particles": "xyz"}))
+
+
+@pytest.mark.parametrize(
     ("values", "key"),
     [
         ({"loss.drifting.self_exclusion": "independent", "stage.mapper.negatives": 8}, "stage.generator.negatives"),

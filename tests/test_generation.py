@@ -11,16 +11,33 @@ from jax.sharding import Mesh
 
 from lift_jax.errors import UserError
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
+from lift_jax.losses.drifting import DriftingOptions
 from lift_jax.models.depth_mapper import DepthMapper, unit_rms
 from lift_jax.models.generation import autoencoder
 from lift_jax.training.banks import real_bank
-from lift_jax.training.generation import check_count, check_shapes, fresh_autoencoder
+from lift_jax.training.generation import (
+    check_count,
+    check_shapes,
+    drifting_settings,
+    fresh_autoencoder,
+    numbered_step,
+)
 from lift_jax.training.generation_losses import generator_loss, in_chunks, mapper_loss, reconstruction_loss
 from lift_jax.training.parallel import DATA_AXIS, DIVIDED, WHOLE, compile_step, place_batch, replicate
 from lift_jax.training.step import initial_state, train_step
 from tests.small_generation import SHAPE, assert_trees_close, random_volumes, small_config, small_networks
 
 DRIFTING = {"temperatures": (0.2,), "field": "softmax"}
+
+SWITCHED = {
+    "independent negatives": {
+        "drifting": DRIFTING | {"options": DriftingOptions(self_exclusion="independent", distance_scale="row")},
+        "negatives": 8,
+    },
+    "log_kde, annealed": {"drifting": DRIFTING | {"kind": "log_kde"}, "annealing": 0.3},
+    "frechet": {"drifting": {"kind": "frechet", "temperatures": ()}},
+    "guidance beside negatives": {"drifting": DRIFTING | {"guidance": 1.5}, "negatives": 16},
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +63,12 @@ def make_bank(networks, params, volumes, directory, chunk=5, dtype="float32"):
     )
 
 
-def stage_loss(name, networks, axis_name):
+def stage_loss(name, networks, axis_name, **switches):
+    switches = {"drifting": DRIFTING} | switches
     if name == "encoder":
         return reconstruction_loss(autoencoder(networks), patch=4, covered=0.5, axis_name=axis_name)
     if name == "generator":
-        return generator_loss(networks, batch=16, positives=24, drifting=DRIFTING, axis_name=axis_name)
+        return generator_loss(networks, batch=16, positives=24, axis_name=axis_name, **switches)
     return mapper_loss(
         networks,
         shape=SHAPE,
@@ -61,19 +79,19 @@ def stage_loss(name, networks, axis_name):
         chunk=4,
         plane_weights={"axial": 1.0, "coronal": 1.0, "sagittal": 0.0},
         particles="segment",
-        drifting=DRIFTING,
         axis_name=axis_name,
+        **switches,
     )
 
 
-def run_steps(name, networks, params, batch, devices, steps=2):
+def run_steps(name, networks, params, batch, devices, steps=2, **switches):
     """Metrics and the last parameters of plain gradient descent, which hides no factor in a gradient."""
     group = "autoencoder" if name == "encoder" else name
     optimiser = optax.sgd(1e-3)
     mesh = Mesh(np.array(jax.devices()[:devices]), (DATA_AXIS,))
     step = functools.partial(
-        train_step,
-        loss_function=stage_loss(name, networks, DATA_AXIS),
+        numbered_step if switches else train_step,
+        loss_function=stage_loss(name, networks, DATA_AXIS, **switches),
         optimiser=optimiser,
         trained=(group,),
         ema_decay=0.9,
@@ -105,6 +123,54 @@ def test_a_stage_takes_the_same_steps_on_eight_devices_as_on_one(name, networks_
     assert_trees_close(
         jax.tree.map(np.subtract, after, params[group]), jax.tree.map(np.subtract, expected, params[group]), 1e-3
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "switches"),
+    [(name, key) for key in SWITCHED for name in ("generator", "mapper") if name == "mapper" or "guidance" not in key],
+)
+def test_a_switched_stage_takes_the_same_steps_on_eight_devices(name, switches, networks_and_parameters, bank):
+    networks, params = networks_and_parameters
+    (history, after), (expected_history, expected) = (
+        run_steps(name, networks, params, bank, devices, **SWITCHED[switches]) for devices in (8, 1)
+    )
+    assert_trees_close(history, expected_history, 1e-4)
+    moved = jax.tree.map(np.subtract, expected, params[name])
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(moved)) > 0
+    assert_trees_close(jax.tree.map(np.subtract, after, params[name]), moved, 2e-3)
+
+
+def test_annealing_tells_the_loss_its_step(networks_and_parameters, bank):
+    """The second of two steps at rate r is that of temperatures e^-r times as high."""
+    networks, params = networks_and_parameters
+    loss = stage_loss("generator", networks, None, drifting=DRIFTING, annealing=0.5)
+    cooler = stage_loss("generator", networks, None, drifting=DRIFTING | {"temperatures": (0.2 * np.exp(-1.5),)})
+    key = jax.random.key(0)
+    np.testing.assert_allclose(loss(params, bank, key, step=3)[0], cooler(params, bank, key)[0], rtol=1e-5)
+    plain = stage_loss("generator", networks, None)
+    np.testing.assert_allclose(loss(params, bank, key)[0], plain(params, bank, key)[0], rtol=1e-6)
+
+
+def test_every_key_of_the_drifting_section_is_a_switch_of_the_loss():
+    config = small_config()
+    assert drifting_settings(config.loss) == {
+        "kind": "drifting",
+        "field": "softmax",
+        "temperatures": tuple(config.loss.temperatures),
+        "options": DriftingOptions(),
+    }
+    values = {
+        "self_exclusion": "independent",
+        "affinity_floor": 0.0,
+        "distance_scale": "frozen",
+        "frozen_scale": 2.5,
+        "bias_correction": True,
+        "normalise_force": False,
+        "features": "sum",
+    }
+    config.loss.drifting.update(values)
+    options = drifting_settings(config.loss)["options"]
+    assert options == DriftingOptions("independent", 0.0, 2.5, True, False, "sum")
 
 
 def test_only_the_mapper_gets_a_gradient_and_chunks_do_not_change_it(networks_and_parameters, bank):

@@ -7,7 +7,8 @@ from ml_collections import ConfigDict
 from lift_jax.configuration.checks import DTYPES, all_positive, few_resolutions, not_empty, one_of
 from lift_jax.data.cases import CONTRASTS
 from lift_jax.losses.drifting import FIELDS
-from lift_jax.losses.trajectories import PARTICLES, PLANES
+from lift_jax.losses.particle_losses import PARTICLE_LOSSES
+from lift_jax.losses.trajectories import DEPTH_PARTICLES, PARTICLES, PLANES
 from lift_jax.models.encoders import ENCODER_KINDS
 
 LAYOUTS = ("phantom", "brats")
@@ -73,8 +74,22 @@ def unconditional() -> ConfigDict:
     )
     config.loss = ConfigDict(
         {
-            "field": "softmax",  # a name in losses.drifting.FIELDS
+            "kind": "drifting",  # drifting; or log_kde, frechet: other losses, without field and switches
+            "field": "softmax",  # drifting: a name in losses.drifting.FIELDS
             "temperatures": (0.02, 0.05, 0.2),
+            "annealing": 0.0,  # over a stage, temperatures fall by e to the power of this; 0 leaves them
+            "drifting": ConfigDict(
+                {
+                    "self_exclusion": "mask",  # mask; independent: only `negatives` of a stage repel, not its batch
+                    "affinity_floor": -1.0,  # least squared affinity; below 0 each field's own
+                    "distance_scale": "batch",  # unit of distance: batch mean, each row's own mean, or frozen
+                    "frozen_scale": 1.0,  # frozen: that unit
+                    "guidance": 1.0,  # mapper: above 1, real slices of all depths repel; particles slice or segment
+                    "bias_correction": False,  # of means weighted by few samples
+                    "normalise_force": True,  # each temperature's force to a mean square of 1
+                    "features": "mean",  # mean or sum of squares over features
+                }
+            ),
             "particles": "segment",  # slice, segment, volume, or unordered
             "planes": ConfigDict({"axial": 1.0, "coronal": 1.0, "sagittal": 1.0}),  # weights of the mapper's terms
         }
@@ -104,6 +119,7 @@ def unconditional() -> ConfigDict:
             "steps": 2000,
             "batch": 128,  # generated slices a step, over all devices
             "positives": 128,  # real slices a step
+            "negatives": 0,  # further generated slices a step that only repel
             "rate": 2e-4,
         }
     )
@@ -112,6 +128,7 @@ def unconditional() -> ConfigDict:
             "steps": 1000,
             "batch": 8,  # generated volumes a step, over all devices
             "positives": 32,  # real volumes a step
+            "negatives": 0,  # further generated volumes a step that only repel
             "positions": 12,  # depth positions along each plane
             "rate": 2e-4,
             "chunk": 256,  # slices that the gradient is taken through at a time
@@ -132,7 +149,7 @@ def complaints(config: ConfigDict) -> Iterator[str]:
     yield from one_of("model.generator.head", generator.head, (1, 2, 4))
     yield from one_of("model.generator.dtype", generator.dtype, DTYPES)
     yield from one_of("features.dtype", config.features.dtype, DTYPES)
-    yield from one_of("loss.field", config.loss.field, FIELDS)
+    yield from _complaints_of_loss(config)
     yield from one_of("loss.particles", config.loss.particles, PARTICLES)
     for name in config.stages:
         yield from one_of("stages", name, STAGES)
@@ -165,13 +182,47 @@ def complaints(config: ConfigDict) -> Iterator[str]:
         yield f"config.stage.encoder.covered: {config.stage.encoder.covered} is no part between 0 and 1"
     for name in ("generator", "mapper"):
         batch = config.stage[name].batch
-        if batch < 2:
+        if batch < 2 and not config.stage[name].negatives:
             yield f"config.stage.{name}.batch: a batch of {batch} has no negatives; give 2 or more"
     if data.layout == "phantom" and config.stage.mapper.positives > data.cases.train:
         yield (
             f"config.stage.mapper.positives: {config.stage.mapper.positives} real volumes a step are asked for, but "
             f"there are {data.cases.train} (config.data.cases.train)"
         )
+
+
+def _complaints_of_loss(config):
+    loss, switches = config.loss, config.loss.drifting
+    yield from one_of("loss.kind", loss.kind, PARTICLE_LOSSES)
+    yield from one_of("loss.field", loss.field, FIELDS)
+    yield from one_of("loss.drifting.self_exclusion", switches.self_exclusion, ("mask", "independent"))
+    yield from one_of("loss.drifting.distance_scale", switches.distance_scale, ("batch", "row", "frozen"))
+    yield from one_of("loss.drifting.features", switches.features, ("mean", "sum"))
+    yield from all_positive(config, ["loss.drifting.frozen_scale"])
+    if switches.guidance < 1:
+        yield f"config.loss.drifting.guidance: {switches.guidance} is below 1, which is none"
+    if switches.guidance > 1 and loss.particles not in DEPTH_PARTICLES:
+        yield (
+            f"config.loss.drifting.guidance: is by depth, which particles {loss.particles} have none of; set it to 1, "
+            f"or config.loss.particles to {' or '.join(DEPTH_PARTICLES)}"
+        )
+    for name in ("generator", "mapper"):
+        negatives = config.stage[name].negatives
+        if negatives < 0:
+            yield f"config.stage.{name}.negatives: {negatives} must not be negative"
+        if switches.self_exclusion == "independent" and name in config.stages and not negatives:
+            yield (
+                f"config.stage.{name}.negatives: 0, but config.loss.drifting.self_exclusion independent lets nothing "
+                "else repel; give as many as the batch"
+            )
+        if loss.kind == "frechet" and config.stage[name].positives < 2:
+            yield f"config.stage.{name}.positives: one sample has no moments for loss.kind frechet; give 2 or more"
+        if loss.kind != "drifting" and negatives:
+            yield f"config.stage.{name}.negatives: a loss of kind {loss.kind} takes none; set it to 0"
+    if loss.kind != "drifting":
+        standard = unconditional().loss.drifting
+        for key in (key for key in switches if switches[key] != standard[key]):
+            yield f"config.loss.drifting.{key}: a loss of kind {loss.kind} has no such switch; leave {standard[key]!r}"
 
 
 def _positive_keys(config):

@@ -1,14 +1,13 @@
 """From a sweep to its runs: every variant with every seed, all of them valid, or all complaints at once."""
 
 import dataclasses
-import difflib
 import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration.checks import flatten
+from lift_jax.configuration.checks import flatten, near
 from lift_jax.configuration.documents import TASKS
 from lift_jax.errors import UserError
 from lift_jax.sweeps.columns import TASK_COLUMNS
@@ -105,10 +104,9 @@ def _set(config: ConfigDict, key: str, value: object) -> Iterator[str]:
     if key == "seed":
         yield "config.seed: is set by the sweep's seeds"
     elif key not in known:
-        near = difflib.get_close_matches(key, known, n=2)
         inner = [name for name in known if name.startswith(f"{key}.")]
         hint = f"is a section; name a key in it, such as {inner[0]}" if inner else "there is no such key"
-        yield f"config.{key}: {hint}" + (f"; near it are {' and '.join(near)}" if near and not inner else "")
+        yield f"config.{key}: {hint}{'' if inner else near(key, known)}"
     else:
         *sections, last = key.split(".")
         holder = config
@@ -127,9 +125,11 @@ def _complaints_of_sweep(sweep: Sweep) -> Iterator[str]:
         known = {column.key for column in TASK_COLUMNS[sweep.base.task]}
         odd = [column.key for column in sweep.metrics if column.key not in known]
         if odd or not sweep.metrics:
-            yield f"metrics: {', '.join(odd) or 'none named'}; runs of this task have {', '.join(sorted(known))}"
+            hint = "".join(near(key, known) for key in odd[:1])
+            yield f"metrics: {', '.join(odd) or 'none named'}; runs of this task have {', '.join(sorted(known))}{hint}"
     if sweep.base_variant not in sweep.variants:
-        yield f"base_variant: {sweep.base_variant!r} is none of the variants {', '.join(sweep.variants)}"
+        hint = near(sweep.base_variant, sweep.variants)
+        yield f"base_variant: {sweep.base_variant!r} is none of the variants {', '.join(sweep.variants)}{hint}"
     if not sweep.seeds or len(set(sweep.seeds)) < len(sweep.seeds):
         yield f"seeds: {sweep.seeds} must be one or more different numbers"
     for name in sweep.variants:

@@ -12,6 +12,7 @@ from lift_jax.data.contrasts import contrast_source, stack_volumes, volume_shape
 from lift_jax.data.slices import TakeSlice
 from lift_jax.data.windows import training_batches
 from lift_jax.errors import UserError
+from lift_jax.losses.drifting import DriftingOptions
 from lift_jax.models.encoders import initial_encoder_parameters
 from lift_jax.models.generation import (
     GenerationNetworks,
@@ -26,7 +27,7 @@ from lift_jax.training.generation_validation import look_at_reconstructions, loo
 from lift_jax.training.optimisers import grouped_adamw
 from lift_jax.training.parallel import DATA_AXIS, check_batch
 from lift_jax.training.stages import Everywhere, Stage, finished_parameters, run_stage
-from lift_jax.training.step import LossFunction, initial_state, train_step
+from lift_jax.training.step import LossFunction, TrainState, initial_state, train_step
 
 NEEDED = {"generator": ("encoder", "generator"), "mapper": ("encoder", "generator", "mapper")}
 """Stage to the networks that it holds: the last is trained, through the others."""
@@ -61,7 +62,7 @@ def train_generation(config: ConfigDict, workdir: pathlib.Path) -> None:
 def check_generation(config: ConfigDict, devices: int) -> None:
     """Refuses batches that do not divide over so many devices, and volumes or settings that do not fit the networks."""
     for name in config.stages:
-        for key in ("batch", "positives"):
+        for key in ("batch", "positives", "negatives"):
             if key in config.stage[name]:
                 check_batch(config.stage[name][key], 1, devices, f"stage.{name}.{key}")
     shape = volume_shape(config.data)
@@ -110,7 +111,8 @@ def check_shapes(networks: GenerationNetworks, config: ConfigDict, sides: tuple[
 
 def _stage(index, name, params, networks, config, real, cache) -> Stage:
     settings = config.stage[name]
-    drifting = {"temperatures": tuple(config.loss.temperatures), "field": config.loss.field}
+    drifting = drifting_settings(config.loss)
+    annealing = config.loss.annealing / settings.steps
     look = {"real": real["validation"][: config.log.validation_cases], "config": config}
     if name == "encoder":
         side = max(real["train"].shape[1:])
@@ -140,7 +142,13 @@ def _stage(index, name, params, networks, config, real, cache) -> Stage:
     )
     if name == "generator":
         loss = generator_loss(
-            networks, batch=settings.batch, positives=settings.positives, drifting=drifting, axis_name=DATA_AXIS
+            networks,
+            batch=settings.batch,
+            positives=settings.positives,
+            negatives=settings.negatives,
+            drifting=drifting,
+            annealing=annealing,
+            axis_name=DATA_AXIS,
         )
         validate = functools.partial(look_at_slices, networks, **look)
         return _planned(index, name, name, loss, params, Everywhere(bank), settings.batch, validate, config)
@@ -155,11 +163,33 @@ def _stage(index, name, params, networks, config, real, cache) -> Stage:
         chunk=settings.chunk,
         plane_weights=config.loss.planes.to_dict(),
         particles=config.loss.particles,
-        drifting=drifting,
+        negatives=settings.negatives,
+        drifting=drifting | {"guidance": config.loss.drifting.guidance},
+        annealing=annealing,
         axis_name=DATA_AXIS,
     )
     validate = functools.partial(look_at_volumes, networks, **look)
     return _planned(index, name, name, loss, params, Everywhere(bank), settings.batch * shape[0], validate, config)
+
+
+def drifting_settings(loss: ConfigDict) -> dict:
+    """What `drift_all` is to be given, of a configuration's section `loss`."""
+    switches = loss.drifting.to_dict()
+    switches.pop("guidance")
+    frozen, floor = switches.pop("frozen_scale"), switches["affinity_floor"]
+    scale = frozen if switches["distance_scale"] == "frozen" else switches["distance_scale"]
+    options = DriftingOptions(**switches | {"distance_scale": scale, "affinity_floor": None if floor < 0 else floor})
+    return {
+        "kind": loss.kind,
+        "field": loss.field,
+        "temperatures": tuple(loss.temperatures),
+        "options": options,
+    }
+
+
+def numbered_step(state: TrainState, batch: dict, *, loss_function: LossFunction, **settings):
+    """`train_step` with a loss that is told which step it is."""
+    return train_step(state, batch, loss_function=functools.partial(loss_function, step=state.step), **settings)
 
 
 def _planned(index, name, group, loss: LossFunction, params, batches, slices, validate, config) -> Stage:
@@ -172,8 +202,9 @@ def _planned(index, name, group, loss: LossFunction, params, batches, slices, va
         weight_decay=optimiser.weight_decay,
         clip=optimiser.clip,
     )
+    take = numbered_step if config.loss.annealing and name != "encoder" else train_step
     step = functools.partial(
-        train_step, loss_function=loss, optimiser=transformation, trained=(group,), ema_decay=optimiser.ema
+        take, loss_function=loss, optimiser=transformation, trained=(group,), ema_decay=optimiser.ema
     )
     key = jax.random.fold_in(jax.random.key(config.seed), 10 + index)
     state = initial_state(params, transformation, (group,), key)

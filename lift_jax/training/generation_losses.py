@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
+from lift_jax.losses.drifting_options import annealed_temperatures
+from lift_jax.losses.particle_losses import Particles, drift_all, mean_statistics
 from lift_jax.losses.trajectories import (
     depth_positions,
     draw_real,
-    drift_all,
     encode_trajectories,
-    mean_statistics,
     triplanar_drifting_loss,
 )
 from lift_jax.models.depth_encoding import depth_coordinates
@@ -44,7 +44,9 @@ def generator_loss(
     *,
     batch: int,
     positives: int,
+    negatives: int = 0,
     drifting: Mapping,
+    annealing: float = 0.0,
     axis_name: str | None,
 ) -> LossFunction:
     """The slice generator's loss: generated slices drift towards real axial ones, whatever their depth.
@@ -53,20 +55,30 @@ def generator_loss(
       networks: of which the generator is trained.
       batch: generated slices, over all devices.
       positives: real slices, over all devices, drawn from the batch's bank `{"axial": {name: [V, D, L, C]}}`.
-      drifting: `temperatures` and `field` of the drifting loss.
+      negatives: further generated slices, over all devices, that only repel.
+      drifting: `temperatures` and what else `drift_all` is to be given.
+      annealing: see `annealed`.
       axis_name: the mapped axis, or None.
     """
 
-    def loss_function(params, bank, key):
+    def features(params, key, count):
+        codes = local_rows(jax.random.normal(key, (count, networks.generator.code)), axis_name)
+        return networks.encode(params, networks.generate(params, codes)[..., None])
+
+    def loss_function(params, bank, key, step=0):
         key_code, key_volume, key_depth = jax.random.split(key, 3)
-        codes = local_rows(jax.random.normal(key_code, (batch, networks.generator.code)), axis_name)
-        images = networks.generate(params, codes)[..., None]
-        generated = networks.encode(params, images)
+        generated = features(params, key_code, batch)
         volumes, depth = next(iter(bank["axial"].values())).shape[:2]
         volume = local_rows(jax.random.randint(key_volume, (positives,), 0, volumes), axis_name)
         place = local_rows(jax.random.randint(key_depth, (positives,), 0, depth), axis_name)
-        pairs = {name: (_by_place(x), _by_place(bank["axial"][name][volume, place])) for name, x in generated.items()}
-        losses, stats = drift_all(pairs, **drifting, axis_name=axis_name)
+        problems = {
+            name: Particles(_by_place(x), _by_place(bank["axial"][name][volume, place]))
+            for name, x in generated.items()
+        }
+        if negatives:
+            others = features(jax.lax.stop_gradient(params), jax.random.fold_in(key_code, 1), negatives)
+            problems = {name: problem._replace(negatives=_by_place(others[name])) for name, problem in problems.items()}
+        losses, stats = drift_all(problems, **annealed(drifting, annealing, step), axis_name=axis_name)
         return sum(losses.values()), mean_statistics(list(stats.values()))
 
     return loss_function
@@ -83,7 +95,9 @@ def mapper_loss(
     chunk: int,
     plane_weights: Mapping[str, float],
     particles: str,
+    negatives: int = 0,
     drifting: Mapping,
+    annealing: float = 0.0,
     axis_name: str | None,
 ) -> LossFunction:
     """The depth mapper's loss: trajectories of generated volumes drift towards real ones in all planes.
@@ -100,36 +114,52 @@ def mapper_loss(
       positions: depth positions along each plane.
       chunk: slices at a time.
       plane_weights, particles: see `triplanar_drifting_loss`.
-      drifting: `temperatures` and `field` of the drifting loss.
+      negatives: further generated volumes, over all devices, that only repel.
+      drifting: `temperatures` and what else `triplanar_drifting_loss` is to be given.
+      annealing: see `annealed`.
       axis_name: the mapped axis, or None.
     """
     planes = [plane for plane, weight in plane_weights.items() if weight > 0]
 
-    def loss_function(params, bank, key):
-        key_code, key_volume, key_place = jax.random.split(key, 3)
-        z = local_rows(jax.random.normal(key_code, (batch, volume_code)), axis_name)
+    def features(params, key, count, places):
+        z = local_rows(jax.random.normal(key, (count, volume_code)), axis_name)
         depth = jnp.asarray(depth_coordinates(shape[0]))
         codes = networks.map_depth(params, z, depth).reshape(-1, networks.generator.code)
         slices = in_chunks(functools.partial(networks.generate, params), codes, chunk)
+        encode = functools.partial(in_chunks, functools.partial(networks.encode, params), chunk=chunk)
+        return encode_trajectories(slices.reshape(-1, *shape), places, encode)
+
+    def loss_function(params, bank, key, step=0):
+        key_code, key_volume, key_place = jax.random.split(key, 3)
         places = {
             plane: depth_positions(jax.random.fold_in(key_place, i), positions, shape[i])
             for i, plane in enumerate(("axial", "coronal", "sagittal"))
             if plane in planes
         }
-        encode = functools.partial(in_chunks, functools.partial(networks.encode, params), chunk=chunk)
-        generated = encode_trajectories(slices.reshape(-1, *shape), places, encode)
+        generated = features(params, key_code, batch, places)
+        others = None
+        if negatives:
+            others = features(jax.lax.stop_gradient(params), jax.random.fold_in(key_code, 1), negatives, places)
         volumes = next(iter(bank[planes[0]].values())).shape[0]
         drawn = local_rows(jax.random.permutation(key_volume, volumes)[:positives], axis_name)
         return triplanar_drifting_loss(
             generated,
             draw_real(bank, places, drawn),
+            others,
             plane_weights=plane_weights,
             particles=particles,
-            **drifting,
+            **annealed(drifting, annealing, step),
             axis_name=axis_name,
         )
 
     return loss_function
+
+
+def annealed(drifting: Mapping, rate: float, step: jax.Array | int) -> Mapping:
+    """Settings of the drifting loss with `annealed_temperatures`; as they are if the rate is 0."""
+    if rate == 0:
+        return drifting
+    return {**drifting, "temperatures": annealed_temperatures(drifting["temperatures"], step, rate)}
 
 
 def local_rows(array: jax.Array, axis_name: str | None) -> jax.Array:

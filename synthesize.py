@@ -18,7 +18,9 @@ commands.prepare_jax()
 WORKDIR = flags.DEFINE_string("workdir", None, "work directory of a trained run")
 CASE = flags.DEFINE_string("case", None, "a case, or a folder of cases")
 OUTPUT = flags.DEFINE_string("output", None, "folder for the results")
-TARGET = flags.DEFINE_string("target", None, "missing MR: predict this contrast from the others, even if it is there")
+SKIP = flags.DEFINE_boolean("skip_existing", False, "leave out cases whose results are there already")
+TARGET = flags.DEFINE_string("target", None, "missing MR: predict this contrast alone")
+FORCE = flags.DEFINE_boolean("force", False, "missing MR: predict --target from the others even if it is there")
 SIDE = flags.DEFINE_integer("side", None, "MR to CT: voxels along each axis to work at, 0 for the MR's own grid", 0)
 COUNT = flags.DEFINE_integer("count", None, "sample so many volumes out of noise")
 SEED = flags.DEFINE_integer("seed", 0, "of the samples: the same seed gives the same volumes")
@@ -45,47 +47,46 @@ def _sample():
 
 def _translate():
     from lift_jax.errors import UserError
+    from lift_jax.inference.folder import work_through
     from lift_jax.trained import load_trained
 
     workdir, case, output = (pathlib.Path(commands.required_path(flag)) for flag in ("workdir", "case", "output"))
     trained = load_trained(workdir)
     opened = {"missing_mr": _contrasts, "mr_to_ct": _pairs}[trained.config.task]
-    cases, synthesize = opened(trained, case.resolve(), output)
-    root = pathlib.Path(cases.root)
-    if output.resolve() in (root.resolve(), *((root / name).resolve() for name in cases.names)):
+    work = opened(trained, case.resolve(), output)
+    root = pathlib.Path(work.cases.root)
+    if output.resolve() in (root.resolve(), *((root / name).resolve() for name in work.cases.names)):
         raise UserError(f"--output: {output} holds the sources; name another folder")
     failures = []
-    for index in range(len(cases.names)):
-        try:
-            for path in synthesize(index):
-                print(path)
-        except UserError as error:
-            failures.append(str(error))
+    for outcome in work_through(work, skip_existing=SKIP.value):
+        if outcome.error:
+            failures.append(str(outcome.error))
+        for path in outcome.paths:
+            print(f"{path} was there" if outcome.skipped else path, flush=True)
     if failures:
         raise UserError("\n".join(failures))
 
 
 def _contrasts(trained, case, output):
-    """The cases of a run of missing MR, and what synthesizes one by its index."""
+    """What is to be done by a run of missing MR."""
     from lift_jax.data.brats import BratsCases, contrast_paths, find_cases
-    from lift_jax.inference.files import synthesize_case
+    from lift_jax.inference.files import ContrastSynthesis
 
     single = bool(contrast_paths(case.parent, case.name))
     root, names = (case.parent, [case.name]) if single else (case, find_cases(case))
     cases = BratsCases(root, names, (), trained.config.data.spacing or None)
-    return cases, lambda index: synthesize_case(trained, cases, index, output, TARGET.value)
+    return ContrastSynthesis(trained, cases, output, TARGET.value, FORCE.value)
 
 
 def _pairs(trained, case, output):
-    """The cases of a run of MR to CT, and what synthesizes one by its index."""
+    """What is to be done by a run of MR to CT."""
     from lift_jax.data.synthrad import SynthradCases, find_pairs, pair_paths
-    from lift_jax.inference.ct_files import synthesize_ct
+    from lift_jax.inference.ct_files import CtSynthesis
 
     single = bool(pair_paths(case.parent, case.name))
     root, names = (case.parent, [case.name]) if single else (case, find_pairs(case))
     side = trained.config.inference.side if SIDE.value is None else SIDE.value
-    cases = SynthradCases(root, names, (), side or None)
-    return cases, lambda index: synthesize_ct(trained, cases, index, output)
+    return CtSynthesis(trained, SynthradCases(root, names, (), side or None), output)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from configs.quickstart import get_config
 from lift_jax.data.brats import BratsCases
 from lift_jax.data.cases import CONTRASTS
 from lift_jax.errors import UserError
-from lift_jax.inference.files import synthesize_case
+from lift_jax.inference.files import ContrastSynthesis
 from lift_jax.models.build import volume_translator
 from lift_jax.run_directory import checkpoint_directory
 from lift_jax.trained import Trained, load_trained
@@ -255,10 +255,19 @@ def test_each_case_of_a_folder_gets_what_it_lacks_and_those_that_cannot_be_used_
     assert facts["sources"] == ["t1n", "t2w"]
     assert (facts["stage"], facts["step"]) == ("mixer", STEPS["mixer"])
 
+    was = {path: path.stat().st_mtime_ns for path in output.iterdir()}
+    again = command("synthesize", f"--workdir={trained}", f"--case={root}", f"--output={output}", "--skip_existing")
+    assert again.stderr.splitlines() == result.stderr.splitlines()
+    assert [line for line in again.stdout.splitlines() if not line.endswith(" was there")] == []
+    assert {path: path.stat().st_mtime_ns for path in output.iterdir()} == was
 
-def test_a_contrast_that_is_there_can_be_asked_for(tmp_path, trained, command):
+
+def test_a_contrast_that_is_there_is_predicted_only_by_force(tmp_path, trained, command):
     case, output = write_case(tmp_path, "case", CONTRASTS), tmp_path / "results"
-    result = command("synthesize", f"--workdir={trained}", f"--case={case}", f"--output={output}", "--target=t1c")
+    options = [f"--workdir={trained}", f"--case={case}", f"--output={output}", "--target=t1c"]
+    assert_refused(command("synthesize", *options), "case: has t1c already", "--force")
+    assert not output.exists()
+    result = command("synthesize", *options, "--force")
     assert result.returncode == 0, result.stderr
     assert sorted(path.name for path in output.iterdir()) == ["case-synthesis.json", "case-t1c.nii.gz"]
     assert json.loads((output / "case-synthesis.json").read_text())["sources"] == ["t1n", "t2w", "t2f"]
@@ -282,7 +291,8 @@ def test_an_oracle_cannot_translate_scans(tmp_path):
     config.model.oracle = "acquisition"
     oracle = Trained(config, volume_translator(config.model), {}, "joint", 24)
     with pytest.raises(UserError, match=r"^scan: an oracle needs"):
-        synthesize_case(oracle, BratsCases(tmp_path, ["scan"], (), 12.0), 0, tmp_path / "results")
+        work = ContrastSynthesis(oracle, BratsCases(tmp_path, ["scan"], (), 12.0), tmp_path / "results")
+        work.predict(work.read(0))
     assert not (tmp_path / "results").exists()
 
 

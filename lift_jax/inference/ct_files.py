@@ -1,75 +1,101 @@
 """Synthetic CTs of NIfTI cases, in Hounsfield units, in the geometry of the case's own MR."""
 
 import dataclasses
-import json
 import pathlib
-import time
+from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from lift_jax.data.hounsfield import OUTSIDE
 from lift_jax.data.paired_cases import PairedCase
 from lift_jax.data.regrid import regrid_brain_onto
 from lift_jax.data.synthrad import SynthradCases
-from lift_jax.data.volumes import write_volume
-from lift_jax.errors import UserError
+from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.inference.ct import predict_ct
-from lift_jax.run_directory import write_aside
+from lift_jax.inference.files import make_folder, write_facts
 from lift_jax.trained import Trained
 
 
-def synthesize_ct(trained: Trained, cases: SynthradCases, index: int, output: pathlib.Path) -> list[pathlib.Path]:
-    """Translates the MR of a case and writes `<case>-ct.nii.gz`, int16 in HU, -1024 outside the body.
+class ReadPair(NamedTuple):
+    """An MR as it was read, the same on its own grid where it was resampled, and that grid."""
+
+    case: PairedCase
+    native: PairedCase | None
+    grid: Grid
+    has_mask: bool
+
+
+class PredictedCt(NamedTuple):
+    """A CT `[D, H, W]` in HU on the MR's own grid, and whether the body was given."""
+
+    name: str
+    grid: Grid
+    ct: np.ndarray
+    has_mask: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class CtSynthesis:
+    """Translates MRs and writes `<case>-ct.nii.gz`, int16 in HU, -1024 outside the body.
 
     Beside it, `<case>-synthesis.json` says what it was made from, and whether the body was given or found. Where the
-    cases are resampled (`cases.side`), the result is interpolated back onto the MR's own grid.
+    cases are resampled (`cases.side`), the result is interpolated back onto the MR's own grid. A `folder.CaseWork`.
 
-    Args:
+    Attributes:
       trained: the run.
-      cases: a folder of cases; index: which of them. A CT that a case has is not looked at.
+      cases: a folder of cases. A CT that a case has is not looked at.
       output: folder for the results; made if it is not there.
-
-    Returns:
-      The NIfTI files.
-
-    Raises:
-      UserError: if the case cannot be used, or results cannot be written.
     """
-    began = time.perf_counter()
-    config, name = trained.config, cases.names[index]
-    case, grid = cases.load(index, kinds=("mr", "mask")), cases.geometry(index)
-    prediction = predict_ct(
-        trained.network,
-        trained.params,
-        case,
-        chunk=config.inference.chunk,
-        skip_memory=config.inference.skip_memory,
-    )
-    if cases.side is not None:
-        native = dataclasses.replace(cases, side=None).load(index, kinds=("mr", "mask"))
-        prediction = _onto_body(prediction, case, native)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{output}: cannot be made ({error.strerror}); name another --output") from None
-    path = output / f"{name}-ct.nii.gz"
-    write_volume(path, prediction, grid, dtype=np.int16)
-    facts = {
-        "case": name,
-        "targets": ["ct"],
-        "sources": ["mr"],
-        "unit": "HU",
-        "body": "mask of the case" if cases.has_mask(index) else "found by threshold in the MR; check its outline",
-        "stage": trained.stage,
-        "step": trained.step,
-        "side": cases.side,
-        "seconds": round(time.perf_counter() - began, 3),
-        "device": jax.devices()[0].device_kind,
-        "config": config.to_dict(),
-    }
-    write_aside(output / f"{name}-synthesis.json", json.dumps(facts, indent=2) + "\n")
-    return [path]
+
+    trained: Trained
+    cases: SynthradCases
+    output: pathlib.Path
+
+    def __len__(self) -> int:
+        """How many cases there are."""
+        return len(self.cases.names)
+
+    def outputs(self, index: int) -> list[pathlib.Path]:
+        """The CT of a case, and what says how it was made."""
+        return self._paths(self.cases.names[index])
+
+    def read(self, index: int) -> ReadPair:
+        """An MR, its body and its grid.
+
+        Raises:
+          UserError: if the case cannot be used.
+        """
+        kinds = ("mr", "mask")
+        case, grid, native = self.cases.load(index, kinds=kinds), self.cases.geometry(index), None
+        if self.cases.side is not None:
+            native = dataclasses.replace(self.cases, side=None).load(index, kinds=kinds)
+        return ReadPair(case, native, grid, self.cases.has_mask(index))
+
+    def predict(self, work: ReadPair) -> PredictedCt:
+        """The CT."""
+        inference = self.trained.config.inference
+        options = {"chunk": inference.chunk, "skip_memory": inference.skip_memory}
+        ct = predict_ct(self.trained.network, self.trained.params, work.case, **options)
+        if work.native is not None:
+            ct = _onto_body(ct, work.case, work.native)
+        return PredictedCt(work.case.name, work.grid, ct, work.has_mask)
+
+    def write(self, result: PredictedCt, seconds: float) -> list[pathlib.Path]:
+        """Writes a CT, and last what it was made from.
+
+        Raises:
+          UserError: if results cannot be written.
+        """
+        make_folder(self.output)
+        path, facts_path = self._paths(result.name)
+        write_volume(path, result.ct, result.grid, dtype=np.int16)
+        body = "mask of the case" if result.has_mask else "found by threshold in the MR; check its outline"
+        facts = {"case": result.name, "targets": ["ct"], "sources": ["mr"], "unit": "HU", "body": body}
+        write_facts(facts_path, facts | {"side": self.cases.side, "seconds": round(seconds, 3)}, self.trained)
+        return [path]
+
+    def _paths(self, name: str) -> list[pathlib.Path]:
+        return [self.output / f"{name}-ct.nii.gz", self.output / f"{name}-synthesis.json"]
 
 
 def _onto_body(prediction: np.ndarray, case: PairedCase, native: PairedCase) -> np.ndarray:

@@ -3,102 +3,174 @@
 import dataclasses
 import json
 import pathlib
-import time
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from lift_jax.data.brats import BratsCases
-from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.brats import BratsCases, contrast_paths
+from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.intensities import brain_mask
 from lift_jax.data.regrid import regrid_brain_onto
-from lift_jax.data.volumes import write_volume
+from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.errors import UserError
 from lift_jax.inference.complete import predict_contrasts
 from lift_jax.run_directory import write_aside
 from lift_jax.trained import Trained
 
 
-def synthesize_case(
-    trained: Trained, cases: BratsCases, index: int, output: pathlib.Path, target: str | None = None
-) -> list[pathlib.Path]:
-    """Predicts what a case lacks, or one contrast that is asked for, and writes `<case>-<contrast>.nii.gz`.
+class ReadCase(NamedTuple):
+    """A case as it was read: itself, its brain on its own grid where it was resampled, and that grid."""
+
+    case: Case
+    native: tuple[np.ndarray, np.ndarray] | None
+    grid: Grid
+    targets: list[str]
+    available: np.ndarray
+
+
+class Predicted(NamedTuple):
+    """Contrasts of a case `[D, H, W]` in [0, 1], on its own grid, and what they were made from."""
+
+    name: str
+    grid: Grid
+    contrasts: dict[str, np.ndarray]
+    available: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class ContrastSynthesis:
+    """Predicts what cases lack, or one contrast that is asked for, and writes `<case>-<contrast>.nii.gz`.
 
     Voxels are float32 in [0, 1], the protocol's unit: the scanner's unit of a contrast that was never scanned is not
     known. Beside them, `<case>-synthesis.json` says what they were made from. A run that was trained at a fixed voxel
-    size works at that size, and its result is interpolated onto the case's grid.
+    size works at that size, and its result is interpolated onto the case's grid. A `folder.CaseWork`.
 
-    Args:
+    Attributes:
       trained: the run.
-      cases: a folder of cases; index: which of them.
+      cases: a folder of cases.
       output: folder for the results; made if it is not there.
       target: the contrast to predict, from all others; None predicts all that are missing.
-
-    Returns:
-      The NIfTI files.
-
-    Raises:
-      UserError: if the case cannot be used, lacks nothing, or has no source; or if results cannot be written.
+      force: predict a target that is there already.
     """
-    began = time.perf_counter()
-    name = cases.names[index]
-    case, grid = cases.load(index), cases.geometry(index)
-    targets = wanted_contrasts(name, case.available, target)
-    available = case.available & ~np.isin(CONTRASTS, targets)
-    if not available.any():
-        raise UserError(f"{name}: nothing to predict {', '.join(targets)} from; add another contrast")
-    config = trained.config
-    predictions = predict_contrasts(
-        trained.network,
-        trained.params,
-        case,
-        available,
-        [CONTRASTS.index(contrast) for contrast in targets],
-        oracle=config.model.oracle,
-        chunk=config.inference.chunk,
-        skip_memory=config.inference.skip_memory,
-    )
-    _make_folder(output)
-    paths = []
-    if cases.spacing is not None:
-        native = dataclasses.replace(cases, spacing=None).load(index)
-        brain = brain_mask(native.sources[..., available])
-        predictions = [regrid_brain_onto(p, case.affine, brain, native.affine) for p in predictions]
-    for contrast, prediction in zip(targets, predictions, strict=True):
-        paths.append(output / f"{name}-{contrast}.nii.gz")
-        write_volume(paths[-1], prediction, grid)
-    facts = {
-        "case": name,
-        "targets": targets,
-        "sources": [contrast for contrast, there in zip(CONTRASTS, available, strict=True) if there],
-        "stage": trained.stage,
-        "step": trained.step,
-        "spacing_mm": cases.spacing,
-        "seconds": round(time.perf_counter() - began, 3),
-        "device": jax.devices()[0].device_kind,
-        "config": config.to_dict(),
-    }
-    write_aside(output / f"{name}-synthesis.json", json.dumps(facts, indent=2) + "\n")
-    return paths
+
+    trained: Trained
+    cases: BratsCases
+    output: pathlib.Path
+    target: str | None = None
+    force: bool = False
+
+    def __len__(self) -> int:
+        """How many cases there are."""
+        return len(self.cases.names)
+
+    def outputs(self, index: int) -> list[pathlib.Path]:
+        """The volumes of a case, and what says how they were made."""
+        name = self.cases.names[index]
+        there = contrast_paths(pathlib.Path(self.cases.root), name)
+        targets = self._targets(name, np.isin(CONTRASTS, list(there)))
+        return [*(self._volume(name, contrast) for contrast in targets), self._facts(name)]
+
+    def read(self, index: int) -> ReadCase:
+        """A case and its grid.
+
+        Raises:
+          UserError: if the case cannot be used, lacks nothing, or has no source.
+        """
+        name = self.cases.names[index]
+        case, grid = self.cases.load(index), self.cases.geometry(index)
+        targets = self._targets(name, case.available)
+        available = case.available & ~np.isin(CONTRASTS, targets)
+        if not available.any():
+            raise UserError(f"{name}: nothing to predict {', '.join(targets)} from; add another contrast")
+        native = None
+        if self.cases.spacing is not None:
+            whole = dataclasses.replace(self.cases, spacing=None).load(index)
+            native = brain_mask(whole.sources[..., available]), whole.affine
+        return ReadCase(case, native, grid, targets, available)
+
+    def predict(self, work: ReadCase) -> Predicted:
+        """The wanted contrasts."""
+        config = self.trained.config
+        predictions = predict_contrasts(
+            self.trained.network,
+            self.trained.params,
+            work.case,
+            work.available,
+            [CONTRASTS.index(contrast) for contrast in work.targets],
+            oracle=config.model.oracle,
+            chunk=config.inference.chunk,
+            skip_memory=config.inference.skip_memory,
+        )
+        if work.native is not None:
+            predictions = [regrid_brain_onto(p, work.case.affine, *work.native) for p in predictions]
+        contrasts = dict(zip(work.targets, predictions, strict=True))
+        return Predicted(work.case.name, work.grid, contrasts, work.available)
+
+    def write(self, result: Predicted, seconds: float) -> list[pathlib.Path]:
+        """Writes a case's contrasts, and last what they were made from.
+
+        Raises:
+          UserError: if results cannot be written.
+        """
+        make_folder(self.output)
+        for contrast, prediction in result.contrasts.items():
+            write_volume(self._volume(result.name, contrast), prediction, result.grid)
+        facts = {
+            "case": result.name,
+            "targets": list(result.contrasts),
+            "sources": [contrast for contrast, there in zip(CONTRASTS, result.available, strict=True) if there],
+            "spacing_mm": self.cases.spacing,
+            "seconds": round(seconds, 3),
+        }
+        write_facts(self._facts(result.name), facts, self.trained)
+        return [self._volume(result.name, contrast) for contrast in result.contrasts]
+
+    def _targets(self, name: str, available: np.ndarray) -> list[str]:
+        return wanted_contrasts(name, available, self.target, self.force)
+
+    def _volume(self, name: str, contrast: str) -> pathlib.Path:
+        return self.output / f"{name}-{contrast}.nii.gz"
+
+    def _facts(self, name: str) -> pathlib.Path:
+        return self.output / f"{name}-synthesis.json"
 
 
-def wanted_contrasts(name: str, available: np.ndarray, target: str | None) -> list[str]:
+def wanted_contrasts(name: str, available: np.ndarray, target: str | None, force: bool = False) -> list[str]:
     """The contrasts to predict: `target` if one is named, else all that are not available.
 
     Raises:
-      UserError: if the target is not a contrast, or nothing is missing.
+      UserError: if the target is not a contrast, or is there and `force` was not said, or nothing is missing.
     """
     if target is not None:
         if target not in CONTRASTS:
             raise UserError(f"--target: {target!r} is none of {', '.join(CONTRASTS)}")
+        if available[CONTRASTS.index(target)] and not force:
+            raise UserError(f"{name}: has {target} already; give --force to predict it from the others all the same")
         return [target]
     missing = [contrast for contrast, there in zip(CONTRASTS, available, strict=True) if not there]
     if not missing:
-        raise UserError(f"{name}: lacks no contrast; name one with --target to predict it from the others")
+        raise UserError(f"{name}: lacks no contrast; give --target CONTRAST --force to predict one from the others")
     return missing
 
 
-def _make_folder(folder: pathlib.Path) -> None:
+def write_facts(path: pathlib.Path, facts: dict, trained: Trained) -> None:
+    """Writes what a result was made from: `facts`, the checkpoint, the device and the configuration."""
+    facts = facts | {
+        "stage": trained.stage,
+        "step": trained.step,
+        "device": jax.devices()[0].device_kind,
+        "config": trained.config.to_dict(),
+    }
+    write_aside(path, json.dumps(facts, indent=2) + "\n")
+
+
+def make_folder(folder: pathlib.Path) -> None:
+    """Makes a folder for results.
+
+    Raises:
+      UserError: if it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -171,7 +171,7 @@ def test_a_misspelt_name_is_told_what_it_resembles(key, value, told):
 
 
 def test_a_name_like_no_other_is_told_only_what_there_is():
-    with pytest.raises(UserError, match="is none of slice, segment, volume, unordered$"):
+    with pytest.raises(UserError, match=r"is none of slice, segment, volume, unordered$"):
         validate(changed(experiment("phantom_unconditional"), {"loss.particles": "xyz"}))
 
 

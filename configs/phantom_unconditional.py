@@ -2,8 +2,8 @@
 
     python train.py --config configs/phantom_unconditional.py --workdir runs/unconditional
 
-About half an hour of one core's time; docs/unconditional.md says what to expect. Variants: `tiny` (the same run in
-about a minute, for checks).
+About half an hour of one core's time; docs/unconditional.md says what to expect. Variants: `reference`
+(48³ at 4 mm), and `tiny` (the same run in about a minute, for checks).
 """
 
 from lift_jax.configuration import unconditional
@@ -50,6 +50,9 @@ def get_config(variant=""):
         config.log.every = 1
         config.log.validate = 10
         config.log.validation_cases = 4
+    elif variant == "reference":
+        config.data.shape = (48, 48, 48)
+        config.data.spacing = 4.0
     elif variant:
-        raise ValueError(f"phantom_unconditional.py has the variant tiny, not {variant!r}")
+        raise ValueError(f"phantom_unconditional.py has the variants reference and tiny, not {variant!r}")
     return config

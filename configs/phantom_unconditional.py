@@ -37,6 +37,7 @@ def get_config(variant=""):
         config.model.mapper.layers = 2
         config.features.grids = (1, 2)
         config.features.local = 0
+        config.features.gradients = (1,)
         config.stage.encoder.steps = 10
         config.stage.encoder.batch = 8
         config.stage.generator.steps = 10

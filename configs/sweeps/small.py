@@ -18,6 +18,7 @@ def small_generation(variant=""):
         config.model.generator.groups = 2
         config.features.grids = (1,)
         config.features.pixels = 0
+        config.features.gradients = (1,)
         config.loss.temperatures = (0.2,)
         config.stage.encoder.steps = 4
         config.stage.generator.steps = 4

@@ -69,6 +69,7 @@ def unconditional() -> ConfigDict:
             "grids": (1, 2, 4),  # mean and deviation of every map over g x g cells
             "local": 8,  # maps up to this side: the vector at each place; 0 none
             "pixels": 4,  # side of raw patches; 0 none
+            "gradients": (1, 2, 4, 8),  # mean absolute differences of neighbouring pixels over g x g cells; () none
             "dtype": "float32",  # in which features of real volumes are kept: float32 or bfloat16
         }
     )
@@ -157,7 +158,7 @@ def complaints(config: ConfigDict) -> Iterator[str]:
         yield from one_of("loss.planes", plane, PLANES)
     lists = ("stages", "model.encoder.widths", "model.generator.widths", "features.grids", "loss.temperatures")
     yield from not_empty(config, lists)
-    yield from all_positive(config, (*_positive_keys(config), *lists[1:]))
+    yield from all_positive(config, (*_positive_keys(config), *lists[1:], "features.gradients"))
     if data.layout == "brats" and not data.root:
         yield "config.data.root: not set; give the folder of the cases, --config.data.root=DIR"
     if tuple(config.stages) != tuple(name for name in STAGES if name in config.stages):

@@ -20,11 +20,14 @@ class FeatureSet:
       grids: for each g, mean and standard deviation of every map over each of g x g cells; 1 is the whole map.
       local: maps with sides up to this give the vector at each of their places as well; 0 for none.
       pixels: side of the raw patches of the image; 0 for none.
+      gradients: for each g, mean absolute differences of neighbouring pixels over each of g x g cells, see
+        `pixel_differences`: how much detail there is. Few numbers, so that they drift where large tensors average out.
     """
 
     grids: tuple[int, ...] = (1, 2, 4)
     local: int = 8
     pixels: int = 4
+    gradients: tuple[int, ...] = ()
 
     def __call__(self, maps: Sequence[jax.Array], images: jax.Array) -> dict[str, jax.Array]:
         """Named feature tensors, each `[N, L, C]` float32: L places with C features each.
@@ -48,14 +51,39 @@ class FeatureSet:
         if self.pixels:
             patches = space_to_depth(images.astype(jnp.float32), self.pixels)
             tensors["pixels"] = patches.reshape(len(patches), -1, patches.shape[-1])
+        differences = pixel_differences(images.astype(jnp.float32))
+        for grid in self.gradients:
+            if all(side % grid == 0 for side in differences.shape[1:3]):
+                tensors[f"gradient{grid}"] = (
+                    _cells(differences, grid).mean(axis=(2, 4)).reshape(len(images), grid * grid, -1)
+                )
         return tensors
+
+
+def pixel_differences(images: jax.Array) -> jax.Array:
+    """Absolute differences of every pixel to four neighbours, `[N, H, W, 1] -> [N, H, W, 4]`.
+
+    The neighbours are those to the right, below, below to the right and below to the left; the last row and columns
+    are repeated beyond the image.
+    """
+    height, width = images.shape[1:3]
+    extended = jnp.pad(images, ((0, 0), (0, 1), (1, 1), (0, 0)), mode="edge")
+    places = ((0, 2), (1, 1), (1, 2), (1, 0))
+    shifted = [extended[:, i : i + height, j : j + width] for i, j in places]
+    return jnp.abs(jnp.concatenate(shifted, axis=-1) - images)
 
 
 def _cell_statistics(features: jax.Array, grid: int) -> tuple[jax.Array, jax.Array]:
     """Mean and standard deviation over each of grid x grid cells of `[N, h, w, C]`, both `[N, grid², C]`."""
-    n, height, width, channels = features.shape
-    cells = features.reshape(n, grid, height // grid, grid, width // grid, channels)
+    n, *_, channels = features.shape
+    cells = _cells(features, grid)
     mean = cells.mean(axis=(2, 4), keepdims=True)
     variance = jnp.mean((cells - mean) ** 2, axis=(2, 4))
     shape = (n, grid * grid, channels)
     return mean.reshape(shape), jnp.sqrt(variance + VARIANCE_FLOOR).reshape(shape)
+
+
+def _cells(x: jax.Array, grid: int) -> jax.Array:
+    """`[N, H, W, C]` as grid x grid cells, `[N, grid, H / grid, grid, W / grid, C]`."""
+    n, height, width, channels = x.shape
+    return x.reshape(n, grid, height // grid, grid, width // grid, channels)

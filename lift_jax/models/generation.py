@@ -57,7 +57,7 @@ def generation_networks(config: ConfigDict, size: tuple[int, int]) -> Generation
         _encoder(model.encoder),
         SliceGenerator(tuple(size), **generator),
         DepthMapper(model.generator.code, **mapper),
-        FeatureSet(tuple(features.grids), features.local, features.pixels),
+        FeatureSet(tuple(features.grids), features.local, features.pixels, tuple(features.gradients)),
     )
 
 

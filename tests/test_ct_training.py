@@ -17,7 +17,7 @@ from lift_jax.training.ct_loss import ct_loss
 from lift_jax.training.optimisers import grouped_adamw
 from tests.small_network import random_parameters, small_network
 
-WEIGHTS = {"pixel": 1.0, "similarity": 0.0, "through_plane": 2.0}
+WEIGHTS = mr_to_ct().loss.to_dict() | {"pixel": 1.0, "similarity": 0.0, "through_plane": 2.0}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,18 @@ import pytest
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from lift_jax.losses.paired import fitting_scales, pixel_loss, similarity_loss, through_plane_loss
+from lift_jax.configuration import missing_mr
+from lift_jax.losses.differences import first_difference_loss, second_difference_loss
+from lift_jax.losses.paired import (
+    PIXEL_LOSSES,
+    SIMILARITY_LOSSES,
+    THROUGH_PLANE_LOSSES,
+    charbonnier_loss,
+    l1_loss,
+    l2_loss,
+    paired_terms,
+)
+from lift_jax.losses.similarity import fitting_scales, ms_ssim_loss, ssim_loss
 
 PUBLISHED_WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])  # Wang et al., Asilomar 2003
 
@@ -59,69 +70,136 @@ def even(image):
     return np.pad(image[:height, :width], ((0, 1), (0, 1)))
 
 
-LOSSES = [pixel_loss, through_plane_loss, similarity_loss]
+WEIGHED = [*PIXEL_LOSSES.values(), *THROUGH_PLANE_LOSSES.values()]
+LOSSES = [*WEIGHED, *SIMILARITY_LOSSES.values()]
 
 
-def test_pixel_loss_is_the_mean_absolute_difference_of_each_window():
+def test_l1_loss_is_the_mean_absolute_difference_of_each_window():
     prediction, target = windows()
     expected = np.abs(prediction.astype(np.float64) - target).mean(axis=(1, 2, 3))
-    np.testing.assert_allclose(pixel_loss(prediction, target), expected, rtol=1e-5)
+    np.testing.assert_allclose(l1_loss(prediction, target), expected, rtol=1e-5)
 
 
-def test_pixel_loss_weights_multiply_and_are_not_normalised():
+def test_l1_loss_weights_multiply_and_are_not_normalised():
     prediction, target = windows()
     weights = np.random.default_rng(1).random(target.shape).astype(np.float32) * 3
     expected = (np.abs(prediction.astype(np.float64) - target) * weights).mean(axis=(1, 2, 3))
-    np.testing.assert_allclose(pixel_loss(prediction, target, weights), expected, rtol=1e-5)
+    np.testing.assert_allclose(l1_loss(prediction, target, weights), expected, rtol=1e-5)
 
 
-def test_through_plane_loss_compares_differences_of_neighbouring_slices():
+def test_first_difference_loss_compares_differences_of_neighbouring_slices():
     prediction, target = windows()
     expected = np.abs(np.diff(prediction.astype(np.float64), axis=1) - np.diff(target.astype(np.float64), axis=1))
-    np.testing.assert_allclose(through_plane_loss(prediction, target), expected.mean(axis=(1, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(first_difference_loss(prediction, target), expected.mean(axis=(1, 2, 3)), rtol=1e-5)
 
 
-def test_through_plane_loss_weighs_a_pair_by_the_smaller_of_its_two_weights():
+def test_first_difference_loss_weighs_a_pair_by_the_smaller_of_its_two_weights():
     prediction, target = windows()
     weights = np.random.default_rng(1).random(target.shape).astype(np.float32)
     expected = np.zeros(len(target))
     for b, k in np.ndindex(target.shape[0], target.shape[1] - 1):
         step = (prediction[b, k + 1] - prediction[b, k]).astype(np.float64) - (target[b, k + 1] - target[b, k])
         expected[b] += (np.abs(step) * np.minimum(weights[b, k], weights[b, k + 1])).mean() / (target.shape[1] - 1)
-    np.testing.assert_allclose(through_plane_loss(prediction, target, weights), expected, rtol=1e-5)
+    np.testing.assert_allclose(first_difference_loss(prediction, target, weights), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", [pixel_loss, through_plane_loss])
+def test_other_pixel_losses_are_their_means_with_and_without_weights():
+    prediction, target = windows()
+    weights = np.random.default_rng(1).random(target.shape).astype(np.float32) * 3
+    error = prediction.astype(np.float64) - target
+    for loss, terms in ((l2_loss, error**2), (charbonnier_loss, np.sqrt(error**2 + 1e-6) - 1e-3)):
+        np.testing.assert_allclose(loss(prediction, target), terms.mean(axis=(1, 2, 3)), rtol=1e-4)
+        np.testing.assert_allclose(loss(prediction, target, weights), (terms * weights).mean(axis=(1, 2, 3)), rtol=1e-4)
+
+
+def differences_reference(error, weights, taps, axis):
+    """Mean of |Σ c e(shifted by s)| over the places where all shifts fit, weighed by the least weight; float64."""
+    error, weights = np.moveaxis(error, axis, -1), np.moveaxis(weights, axis, -1)
+    places = error.shape[-1] - max(taps)
+    if places < 1:
+        return np.zeros(len(error))
+    change = sum(tap * error[..., shift : shift + places] for shift, tap in taps.items())
+    least = np.min([weights[..., shift : shift + places] for shift in taps], axis=0)
+    return (np.abs(change) * least).mean(axis=(1, 2, 3))
+
+
+@pytest.mark.parametrize("slices", [1, 2, 3, 4, 6])
+def test_through_plane_losses_equal_plain_float64(slices):
+    prediction, target = windows((2, slices, 12, 13))
+    weights = np.random.default_rng(1).random(target.shape).astype(np.float32)
+    error = prediction.astype(np.float64) - target
+
+    def reference(taps, axis=1):
+        return differences_reference(error, weights.astype(np.float64), taps, axis)
+
+    gaps = [gap for gap in (1, 2, 4) if gap < slices]
+    expected = {
+        "first": reference({0: -1, 1: 1}),
+        "second": reference({0: 1, 1: -2, 2: 1}),
+        "multi_gap": sum(reference({0: -1, gap: 1}) for gap in gaps) / max(len(gaps), 1) + np.zeros(2),
+        "gradient": sum(reference({0: -1, 1: 1}, axis) for axis in (1, 2, 3)) / 3,
+    }
+    assert expected.keys() == THROUGH_PLANE_LOSSES.keys()
+    for name, loss in THROUGH_PLANE_LOSSES.items():
+        np.testing.assert_allclose(loss(prediction, target, weights), expected[name], rtol=1e-4, err_msg=name)
+
+
+def test_the_second_difference_ignores_what_grows_steadily_along_z():
+    prediction, target = windows((2, 5, 12, 12))
+    ramp = np.linspace(0, 1, 5, dtype=np.float32)[:, None, None] * np.ones((1, 1, 12, 12), np.float32)
+    np.testing.assert_allclose(
+        second_difference_loss(prediction + ramp, target), second_difference_loss(prediction, target), rtol=1e-4
+    )
+
+
+def test_ssim_is_plain_float64s():
+    prediction, target = windows((2, 2, 21, 20))
+    x, y = ((window.astype(np.float64) + 1) / 2 for window in (prediction, target))
+    expected = [np.mean([1 - ssim_reference(x[b, k], y[b, k])[0] for k in range(2)]) for b in range(2)]
+    np.testing.assert_allclose(ssim_loss(prediction, target), expected, rtol=1e-4)
+
+
+def test_terms_are_of_the_kinds_that_are_named_and_those_without_weight_are_left_out():
+    prediction, target = windows()
+    loss = missing_mr().loss.to_dict()
+    terms = paired_terms(prediction, target, loss | {"pixel_kind": "l2", "through_plane_kind": "second"})
+    np.testing.assert_allclose(terms["pixel"], l2_loss(prediction, target).mean(), rtol=1e-6)
+    np.testing.assert_allclose(terms["through_plane"], second_difference_loss(prediction, target).mean(), rtol=1e-6)
+    np.testing.assert_allclose(terms["similarity"], ms_ssim_loss(prediction, target).mean(), rtol=1e-6)
+    assert paired_terms(prediction, target, loss | {"pixel": 0.0, "similarity": 0.0}).keys() == {"through_plane"}
+
+
+@pytest.mark.parametrize("loss", WEIGHED)
 def test_weights_of_one_change_nothing(loss):
     prediction, target = windows()
     np.testing.assert_array_equal(loss(prediction, target, np.ones_like(target)), loss(prediction, target))
 
 
-def test_through_plane_loss_ignores_what_is_added_to_all_slices_alike():
+def test_first_difference_loss_ignores_what_is_added_to_all_slices_alike():
     prediction, target = windows()
     image = np.random.default_rng(1).normal(size=(2, 1, 24, 20)).astype(np.float32)
     np.testing.assert_allclose(
-        through_plane_loss(prediction + image, target), through_plane_loss(prediction, target), rtol=1e-5
+        first_difference_loss(prediction + image, target), first_difference_loss(prediction, target), rtol=1e-5
     )
 
 
-def test_a_single_slice_has_no_through_plane_loss():
+def test_a_single_slice_has_no_first_difference_loss():
     prediction, target = windows((2, 1, 12, 12))
-    np.testing.assert_array_equal(through_plane_loss(prediction, target), [0, 0])
-    np.testing.assert_array_equal(through_plane_loss(prediction, target, np.ones_like(target)), [0, 0])
+    np.testing.assert_array_equal(first_difference_loss(prediction, target), [0, 0])
+    np.testing.assert_array_equal(first_difference_loss(prediction, target, np.ones_like(target)), [0, 0])
 
 
 @pytest.mark.parametrize(
     ("height", "width", "scales"),
     [(11, 11, 1), (21, 30, 1), (23, 25, 2), (47, 45, 3), (176, 181, 5)],
 )
-def test_similarity_loss_equals_ms_ssim_in_plain_float64(height, width, scales):
+def test_ms_ssim_loss_equals_ms_ssim_in_plain_float64(height, width, scales):
     prediction, target = windows((2, 1, height, width))
     expected = similarity_reference(prediction, target, scales)
-    np.testing.assert_allclose(similarity_loss(prediction, target), expected, rtol=1e-4)
+    np.testing.assert_allclose(ms_ssim_loss(prediction, target), expected, rtol=1e-4)
 
 
-def test_similarity_loss_at_one_scale_equals_scikit_image_where_the_window_fits():
+def test_ms_ssim_loss_at_one_scale_equals_scikit_image_where_the_window_fits():
     prediction, target = windows((1, 1, 21, 20), noise=0.1)
     _, full = structural_similarity(
         (target[0, 0].astype(np.float64) + 1) / 2,
@@ -132,19 +210,19 @@ def test_similarity_loss_at_one_scale_equals_scikit_image_where_the_window_fits(
         data_range=1,
         full=True,
     )
-    np.testing.assert_allclose(similarity_loss(prediction, target), [1 - full[5:-5, 5:-5].mean()], rtol=1e-4)
+    np.testing.assert_allclose(ms_ssim_loss(prediction, target), [1 - full[5:-5, 5:-5].mean()], rtol=1e-4)
 
 
 def test_opposite_slices_are_held_just_above_zero_similarity():
     _, target = windows((1, 1, 20, 20))
-    np.testing.assert_allclose(similarity_loss(-target, target), similarity_reference(-target, target, 1), rtol=1e-5)
-    assert 0.999 < similarity_loss(-target, target)[0] < 1
+    np.testing.assert_allclose(ms_ssim_loss(-target, target), similarity_reference(-target, target, 1), rtol=1e-5)
+    assert 0.999 < ms_ssim_loss(-target, target)[0] < 1
 
 
-def test_similarity_loss_of_a_window_is_the_mean_over_its_slices():
+def test_ms_ssim_loss_of_a_window_is_the_mean_over_its_slices():
     prediction, target = windows()
-    of_slices = [similarity_loss(prediction[:, k : k + 1], target[:, k : k + 1]) for k in range(target.shape[1])]
-    np.testing.assert_allclose(similarity_loss(prediction, target), np.mean(of_slices, axis=0), rtol=1e-5)
+    of_slices = [ms_ssim_loss(prediction[:, k : k + 1], target[:, k : k + 1]) for k in range(target.shape[1])]
+    np.testing.assert_allclose(ms_ssim_loss(prediction, target), np.mean(of_slices, axis=0), rtol=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -178,9 +256,9 @@ def test_gradients_are_finite_for_constant_and_for_identical_windows(loss, value
 
 def test_the_similarity_gradient_points_uphill():
     prediction, target = windows((1, 2, 24, 24))
-    value, gradient = jax.jit(jax.value_and_grad(lambda p: similarity_loss(p, target)[0]))(prediction)
+    value, gradient = jax.jit(jax.value_and_grad(lambda p: ms_ssim_loss(p, target)[0]))(prediction)
     step = 0.1 * gradient / np.abs(gradient).max()
-    difference = (similarity_loss(prediction + step, target) - similarity_loss(prediction - step, target))[0]
+    difference = (ms_ssim_loss(prediction + step, target) - ms_ssim_loss(prediction - step, target))[0]
     assert value > 0
     np.testing.assert_allclose(difference, 2 * np.vdot(gradient, step), rtol=0.02)
 
@@ -210,4 +288,4 @@ def test_as_many_scales_as_the_window_fits_into(height, width, scales):
 
 def test_slices_smaller_than_the_window_are_refused():
     with pytest.raises(ValueError, match="at least 11 pixels a side, not 10"):
-        similarity_loss(*windows((1, 1, 10, 30)))
+        ms_ssim_loss(*windows((1, 1, 10, 30)))

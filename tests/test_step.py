@@ -15,6 +15,7 @@ from conftest import DEVICES
 from jax.sharding import Mesh
 from small_network import random_parameters, random_window, small_network
 
+from lift_jax.configuration import missing_mr
 from lift_jax.errors import UserError
 from lift_jax.training.optimisers import grouped_adamw, warmup_cosine
 from lift_jax.training.parallel import DATA_AXIS, check_batch, compile_step, data_mesh, place_batch, replicate
@@ -79,9 +80,7 @@ def descent():
     and what comes of them on one device.
     """
     network, optimiser = small_network(widths=(8,)), optax.sgd(0.003, momentum=0.9)
-    loss = translation_loss(
-        network, {"pixel": 1.0, "similarity": 0.5, "through_plane": 0.5}, brain_weight=2.0, use_mixer=True
-    )
+    loss = translation_loss(network, missing_mr().loss, brain_weight=2.0, use_mixer=True)
     step = functools.partial(train_step, loss_function=loss, optimiser=optimiser, trained=GROUPS, ema_decay=0.9)
     state = initial_state(random_parameters(network), optimiser, GROUPS, jax.random.key(0))
     batches = [random_window(2 * DEVICES, slices=2, height=12, width=12, seed=seed) for seed in range(STEPS)]
@@ -111,7 +110,7 @@ def test_terms_of_weight_zero_are_left_out_and_a_loss_is_the_weighted_sum_of_its
     params, batch = random_parameters(network), random_window(2, slices=2, height=12, width=12)
 
     def loss(**weights):
-        weights = {"pixel": 0.0, "similarity": 0.0, "through_plane": 0.0} | weights
+        weights = missing_mr().loss.to_dict() | {"pixel": 0.0, "similarity": 0.0, "through_plane": 0.0} | weights
         return jax.jit(translation_loss(network, weights, 0.0, use_mixer=True))(params, batch, jax.random.key(0))
 
     value, terms = loss(pixel=2.0, through_plane=0.5)

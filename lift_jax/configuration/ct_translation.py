@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 
 from lift_jax.configuration.checks import one_of
-from lift_jax.configuration.translator import add_run_sections, network_section, shared_complaints
+from lift_jax.configuration.translator import add_run_sections, loss_section, network_section, shared_complaints
 
 LAYOUTS = ("phantom", "synthrad")
 
@@ -33,7 +33,7 @@ def mr_to_ct() -> ConfigDict:
 
     config.model = network_section()
 
-    config.loss = ConfigDict({"pixel": 1.0, "similarity": 0.5, "through_plane": 0.5})  # weights of the terms
+    config.loss = loss_section()
     config.loss.bone_weight = 0.0  # extra weight of voxels of bone (CT above 250 HU) in the pixel term
 
     config.optimiser = ConfigDict(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 
 from lift_jax.configuration.checks import not_empty, one_of
-from lift_jax.configuration.translator import add_run_sections, network_section, shared_complaints
+from lift_jax.configuration.translator import add_run_sections, loss_section, network_section, shared_complaints
 from lift_jax.data.cases import CONTRASTS, ORACLES
 
 LAYOUTS = ("phantom", "brats")
@@ -36,7 +36,7 @@ def missing_mr() -> ConfigDict:
     config.model = network_section()
     config.model.oracle = ""  # phantom: tell the network its true gains and shared "acquisition", or tissue "levels"
 
-    config.loss = ConfigDict({"pixel": 1.0, "similarity": 0.5, "through_plane": 0.5})  # weights of the terms
+    config.loss = loss_section()
     config.loss.brain_weight = 0.0  # extra weight of voxels in the brain, in pixel and through-plane terms
 
     config.optimiser = ConfigDict(

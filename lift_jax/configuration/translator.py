@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 
 from lift_jax.configuration.checks import DTYPES, all_positive, few_resolutions, not_empty, one_of
+from lift_jax.losses.drifting import FIELDS
+from lift_jax.losses.paired import PIXEL_LOSSES, SIMILARITY_LOSSES, THROUGH_PLANE_LOSSES
 from lift_jax.models.z_mixer import MIXER_KINDS
 
 STAGES = ("translator", "mixer", "joint")
@@ -33,6 +35,24 @@ def network_section() -> ConfigDict:
         }
     )
     return model
+
+
+def loss_section() -> ConfigDict:
+    """Defaults of `config.loss`: weights of the terms, and what each of them is."""
+    return ConfigDict(
+        {
+            "pixel": 1.0,  # weight; 0 leaves a term out
+            "pixel_kind": "l1",  # l1, l2 or charbonnier
+            "similarity": 0.5,  # weight
+            "similarity_kind": "ms_ssim",  # of each slice: ms_ssim or ssim
+            "through_plane": 0.5,  # weight
+            "through_plane_kind": "first",  # difference along z: first, second, multi_gap; or gradient in all planes
+            "drifting": 0.0,  # weight: residuals (prediction minus mean source) drift to true ones; needs pixel
+            "drifting_field": "softmax",  # a name in losses.drifting.FIELDS
+            "drifting_temperatures": (0.02, 0.05, 0.2),
+            "drifting_patch": 8,  # side of the patches that are compared, pixels
+        }
+    )
 
 
 def add_run_sections(config: ConfigDict) -> None:
@@ -82,14 +102,35 @@ def shared_complaints(config: ConfigDict) -> Iterator[str]:
             yield f"config.data.crop: {side} is not a multiple of {multiple}, the network's stem and halvings"
     if "mixer" in config.stages and mixer.kind == "none":
         yield "config.stages: there is a stage mixer, but config.model.mixer.kind is none"
-    if not any(weight > 0 for weight in (config.loss.pixel, config.loss.similarity, config.loss.through_plane)):
-        yield "config.loss: no term has a weight above 0, so nothing would be trained"
+    yield from _complaints_of_loss(config)
     for name in config.stages:
         stage = config.stage[name]
         if stage.batch % stage.accumulate:
             yield f"config.stage.{name}.accumulate: {stage.accumulate} does not divide the batch of {stage.batch}"
         if stage.translator_rate <= 0 and (stage.mixer_rate <= 0 or mixer.kind == "none"):
             yield f"config.stage.{name}: no part of the network has a learning rate above 0, so nothing would learn"
+
+
+def _complaints_of_loss(config):
+    loss = config.loss
+    yield from one_of("loss.pixel_kind", loss.pixel_kind, PIXEL_LOSSES)
+    yield from one_of("loss.similarity_kind", loss.similarity_kind, SIMILARITY_LOSSES)
+    yield from one_of("loss.through_plane_kind", loss.through_plane_kind, THROUGH_PLANE_LOSSES)
+    yield from one_of("loss.drifting_field", loss.drifting_field, FIELDS)
+    yield from not_empty(config, ["loss.drifting_temperatures"])
+    yield from all_positive(config, ["loss.drifting_temperatures", "loss.drifting_patch"])
+    if not any(weight > 0 for weight in (loss.pixel, loss.similarity, loss.through_plane)):
+        yield "config.loss: no term has a weight above 0, so nothing would be trained"
+    if loss.drifting <= 0:
+        return
+    if loss.pixel <= 0:
+        yield "config.loss.drifting: knows no pairs, and so only goes beside a pixel term; give loss.pixel a weight"
+    for name in config.stages:
+        stage = config.stage[name]
+        if stage.batch * stage.window < 2:
+            yield f"config.stage.{name}.batch: one slice has no other to be repelled by, as loss.drifting needs; give 2"
+        if stage.accumulate > 1:
+            yield f"config.stage.{name}.accumulate: parts of a batch would drift by themselves; give 1"
 
 
 def _positive_keys(config):

@@ -1,4 +1,4 @@
-"""Losses between a predicted window of slices and the true one.
+"""Losses between a predicted window of slices and the true one, and their registries.
 
 All take `prediction` and `target`, `[B, D, H, W]` float32 in network intensities [-1, 1], and return one number a
 window, `[B]`: the caller reduces over the batch, so that the global batch is a plain mean over devices.
@@ -6,101 +6,83 @@ window, `[B]`: the caller reduces over the batch, so that the global batch is a 
 couple the windows of a batch.
 """
 
+from collections.abc import Callable, Mapping
+
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Exponents of the five scales, finest first (Wang et al., Asilomar 2003)."""
+from lift_jax.losses.differences import (
+    first_difference_loss,
+    gradient_loss,
+    multi_gap_loss,
+    second_difference_loss,
+)
+from lift_jax.losses.similarity import ms_ssim_loss, ssim_loss
 
-SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
-"""Side of the Gaussian window and its standard deviation, pixels (Wang et al., IEEE TIP 2004)."""
-
-SSIM_K = (0.01, 0.03)
-"""Stabilisers K1, K2, as fractions of the data range (ibid.)."""
+CHARBONNIER_WIDTH = 1e-3
+"""Differences below which `charbonnier_loss` is round (Lai et al., arXiv 1710.01992)."""
 
 
-def pixel_loss(prediction: jax.Array, target: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-    """Mean absolute difference (L1), `[B]`."""
+def l1_loss(prediction: jax.Array, target: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """Mean absolute difference, `[B]`: drawn to the median of what is possible."""
     return _weighted_mean(jnp.abs(prediction - target), weights)
 
 
-def through_plane_loss(prediction: jax.Array, target: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-    """Mean absolute difference of the z-differences of neighbouring slices (LiFT, arXiv 2605.19060), `[B]`.
-
-    A pair's weight is the smaller of its two slices'. A single slice has no neighbours and no loss.
-    """
-    if prediction.shape[1] < 2:
-        return jnp.zeros_like(prediction[:, 0, 0, 0])
-    if weights is not None:
-        weights = jnp.minimum(weights[:, 1:], weights[:, :-1])
-    error = prediction - target
-    return _weighted_mean(jnp.abs(error[:, 1:] - error[:, :-1]), weights)
+def l2_loss(prediction: jax.Array, target: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """Mean squared difference, `[B]`: drawn to the mean of what is possible; what PSNR is of."""
+    return _weighted_mean((prediction - target) ** 2, weights)
 
 
-def similarity_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """One minus multi-scale structural similarity of each slice, averaged over the window, `[B]`.
-
-    Images too small for five scales use the `fitting_scales`, their weights scaled to sum to one.
-    """
-    b, d, h, w = prediction.shape
-    scales = fitting_scales(h, w)
-    weights = np.array(MS_SSIM_WEIGHTS[:scales]) / sum(MS_SSIM_WEIGHTS[:scales])
-    x, y = ((1 + image.reshape(b * d, h, w)) / 2 for image in (prediction, target))
-    similarity = 1.0
-    for scale, weight in enumerate(weights):
-        luminance, contrast = _ssim_terms(x, y)
-        term = contrast if scale < scales - 1 else luminance * contrast
-        # Roots of numbers at zero have no finite slope, so a slice beyond hope stops just above.
-        similarity = similarity * jnp.maximum(term.mean(axis=(1, 2)), 1e-4) ** weight
-        x, y = _halve(x), _halve(y)
-    return 1 - similarity.reshape(b, d).mean(axis=1)
-
-
-def fitting_scales(height: int, width: int) -> int:
-    """Number of MS-SSIM scales, at most five, at which the window still fits in an image.
-
-    Raises:
-      ValueError: if not even the first does.
-    """
-    side = min(height, width)
-    if side < SSIM_WINDOW:
-        raise ValueError(f"similarity_loss needs slices of at least {SSIM_WINDOW} pixels a side, not {side}")
-    return min(len(MS_SSIM_WEIGHTS), 1 + (side // SSIM_WINDOW).bit_length() - 1)
+def charbonnier_loss(prediction: jax.Array, target: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """Mean of `√(e² + ε²) - ε` (Lai et al., arXiv 1710.01992; ε = `CHARBONNIER_WIDTH`), `[B]`: L1, smooth at nought."""
+    width = CHARBONNIER_WIDTH
+    return _weighted_mean(jnp.sqrt((prediction - target) ** 2 + width**2) - width, weights)
 
 
 def _weighted_mean(values, weights):
-    if weights is not None:
-        values = values * weights
-    return values.mean(axis=(1, 2, 3))
+    return (values if weights is None else values * weights).mean(axis=(1, 2, 3))
 
 
-def _gaussian_band(side: int) -> np.ndarray:
-    """A matrix that filters a signal of `side` samples by the window, at the places it covers whole: `[out, side]`.
+PairedLoss = Callable[..., jax.Array]
+"""`(prediction, target)`, and for pixel and through-plane losses `weights`, to `[B]`."""
 
-    As a matrix product, because XLA's CPU convolutions are slow on one channel and accelerators like products best.
+PIXEL_LOSSES: dict[str, PairedLoss] = {"l1": l1_loss, "l2": l2_loss, "charbonnier": charbonnier_loss}
+"""Pixel terms by name."""
+
+SIMILARITY_LOSSES: dict[str, PairedLoss] = {"ms_ssim": ms_ssim_loss, "ssim": ssim_loss}
+"""Similarity terms by name."""
+
+THROUGH_PLANE_LOSSES: dict[str, PairedLoss] = {
+    "first": first_difference_loss,
+    "second": second_difference_loss,
+    "multi_gap": multi_gap_loss,
+    "gradient": gradient_loss,
+}
+"""Through-plane terms by name."""
+
+
+def paired_terms(
+    prediction: jax.Array,
+    target: jax.Array,
+    loss: Mapping,
+    *,
+    pixel_weights: jax.Array | None = None,
+    through_plane_weights: jax.Array | None = None,
+) -> dict[str, jax.Array]:
+    """The mean over the batch of each term that has a weight above 0; the others are not computed.
+
+    Args:
+      prediction, target: `[B, D, H, W]`.
+      loss: weights of the terms `pixel`, `similarity` and `through_plane`; and `pixel_kind`, `similarity_kind` and
+        `through_plane_kind`, names in the registries.
+      pixel_weights, through_plane_weights: `[B, D, H, W]`, of voxels in these terms; None is one each.
     """
-    offsets = np.arange(SSIM_WINDOW) - (SSIM_WINDOW - 1) / 2
-    window = np.exp(-(offsets**2) / (2 * SSIM_SIGMA**2))
-    band = np.zeros((side - SSIM_WINDOW + 1, side), np.float32)
-    for row in range(len(band)):
-        band[row, row : row + SSIM_WINDOW] = window / window.sum()
-    return band
-
-
-def _ssim_terms(x, y):
-    """Maps of luminance and of contrast-structure of images in [0, 1]: `[N, H, W] -> [N, H - 10, W - 10]` twice."""
-    rows, columns = _gaussian_band(x.shape[1]), _gaussian_band(x.shape[2])
-    maps = jnp.stack([x, y, x * x, y * y, x * y])
-    mean_x, mean_y, xx, yy, xy = jnp.einsum("ih,snhw,jw->snij", rows, maps, columns, precision="highest")
-    c1, c2 = (k**2 for k in SSIM_K)
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    variance_x, variance_y, covariance = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
-    return luminance, (2 * covariance + c2) / (variance_x + variance_y + c2)
-
-
-def _halve(x):
-    """Means of 2 x 2 pixels; an odd last row or column is left out, as average pooling does."""
-    n, h, w = x.shape
-    x = x[:, : h // 2 * 2, : w // 2 * 2]
-    return x.reshape(n, h // 2, 2, w // 2, 2).mean(axis=(2, 4))
+    terms = {}
+    if loss["pixel"] > 0:
+        terms["pixel"] = PIXEL_LOSSES[loss["pixel_kind"]](prediction, target, pixel_weights)
+    if loss["similarity"] > 0:
+        terms["similarity"] = SIMILARITY_LOSSES[loss["similarity_kind"]](prediction, target)
+    if loss["through_plane"] > 0:
+        differences = THROUGH_PLANE_LOSSES[loss["through_plane_kind"]]
+        terms["through_plane"] = differences(prediction, target, through_plane_weights)
+    return {name: term.mean() for name, term in terms.items()}

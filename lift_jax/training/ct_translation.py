@@ -14,6 +14,7 @@ from lift_jax.data.windows import slice_size
 from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.training.ct_loss import ct_loss
 from lift_jax.training.ct_validation import validate_ct
+from lift_jax.training.parallel import DATA_AXIS
 from lift_jax.training.translator_stages import check_batches, train_stages
 
 
@@ -37,6 +38,6 @@ def train_ct_translation(config: ConfigDict, workdir: pathlib.Path) -> None:
         initial_parameters(network, jax.random.key(config.seed)),
         cases,
         take_window=functools.partial(TakePair, size=size, flip=data.flip, gamma=data.gamma),
-        loss=functools.partial(ct_loss, network, config.loss, config.loss.bone_weight),
+        loss=functools.partial(ct_loss, network, config.loss, config.loss.bone_weight, axis_name=DATA_AXIS),
         look=functools.partial(validate_ct, network, cases=sources["validation"], config=config),
     )

@@ -12,6 +12,7 @@ from lift_jax.data.cases import CONTRASTS
 from lift_jax.data.sources import case_source
 from lift_jax.data.windows import TakeWindow, slice_size
 from lift_jax.models.build import configured_translator, initial_parameters, side_features
+from lift_jax.training.parallel import DATA_AXIS
 from lift_jax.training.translation_loss import translation_loss
 from lift_jax.training.translator_stages import check_batches, train_stages
 from lift_jax.training.validation import validate
@@ -45,6 +46,6 @@ def train_translation(config: ConfigDict, workdir: pathlib.Path) -> None:
         initial_parameters(network, jax.random.key(config.seed), side_features(config)),
         cases,
         take_window=take_window,
-        loss=functools.partial(translation_loss, network, config.loss, config.loss.brain_weight),
+        loss=functools.partial(translation_loss, network, config.loss, config.loss.brain_weight, axis_name=DATA_AXIS),
         look=functools.partial(validate, network, cases=sources["validation"], config=config),
     )

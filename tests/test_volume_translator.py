@@ -116,8 +116,19 @@ def test_a_network_without_mixer_has_no_mixer_parameters():
     assert random_parameters(small_network("none")).keys() == {"translator"}
 
 
+@pytest.mark.parametrize("kind", ["min_gru", "attention"])
+def test_an_untrained_mixer_of_any_kind_changes_nothing_and_a_trained_one_does(kind):
+    network = small_network(kind)
+    params = random_parameters(network)
+    window = random_window()
+    alone = apply(network, params, window, use_mixer=False)
+    np.testing.assert_array_equal(apply(network, untrained(network, params), window), alone)
+    assert np.abs(apply(network, params, window) - alone).max() > 1e-4
+    assert kind in params["mixer"]
+
+
 def test_an_unknown_mixer_is_refused():
-    with pytest.raises(ValueError, match="mixer kind 'lstm' is none of gru, none"):
+    with pytest.raises(ValueError, match="mixer kind 'lstm' is none of gru, min_gru, attention, none"):
         random_parameters(small_network("lstm"))
 
 

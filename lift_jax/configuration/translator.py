@@ -28,10 +28,12 @@ def network_section() -> ConfigDict:
     )
     model.mixer = ConfigDict(
         {
-            "kind": "gru",  # gru, or none: every slice by itself
+            "kind": "gru",  # gru, min_gru or attention; or none: every slice by itself
             "hidden": 256,  # recurrent state, each direction
             "grid": 1,  # bottlenecks are pooled to grid x grid cells
             "frequencies": 6,  # Fourier features of depth
+            "window": 8,  # attention: slices seen on each side
+            "heads": 4,  # attention: divides 2 hidden
         }
     )
     return model
@@ -100,6 +102,8 @@ def shared_complaints(config: ConfigDict) -> Iterator[str]:
     for side in crop:
         if side % multiple:
             yield f"config.data.crop: {side} is not a multiple of {multiple}, the network's stem and halvings"
+    if mixer.kind == "attention" and mixer.heads > 0 and 2 * mixer.hidden % mixer.heads:
+        yield f"config.model.mixer.heads: {mixer.heads} do not divide 2 hidden, {2 * mixer.hidden}"
     if "mixer" in config.stages and mixer.kind == "none":
         yield "config.stages: there is a stage mixer, but config.model.mixer.kind is none"
     yield from _complaints_of_loss(config)
@@ -141,6 +145,8 @@ def _positive_keys(config):
         "model.mixer.hidden",
         "model.mixer.grid",
         "model.mixer.frequencies",
+        "model.mixer.window",
+        "model.mixer.heads",
     ]
     return [
         *stage_keys,

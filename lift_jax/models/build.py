@@ -30,8 +30,8 @@ def volume_translator(model: ConfigDict, contrasts: int = len(CONTRASTS), combin
         "widths": tuple(model.translator.widths),
         "dtype": jnp.dtype(model.translator.dtype),
     }
-    mixer = model.mixer
-    return VolumeTranslator(SliceTranslator(**translator), mixer.kind, mixer.hidden, mixer.grid, mixer.frequencies)
+    mixer = model.mixer.to_dict()
+    return VolumeTranslator(SliceTranslator(**translator), mixer.pop("kind"), **mixer)
 
 
 def side_features(config: ConfigDict) -> int:

@@ -24,10 +24,11 @@ class VolumeTranslator(nn.Module):
 
     Attributes:
       translator: the 2D network.
-      mixer_kind: `gru`, or `none`, which leaves every slice to itself.
+      mixer_kind: a name in `SEQUENCE_LAYERS`, or `none`, which leaves every slice to itself.
       hidden: recurrent state of the mixer, each direction.
       grid: side of the grid of cells that a bottleneck is pooled to, each a sequence of its own.
       frequencies: Fourier frequencies of depth.
+      window, heads: of a mixer that attends: slices seen on each side, and heads.
     """
 
     translator: SliceTranslator
@@ -35,14 +36,17 @@ class VolumeTranslator(nn.Module):
     hidden: int = 256
     grid: int = 1
     frequencies: int = 6
+    window: int = 8
+    heads: int = 4
 
     def setup(self):
         """Makes the mixer; raises ValueError if there is none of this kind."""
         if self.mixer_kind not in MIXER_KINDS:
             raise ValueError(f"mixer kind {self.mixer_kind!r} is none of {', '.join(MIXER_KINDS)}")
         self.mixer = None
-        if self.mixer_kind == "gru":
-            self.mixer = ZMixer(self.hidden, self.translator.context_features, self.frequencies)
+        if self.mixer_kind != "none":
+            features = self.translator.context_features
+            self.mixer = ZMixer(self.hidden, features, self.frequencies, self.mixer_kind, self.window, self.heads)
 
     def encode(self, sources, available, side=None):
         """Slices `[N, H, W, C]` to `(skips, bottleneck)`; see `SliceTranslator.encode`."""

@@ -1,4 +1,4 @@
-"""The z-mixer: what a slice learns from all the others, by a recurrence along depth."""
+"""The z-mixer: what a slice learns from all the others, by a layer along depth."""
 
 import flax.linen as nn
 import jax
@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lift_jax.models.depth_encoding import fourier_features
+from lift_jax.models.sequences import SEQUENCE_LAYERS
 
-MIXER_KINDS = ("gru", "none")
+MIXER_KINDS = (*SEQUENCE_LAYERS, "none")
 
 
 def pool_cells(features: jax.Array, grid: int) -> jax.Array:
@@ -58,64 +59,28 @@ def departures(pooled: jax.Array) -> jax.Array:
     return 10 * (pooled - (extended[:, :-2] + extended[:, 2:]) / 2)
 
 
-class BidirectionalGRU(nn.Module):
-    """Gated recurrent units (Cho et al., arXiv 1406.1078) forwards and backwards: `[D, N, F] -> [D, N, 2 hidden]`.
-
-    The same numbers as `flax.linen.Bidirectional` of two `RNN(GRUCell)`, but the input projections of all slices,
-    gates and directions are one product before the scan, and one scan carries both directions.
-    """
-
-    hidden: int
-
-    @nn.compact
-    def __call__(self, x):
-        """`x [D, N, F]`."""
-        hidden = self.hidden
-        inputs = nn.Dense(6 * hidden, name="input")(x)
-        recurrent = self.param("recurrent", _stacked_orthogonal, (2, hidden, 3 * hidden))
-        bias = self.param("candidate_bias", nn.initializers.zeros, (2, 1, hidden))
-        forwards, backwards = jnp.split(inputs, 2, axis=-1)
-        inputs = jnp.stack([forwards, backwards[::-1]], axis=1)  # [D, 2, N, 3 hidden]
-
-        def cell(h, projected):
-            reset_x, update_x, candidate_x = jnp.split(projected, 3, axis=-1)
-            reset_h, update_h, candidate_h = jnp.split(jnp.einsum("snh,shk->snk", h, recurrent), 3, axis=-1)
-            reset = nn.sigmoid(reset_x + reset_h)
-            update = nn.sigmoid(update_x + update_h)
-            candidate = jnp.tanh(candidate_x + reset * (candidate_h + bias))
-            h = (1 - update) * candidate + update * h
-            return h, h
-
-        # Zeros made from the input: under shard_map they vary over devices as the input does, which the scan requires.
-        start = jnp.zeros_like(inputs[0, ..., :hidden])
-        _, outputs = jax.lax.scan(cell, start, inputs)
-        return jnp.concatenate([outputs[:, 0], outputs[::-1, 1]], axis=-1)
-
-
-def _stacked_orthogonal(key, shape, dtype=jnp.float32):
-    """Orthogonal blocks for the three gates of both directions, `[2, hidden, 3 hidden]`."""
-    directions, hidden, _ = shape
-    blocks = [nn.initializers.orthogonal()(k, (hidden, hidden), dtype) for k in jax.random.split(key, 3 * directions)]
-    return jnp.stack([jnp.concatenate(blocks[3 * d : 3 * d + 3], axis=-1) for d in range(directions)])
-
-
 class ZMixer(nn.Module):
     """What is pooled of all slices to the context of each: `[B, D, g, g, F] -> [B, D, g, g, features]`.
 
     Appended are a slice's departures from its neighbours, Fourier features of depth, and what is known of the volume
-    (which contrasts exist, which is wanted). A bidirectional GRU runs along D (each of the g x g cells a sequence of
-    its own, with shared weights), and two dense layers make the context. The last starts at zero, so that an untrained
-    mixer leaves the translator exactly as it was. Always float32: the recurrence is light, and long.
+    (which contrasts exist, which is wanted). A layer of `SEQUENCE_LAYERS` runs along D (each of the g x g cells a
+    sequence of its own, with shared weights), and two dense layers make the context. The last starts at zero, so that
+    an untrained mixer leaves the translator exactly as it was. Always float32: the layer is light, and long.
 
     Attributes:
       hidden: size of the recurrent state of one direction.
       features: size of the context, scales and shifts of the decoder's features.
       frequencies: Fourier frequencies of the depth.
+      kind: a name in `SEQUENCE_LAYERS`.
+      window, heads: of attention: slices seen on each side, and heads.
     """
 
     hidden: int
     features: int
     frequencies: int = 6
+    kind: str = "gru"
+    window: int = 8
+    heads: int = 4
 
     @nn.compact
     def __call__(self, pooled, depth, condition):
@@ -128,7 +93,8 @@ class ZMixer(nn.Module):
         facts = jnp.broadcast_to(facts, (b, d, g, g, facts.shape[-1]))
         sequence = jnp.concatenate([pooled, departures(pooled), facts], axis=-1)
         sequence = sequence.transpose(1, 0, 2, 3, 4).reshape(d, b * g * g, -1)
-        states = BidirectionalGRU(self.hidden, name="gru")(sequence)
+        layer = SEQUENCE_LAYERS[self.kind](self.hidden, window=self.window, heads=self.heads, name=self.kind)
+        states = layer(sequence)
         # Beside the states, the slice itself: a gain is how it differs from its neighbours.
         states = nn.silu(nn.Dense(self.hidden, name="merge")(jnp.concatenate([states, sequence], axis=-1)))
         context = nn.Dense(self.features, name="context", kernel_init=nn.initializers.zeros)(states)

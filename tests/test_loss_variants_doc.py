@@ -9,8 +9,12 @@ import jax
 import numpy as np
 import pytest
 
+from lift_jax.configuration import missing_mr, unconditional
 from lift_jax.losses.drifting import FIELDS, DriftingOptions, drifting_loss
+from lift_jax.losses.paired import PIXEL_LOSSES, SIMILARITY_LOSSES, THROUGH_PLANE_LOSSES
+from lift_jax.losses.particle_losses import PARTICLE_LOSSES
 from lift_jax.losses.sides import Side
+from lift_jax.models.z_mixer import MIXER_KINDS
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "loss_variants.md"
 
@@ -55,3 +59,14 @@ def test_the_page_names_every_field_option_and_statistic():
 def test_every_option_is_described():
     for option in dataclasses.fields(DriftingOptions):
         assert f"      {option.name}: " in DriftingOptions.__doc__
+
+
+def test_the_page_names_every_switch_of_a_configuration_and_every_kind():
+    page, config = PAGE.read_text(), unconditional()
+    keys = [f"loss.drifting.{key}" for key in config.loss.drifting]
+    keys += [f"loss.{key}" for key in config.loss if key != "drifting"] + ["stage.*.negatives"]
+    keys += [f"loss.{key}" for key in missing_mr().loss if key != "brain_weight"]
+    for key in keys:
+        assert f"`{key}`" in page, key
+    for name in [*PARTICLE_LOSSES, *PIXEL_LOSSES, *SIMILARITY_LOSSES, *THROUGH_PLANE_LOSSES, *MIXER_KINDS]:
+        assert f"`{name}`" in page, name

@@ -1,9 +1,9 @@
-"""LiFT-C's z-mixer: none, of different sizes, and on a finer grid.
+"""LiFT-C's z-mixer: none, of different kinds and sizes, and on a finer grid.
 
     python sweep.py --sweep configs/sweeps/mixers.py --workdir runs/mixers
 
-Five variants with three seeds, about an hour on two CPU cores (estimated from step times, not measured). `:tiny` is two
-of them with one seed, for checks.
+Nine variants with three seeds, about two hours on two CPU cores (estimated from step times, not measured). `:tiny` is
+one of every kind with one seed, for checks.
 """
 
 from configs.sweeps.small import known, small_seeds, small_translation
@@ -16,12 +16,18 @@ COMPARED = {
     "gru_16": {"model.mixer.hidden": 16},
     "gru_256": {"model.mixer.hidden": 256},
     "gru_64_grid_2": {"model.mixer.grid": 2},
+    "min_gru_64": {"model.mixer.kind": "min_gru"},
+    "attention_64": {"model.mixer.kind": "attention"},
+    "attention_64_near": {"model.mixer.kind": "attention", "model.mixer.window": 2},
+    "attention_64_far": {"model.mixer.kind": "attention", "model.mixer.window": 32},
 }
+
+TINY = ("none", "gru_16", "min_gru_64", "attention_64")
 
 
 def get_sweep(variant=""):
     known("mixers.py", variant)
-    names = ("none", "gru_16") if variant == "tiny" else COMPARED
+    names = TINY if variant == "tiny" else COMPARED
     return Sweep(
         base=small_translation(variant),
         variants={name: COMPARED[name] for name in names},

@@ -50,10 +50,10 @@ def test_differences_are_those_of_neighbouring_pixels():
     image = IMAGES[0, :, :, 0].astype(np.float64)
     height, width = image.shape
     told = np.asarray(pixel_differences(IMAGES))[0]
-    for i, (down, right) in enumerate(((0, 1), (1, 0), (1, 1), (1, -1))):
+    for i, (down, right) in enumerate(((0, 1), (1, 0))):
         for row in range(height):
             for column in range(width):
-                neighbour = image[min(row + down, height - 1), np.clip(column + right, 0, width - 1)]
+                neighbour = image[min(row + down, height - 1), min(column + right, width - 1)]
                 assert told[row, column, i] == pytest.approx(abs(neighbour - image[row, column]), abs=1e-6)
     tensors = FeatureSet(grids=(), local=0, pixels=0, gradients=(1, 4, 8))(MAPS, IMAGES)
     assert set(tensors) == {"squares", "gradient1", "gradient4"}  # 8 does not divide 12

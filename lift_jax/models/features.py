@@ -61,16 +61,13 @@ class FeatureSet:
 
 
 def pixel_differences(images: jax.Array) -> jax.Array:
-    """Absolute differences of every pixel to four neighbours, `[N, H, W, 1] -> [N, H, W, 4]`.
+    """Absolute differences of every pixel to those to the right and below, `[N, H, W, 1] -> [N, H, W, 2]`.
 
-    The neighbours are those to the right, below, below to the right and below to the left; the last row and columns
-    are repeated beyond the image.
+    Nought in the last column and the last row, which have no such neighbour.
     """
-    height, width = images.shape[1:3]
-    extended = jnp.pad(images, ((0, 0), (0, 1), (1, 1), (0, 0)), mode="edge")
-    places = ((0, 2), (1, 1), (1, 2), (1, 0))
-    shifted = [extended[:, i : i + height, j : j + width] for i, j in places]
-    return jnp.abs(jnp.concatenate(shifted, axis=-1) - images)
+    right = jnp.diff(images, axis=2, append=images[:, :, -1:])
+    below = jnp.diff(images, axis=1, append=images[:, -1:])
+    return jnp.abs(jnp.concatenate([right, below], axis=-1))
 
 
 def _cell_statistics(features: jax.Array, grid: int) -> tuple[jax.Array, jax.Array]:

@@ -3,7 +3,8 @@
     python sweep.py --sweep configs/sweeps/particles.py --workdir runs/particles
 
 Five variants with three seeds, about two hours on two CPU cores (estimated from step times, not measured). Encoder and
-generator are trained once a seed. `:tiny` is the same with one seed in two minutes, for checks.
+generator are trained once a seed. `:order` compares `segment` with `unordered` alone, what knowing the depth of a slice
+buys; `:tiny` is all of it with one seed in two minutes, for checks.
 """
 
 from configs.sweeps.small import known, small_generation, small_seeds
@@ -12,16 +13,19 @@ from lift_jax.sweeps.definition import Sweep
 
 
 def get_sweep(variant=""):
-    known("particles.py", variant)
+    known("particles.py", variant, ("order", "tiny"))
+    variants = {
+        "segment": {},
+        "slice": {"loss.particles": "slice"},
+        "volume": {"loss.particles": "volume"},
+        "unordered": {"loss.particles": "unordered"},
+        "axial_only": {"loss.planes.coronal": 0.0, "loss.planes.sagittal": 0.0},
+    }
+    if variant == "order":
+        variants = {name: variants[name] for name in ("segment", "unordered")}
     return Sweep(
         base=small_generation(variant),
-        variants={
-            "segment": {},
-            "slice": {"loss.particles": "slice"},
-            "volume": {"loss.particles": "volume"},
-            "unordered": {"loss.particles": "unordered"},
-            "axial_only": {"loss.planes.coronal": 0.0, "loss.planes.sagittal": 0.0},
-        },
+        variants=variants,
         base_variant="segment",
         seeds=small_seeds(variant),
         metrics=GENERATION_COLUMNS,

@@ -1,7 +1,7 @@
 """Trains a run: python train.py --config configs/quickstart.py --workdir runs/quickstart
 
 Any key of the configuration can be overridden: --config.stage.joint.steps=100. Started again with the same command,
-a run goes on from its last checkpoint.
+a run goes on from its last checkpoint. On several hosts: docs/cloud.md.
 """
 
 import pathlib
@@ -15,9 +15,11 @@ commands.prepare_jax()
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "file with get_config, and :variant", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "folder for checkpoints, logs and the configuration")
+commands.define_host_flags()
 
 
 def main():
+    commands.join_processes()
     from lift_jax.configuration import validate
     from lift_jax.training.preemption import Preempted
     from lift_jax.training.run import train
@@ -25,10 +27,11 @@ def main():
     commands.required_path("workdir")
     try:
         train(validate(commands.loaded_config(CONFIG)), pathlib.Path(WORKDIR.value))
+        told = f"{WORKDIR.value}: trained; now python evaluate.py --workdir {WORKDIR.value}"
     except Preempted as stop:
-        print(f"{stop}; the same command goes on from there")
-        return
-    print(f"{WORKDIR.value}: trained; now python evaluate.py --workdir {WORKDIR.value}")
+        told = f"{stop}; the same command goes on from there"
+    if commands.is_first():
+        print(told)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import os
 import pathlib
 import sys
+import threading
+import traceback
 import warnings
 from collections.abc import Callable
 
@@ -13,6 +15,12 @@ from lift_jax.errors import DataWarning, UserError
 
 SIMULATED_DEVICES = "xla_force_host_platform_device_count"
 """The XLA flag that makes several devices of one processor."""
+
+LEAVING_SECONDS = 10
+"""For which a process that stops early waits for the others, which may stop for the same reason."""
+
+LOST = "Gloo", "NCCL", "coordination service", "UNAVAILABLE", "DEADLINE_EXCEEDED"
+"""Words of the errors in which collectives end when another process is gone."""
 
 
 def run(main: Callable[[], None]) -> None:
@@ -27,6 +35,10 @@ def run(main: Callable[[], None]) -> None:
             _refuse(str(error))
         except KeyboardInterrupt:
             _refuse("stopped; the same command goes on from where it was")
+        except Exception as error:
+            if not _is_one_of_many():
+                raise
+            _refuse(_told_of_many(error))
 
     logging.set_verbosity(logging.ERROR)  # the libraries' chatter
     warnings.showwarning = _show_warning
@@ -44,6 +56,43 @@ def prepare_jax() -> None:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(caches / "lift_jax" / "compiled"))
     if SIMULATED_DEVICES in os.environ.get("XLA_FLAGS", ""):
         os.environ.setdefault("NPROC", "32")
+
+
+def define_host_flags() -> None:
+    """Defines the flags by which the processes of a run find each other."""
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, for a run of several processes")
+    flags.DEFINE_integer("processes", None, "how many processes there are; 1: alone, whatever the environment shows", 1)
+    flags.DEFINE_integer("process", None, "number of this one, from 0", 0)
+    flags.DEFINE_integer("join_seconds", 300, "seconds to wait for the other processes", 1)
+
+
+def join_processes() -> None:
+    """Makes this process one of a run of many, if flags or environment say so; to be called before JAX is used.
+
+    A coordinator that does not answer in time ends the process with a line that names it.
+    """
+    from lift_jax import hosts
+
+    values = flags.FLAGS
+    coordinator, seconds = values.coordinator or "the cluster's coordinator", values.join_seconds
+
+    def give_up():
+        print(f"{coordinator}: not all processes met there in {seconds} s; see --join_seconds", file=sys.stderr)
+        os._exit(1)  # the main thread waits in JAX, which would end in a stack trace
+
+    timer = threading.Timer(seconds, give_up)
+    timer.start()
+    try:
+        hosts.join(values.coordinator, values.processes, values.process, seconds=seconds + LEAVING_SECONDS)
+    finally:
+        timer.cancel()
+
+
+def is_first() -> bool:
+    """Whether this process speaks for all."""
+    from lift_jax import hosts
+
+    return hosts.is_first()
 
 
 def required_path(flag: str) -> str:
@@ -92,5 +141,27 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
 
 
 def _refuse(message: str) -> None:
-    print(message, file=sys.stderr)
+    if _is_one_of_many():
+        import jax
+
+        message = f"process {jax.process_index()}: {message}"
+        # JAX waits for all processes at exit, which others that wait for this one would never reach.
+        timer = threading.Timer(LEAVING_SECONDS, os._exit, [1])
+        timer.daemon = True
+        timer.start()
+    print(message, file=sys.stderr, flush=True)
     sys.exit(1)
+
+
+def _is_one_of_many() -> bool:
+    return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
+
+
+def _told_of_many(error: Exception) -> str:
+    """A line where another process is gone, else the traceback."""
+    text = " ".join(str(error).split())
+    if any(word in text for word in LOST):
+        return (
+            f"lost another process ({text[:200]}); start all again: the same command goes on from the last checkpoint"
+        )
+    return "".join(traceback.format_exception(error))

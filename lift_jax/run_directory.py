@@ -9,6 +9,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
+from lift_jax import hosts
 from lift_jax.configuration import differences, from_json, to_json
 from lift_jax.errors import UserError
 
@@ -20,6 +21,8 @@ MAY_DIFFER = ("log.", "checkpoint.", "inference.", "data.threads", "data.cache",
 
 def prepare(workdir: pathlib.Path, config: ConfigDict) -> None:
     """Makes the work directory of a new run, or checks that it is one of a run with the same configuration.
+
+    Of several processes the first writes, and all return when it has.
 
     Raises:
       UserError: if the directory belongs to another run, naming the keys that differ, or cannot be written.
@@ -34,10 +37,16 @@ def prepare(workdir: pathlib.Path, config: ConfigDict) -> None:
                 "name another --workdir, or remove this one"
             )
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_aside(path, to_json(config) + "\n")
+        if hosts.is_first():
+            workdir.mkdir(parents=True, exist_ok=True)
+            write_aside(path, to_json(config) + "\n")
     except OSError as error:
         raise UserError(f"{workdir}: cannot be written ({error.strerror}); name another --workdir") from None
+    hosts.wait_for_all("work directory")
+    if not path.exists():
+        raise UserError(
+            f"{workdir}: process 0 wrote {CONFIG_FILE} and it is not here; --workdir must be one for all hosts"
+        )
 
 
 def read_config(workdir: pathlib.Path) -> ConfigDict:

@@ -268,15 +268,24 @@ def test_the_number_of_threads_changes_nothing(cached):
 
 
 @pytest.mark.parametrize("processes", [2, 4])
-def test_all_processes_together_see_the_windows_that_one_would(cached, processes):
+def test_the_shares_of_all_processes_one_after_the_other_are_the_batch_of_one(cached, processes):
     cases = cached(3)
-    alone = some(batches(cases, batch=4), 5)
+    alone = some(batches(cases, batch=8), 5)
     shares = [
-        some(batches(cases, batch=4, process_index=index, process_count=processes), 5) for index in range(processes)
+        some(batches(cases, batch=8, process_index=index, process_count=processes), 5) for index in range(processes)
     ]
     for step, whole in enumerate(alone):
-        for index in range(processes):
-            assert_equal(shares[index][step], {name: array[index::processes] for name, array in whole.items()})
+        joined = {name: np.concatenate([share[step][name] for share in shares]) for name in whole}
+        assert_equal(joined, whole)
+
+
+def test_a_position_of_one_process_is_that_of_many(cached):
+    cases = cached(3)
+    alone = batches(cases, batch=4)
+    some(alone, 3)
+    second = batches(cases, batch=4, process_index=1, process_count=2)
+    second.set_state(alone.get_state())
+    assert_equal(some(second, 1)[0], {name: array[2:] for name, array in some(alone, 1)[0].items()})
 
 
 def case_number(window):

@@ -59,13 +59,17 @@ class CachedCase:
             raise UserError(f"{path}: damaged or missing ({error}); delete {self.directory} and start again") from None
 
 
-def cache_cases(source: CaseSource, directory: os.PathLike, threads: int) -> list[CachedCase]:
+def cache_cases(
+    source: CaseSource, directory: os.PathLike, threads: int, *, process_index: int = 0, process_count: int = 1
+) -> list[CachedCase]:
     """Makes sure that every case of a source is in the cache, several at a time, with a progress bar.
 
     Args:
       source: the cases.
       directory: the cache; made if it is not there.
       threads: cases in the making at once (the arrays of each are in memory meanwhile).
+      process_index, process_count: this process, of how many that do the same: each begins elsewhere, and those that
+        share a cache share the work.
 
     Returns:
       The cached cases in the source's order.
@@ -81,8 +85,14 @@ def cache_cases(source: CaseSource, directory: os.PathLike, threads: int) -> lis
     paths = [directory / f"{source.fingerprint(i)}-{LAYOUT}" for i in range(len(source.names))]
     missing = [i for i, path in enumerate(paths) if not path.exists()]
     if missing:
+        begin = process_index * len(missing) // process_count
+
+        def make(i):
+            if not paths[i].exists():
+                _store(source.load(i), paths[i])
+
         with ThreadPoolExecutor(threads) as pool:
-            tasks = pool.map(lambda i: _store(source.load(i), paths[i]), missing)
+            tasks = pool.map(make, missing[begin:] + missing[:begin])
             for _ in tqdm(tasks, total=len(missing), desc="preparing cases", unit="case"):
                 pass
     return [CachedCase(path) for path in paths]

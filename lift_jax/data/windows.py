@@ -83,6 +83,25 @@ class TakeWindow(grain.transforms.RandomMap):
         return others[kept]
 
 
+class OwnRows(grain.MapDataset):
+    """Of every `batch` consecutive elements of a data set, `share` from number `first` on."""
+
+    def __init__(self, parent: grain.MapDataset, batch: int, first: int, share: int):
+        super().__init__(parent)
+        self._batch, self._first, self._share = batch, first, share
+
+    def __len__(self) -> int:
+        """Elements of the whole batches."""
+        return len(self._parent) // self._batch * self._share
+
+    def __getitem__(self, index):
+        """An element, or a slice of the data set."""
+        if isinstance(index, slice):
+            return self.slice(index)
+        whole, row = divmod(index, self._share)
+        return self._parent[whole * self._batch + self._first + row]
+
+
 def training_batches(
     cases: Sequence,
     take_window: grain.transforms.RandomMap,
@@ -95,8 +114,8 @@ def training_batches(
 ) -> grain.DatasetIterator:
     """An endless, resumable iterator over batches: cases in a new random order each epoch, one window a visit.
 
-    Window `n` of the run is a function of `seed` and `n` alone. Of every global batch, process `p` gets each
-    `process_count`-th window from the `p`-th on, `[batch / process_count, …]`.
+    Window `n` of the run is a function of `seed` and `n` alone, and so is every global batch. Of its rows each process
+    gets its own of equal parts, in order, `[batch / process_count, …]`; positions are those of any process count.
 
     Args:
       cases: the training cases, in the form that `take_window` wants.
@@ -106,14 +125,9 @@ def training_batches(
       threads: windows read ahead at a time.
       process_index, process_count: this process, of how many.
     """
-    dataset = (
-        grain.MapDataset.source(cases)
-        .seed(seed)
-        .shuffle()
-        .repeat()
-        .random_map(take_window)[process_index::process_count]
-        .batch(batch // process_count, drop_remainder=True)
-    )
+    share = batch // process_count
+    windows = grain.MapDataset.source(cases).seed(seed).shuffle().repeat().random_map(take_window)
+    dataset = OwnRows(windows, batch, process_index * share, share).batch(share, drop_remainder=True)
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)))
 
 

@@ -7,11 +7,11 @@ import jax
 from ml_collections import ConfigDict
 
 from lift_jax import run_directory
-from lift_jax.data.cache import cache_cases
 from lift_jax.data.pair_sources import pair_source
 from lift_jax.data.paired_windows import TakePair
 from lift_jax.data.windows import slice_size
 from lift_jax.models.build import configured_translator, initial_parameters
+from lift_jax.training.cases import agree_on_cases, cache_shared
 from lift_jax.training.ct_loss import ct_loss
 from lift_jax.training.ct_validation import validate_ct
 from lift_jax.training.parallel import DATA_AXIS
@@ -28,8 +28,9 @@ def train_ct_translation(config: ConfigDict, workdir: pathlib.Path) -> None:
     check_batches(config, jax.device_count())
     data = config.data
     sources = {split: pair_source(data, split) for split in ("train", "validation")}
+    agree_on_cases(sources)
     run_directory.prepare(workdir, config)
-    cases = cache_cases(sources["train"], run_directory.cache_directory(workdir, config), data.threads)
+    cases = cache_shared(sources["train"], config, workdir)
     network = configured_translator(config)
     size = slice_size(cases, data.crop, network.translator.multiple, array="mr")
     train_stages(

@@ -7,7 +7,6 @@ import jax
 from ml_collections import ConfigDict
 
 from lift_jax import run_directory
-from lift_jax.data.cache import cache_cases
 from lift_jax.data.contrasts import contrast_source, stack_volumes, volume_shape
 from lift_jax.data.slices import TakeSlice
 from lift_jax.data.windows import training_batches
@@ -22,6 +21,7 @@ from lift_jax.models.generation import (
 )
 from lift_jax.models.resnet import resnet18_parameters
 from lift_jax.training.banks import real_bank
+from lift_jax.training.cases import agree_on_cases, cache_shared
 from lift_jax.training.generation_losses import generator_loss, mapper_loss, reconstruction_loss
 from lift_jax.training.generation_validation import look_at_reconstructions, look_at_slices, look_at_volumes
 from lift_jax.training.optimisers import grouped_adamw
@@ -42,6 +42,7 @@ def train_generation(config: ConfigDict, workdir: pathlib.Path) -> None:
     """
     check_generation(config, jax.device_count())
     sources = {split: contrast_source(config.data, split) for split in ("train", "validation")}
+    agree_on_cases(sources)
     shape = volume_shape(config.data)
     networks = generation_networks(config, shape[1:])
     check_count(config, len(sources["train"].names))
@@ -50,7 +51,7 @@ def train_generation(config: ConfigDict, workdir: pathlib.Path) -> None:
         params["encoder"] = resnet18_parameters(config.model.encoder.weights)
     run_directory.prepare(workdir, config)
     cache = run_directory.cache_directory(workdir, config)
-    real = {split: stack_volumes(cache_cases(s, cache, config.data.threads)) for split, s in sources.items()}
+    real = {split: stack_volumes(cache_shared(source, config, workdir)) for split, source in sources.items()}
     for index, name in enumerate(config.stages):
         like = stage_parameters(name, params, networks, config)
         trained = finished_parameters(workdir, name, config.stage[name].steps, like)

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 
 import jax
+import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -16,8 +17,9 @@ DIVIDED, WHOLE = P(DATA_AXIS), P()
 
 
 def data_mesh() -> Mesh:
-    """All devices of all processes in a row."""
-    return jax.make_mesh((jax.device_count(),), (DATA_AXIS,))
+    """All devices of all processes in a row, those of a process next to each other, as its rows of a batch are."""
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    return Mesh(np.array(devices), (DATA_AXIS,))
 
 
 def compile_step(step: Callable, mesh: Mesh, layout: P = DIVIDED) -> Callable:
@@ -32,8 +34,15 @@ def compile_step(step: Callable, mesh: Mesh, layout: P = DIVIDED) -> Callable:
 
 
 def replicate(tree, mesh: Mesh):
-    """A copy of every array on every device."""
-    return jax.device_put(tree, NamedSharding(mesh, WHOLE))
+    """A copy of every array, the same on all processes, on every device."""
+    sharding = NamedSharding(mesh, WHOLE)
+
+    def place(x):
+        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(place(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+        return jax.make_array_from_process_local_data(sharding, np.asarray(x))
+
+    return jax.tree.map(place, tree)
 
 
 def place_batch(batch: dict, mesh: Mesh, layout: P = DIVIDED) -> dict:

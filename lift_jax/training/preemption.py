@@ -2,13 +2,18 @@
 
 import signal
 
+from lift_jax import hosts
+
 
 class Preempted(Exception):
     """Raised once a run that was asked to stop has saved all that it computed."""
 
 
 class StopRequest:
-    """A context in which the first SIGTERM is noted, to be obeyed at the next step; a second one stops at once."""
+    """A context in which the first SIGTERM is noted, to be obeyed at the next step; a second one stops at once.
+
+    Processes stop together: whichever was asked, all obey at the next step at which they ask each other.
+    """
 
     def __init__(self):
         self._asked = False
@@ -21,9 +26,11 @@ class StopRequest:
     def __exit__(self, *_):
         signal.signal(signal.SIGTERM, self._before)
 
-    def __bool__(self) -> bool:
-        """Whether a stop was asked for."""
-        return self._asked
+    def is_due(self, meeting: bool) -> bool:
+        """Whether to stop now: the same answer on all processes, which ask each other at a `meeting`."""
+        if not hosts.are_many():
+            return self._asked
+        return meeting and hosts.any_of(self._asked)
 
     def _note(self, *_):
         self._asked = True

@@ -1,9 +1,12 @@
 """A run: the stages of a task in order, each from wherever it stopped."""
 
+import hashlib
 import pathlib
 
 from ml_collections import ConfigDict
 
+from lift_jax import hosts
+from lift_jax.configuration.checks import flatten
 from lift_jax.training.ct_translation import train_ct_translation
 from lift_jax.training.generation import check_generation, train_generation
 from lift_jax.training.translation import train_translation
@@ -23,6 +26,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
       UserError: before any training, if configuration, data, devices or work directory do not fit; later on a full
         disk, or when a loss is no longer finite.
     """
+    _agree_on_configuration(config)
     TRAINERS[config.task](config, workdir)
 
 
@@ -33,3 +37,10 @@ def check(config: ConfigDict, devices: int) -> None:
       UserError: naming the first key that does not fit.
     """
     CHECKS[config.task](config, devices)
+
+
+def _agree_on_configuration(config: ConfigDict) -> None:
+    """Refuses processes of different configurations; where a host keeps its files is its own affair."""
+    own = ("data.root", "data.cache", "data.split_file", "data.threads")
+    shared = {key: value for key, value in flatten(config).items() if key not in own}
+    hosts.agree("the configuration", hashlib.sha256(repr(sorted(shared.items())).encode()).hexdigest())

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from lift_jax import run_directory
+from lift_jax import hosts, run_directory
 from lift_jax.errors import UserError
 from lift_jax.training.checkpoints import open_checkpoints, restore_checkpoint, restore_ema, save_checkpoint
 from lift_jax.training.parallel import DIVIDED, WHOLE, compile_step, data_mesh, place_batch, replicate
@@ -111,7 +111,7 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
         if manager.latest_step() is not None:
             state = restore_checkpoint(manager, state, stage.batches)
             done = int(state.step)
-        is_first = jax.process_index() == 0
+        is_first = hosts.is_first()
         with (
             StopRequest() as stop,
             RunLog(workdir, stage.name, done, enabled=is_first) as log,
@@ -136,11 +136,13 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
                     for name, picture in pictures.items():
                         log.picture(step, name, picture)
                 # Last, so that whatever interrupts a run, all that a checkpoint's steps tell has been logged.
-                save_checkpoint(manager, state, stage.batches, config, step, now=bool(stop))
-                if stop and step < stage.steps:
+                stopping = stop.is_due(meeting=logged)
+                save_checkpoint(manager, state, stage.batches, config, step, now=stopping)
+                if stopping and step < stage.steps:
                     manager.wait_until_finished()
                     raise Preempted(f"{stage.name}: stopped as asked, saved at step {step:,} of {stage.steps:,}")
         manager.wait_until_finished()
+        hosts.wait_for_all(f"end of stage {stage.name}")
         return jax.device_get(state.ema)
 
 

@@ -7,11 +7,11 @@ import jax
 from ml_collections import ConfigDict
 
 from lift_jax import run_directory
-from lift_jax.data.cache import cache_cases
 from lift_jax.data.cases import CONTRASTS
 from lift_jax.data.sources import case_source
 from lift_jax.data.windows import TakeWindow, slice_size
 from lift_jax.models.build import configured_translator, initial_parameters, side_features
+from lift_jax.training.cases import agree_on_cases, cache_shared
 from lift_jax.training.parallel import DATA_AXIS
 from lift_jax.training.translation_loss import translation_loss
 from lift_jax.training.translator_stages import check_batches, train_stages
@@ -28,8 +28,9 @@ def train_translation(config: ConfigDict, workdir: pathlib.Path) -> None:
     check_batches(config, jax.device_count())
     data = config.data
     sources = {split: case_source(data, split) for split in ("train", "validation")}
+    agree_on_cases(sources)
     run_directory.prepare(workdir, config)
-    cases = cache_cases(sources["train"], run_directory.cache_directory(workdir, config), data.threads)
+    cases = cache_shared(sources["train"], config, workdir)
     network = configured_translator(config)
     take_window = functools.partial(
         TakeWindow,

@@ -1,0 +1,128 @@
+"""The processes of one run, on one machine or many: how they find each other, agree, and share work.
+
+JAX's own model: every process runs the same program and drives its own devices. A process that is alone does, in the
+same functions, without any of this.
+"""
+
+import importlib.util
+import json
+import os
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from lift_jax.errors import UserError
+
+SHUTDOWN_SECONDS = 3600
+"""For which processes that are done wait for the first one, which writes reports."""
+
+
+def join(coordinator: str | None, processes: int | None, process: int | None, *, seconds: int) -> None:
+    """Makes this process one of a run of many, as told or, where nothing is told, as the environment shows.
+
+    To be called before JAX looks for devices. `processes` of 1 runs alone wherever that is.
+
+    Args:
+      coordinator: `host:port` of process 0, at a port that is free there.
+      processes: how many there are.
+      process: this one's number, from 0.
+      seconds: for which the others are waited for, before JAX ends this process.
+
+    Raises:
+      UserError: if only some of the three are told, or the numbers do not fit, or the cluster cannot be made out.
+    """
+    told = {"coordinator": coordinator, "processes": processes, "process": process}
+    missing = [name for name, value in told.items() if value is None]
+    if processes == 1 or (len(missing) == 3 and not shows_cluster(os.environ)):
+        return
+    limits = {"initialization_timeout": seconds, "shutdown_timeout_seconds": SHUTDOWN_SECONDS}
+    # JAX would otherwise note SIGTERM in its own handler, which knows no second signal and is deaf between stages.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        if len(missing) == 3:
+            jax.distributed.initialize(**limits)
+            return
+        if missing:
+            raise UserError(f"--{missing[0]}: not given; --coordinator, --processes and --process go together")
+        if not 0 <= process < processes:
+            raise UserError(
+                f"--process: {process} is none of 0 to {processes - 1}, the numbers of --processes={processes}"
+            )
+        jax.distributed.initialize(coordinator, processes, process, cluster_detection_method="deactivate", **limits)
+    except (ValueError, IndexError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{coordinator or 'the cluster in the environment'}: cannot be joined ({reason}); "
+            "give --coordinator=HOST:PORT, --processes and --process, or --processes=1 to run alone"
+        ) from None
+
+
+def shows_cluster(environment: Mapping[str, str]) -> bool:
+    """Whether this process was started as one of several by SLURM's srun or Open MPI, or on a TPU machine.
+
+    JAX finds out the rest. A batch script of SLURM's outside srun is one process, whatever it has reserved.
+    """
+    counts = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+    if any(int(environment.get(name) or 1) > 1 for name in counts):
+        return True
+    workers = environment.get("TPU_WORKER_HOSTNAMES", "")
+    on_tpu = environment.get("JAX_PLATFORMS", "tpu") == "tpu" and os.path.exists("/dev/accel0")
+    return "," in workers or (on_tpu and importlib.util.find_spec("libtpu") is not None)
+
+
+def are_many() -> bool:
+    """Whether the run has more processes than this one."""
+    return jax.process_count() > 1
+
+
+def is_first() -> bool:
+    """Whether this is the process that logs and writes reports."""
+    return jax.process_index() == 0
+
+
+def own_share(count: int) -> range:
+    """Which of `count` pieces of work are this process's: every so-manieth."""
+    return range(jax.process_index(), count, jax.process_count())
+
+
+def wait_for_all(name: str) -> None:
+    """Returns when all processes have called this; `name` tells one such place from another."""
+    if are_many():
+        multihost_utils.sync_global_devices(name)
+
+
+def any_of(flag: bool) -> bool:
+    """Whether the flag of any process is set; to be called by all."""
+    return bool(np.any(multihost_utils.process_allgather(np.bool_(flag)))) if are_many() else flag
+
+
+def gathered(value) -> list:
+    """What all processes hold, in their order, on each of them; of what JSON can hold, with nan and infinities."""
+    if not are_many():
+        return [value]
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.int32(text.size))
+    padded = np.pad(text, (0, int(sizes.max()) - text.size))
+    texts = multihost_utils.process_allgather(padded)
+    return [json.loads(bytes(row[:size])) for row, size in zip(np.asarray(texts), sizes, strict=True)]
+
+
+def agree(what: str, digest: str) -> None:
+    """Refuses to go on where processes differ.
+
+    Args:
+      what: that must be the same, for the message.
+      digest: a hash of it.
+
+    Raises:
+      UserError: on all processes, naming the first that differs from process 0.
+    """
+    digests = gathered(digest)
+    other = next((i for i, theirs in enumerate(digests) if theirs != digests[0]), None)
+    if other is not None:
+        raise UserError(
+            f"{what} of process {other} is not that of process 0 (hashes {digests[other][:8]} and {digests[0][:8]}); "
+            "start all with the same command on the same files"
+        )

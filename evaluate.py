@@ -25,11 +25,14 @@ MEDICALNET = flags.DEFINE_string(
     "medicalnet", None, "MedicalNet ResNet-50's weights, .safetensors: 3D Fréchet distances of a run of LiFT-U"
 )
 OUTPUT = flags.DEFINE_string("output", None, "folder for the results; of a run, its evaluation/ if not named")
+commands.define_host_flags()
 
 
 def main():
+    commands.join_processes()
     if PREDICTIONS.value:
-        _evaluate_folder()
+        if commands.is_first():
+            _evaluate_folder()
     else:
         _evaluate_run()
 
@@ -47,6 +50,8 @@ def _evaluate_run():
     scored = {"missing_mr": _score_contrasts, "mr_to_ct": _score_ct}[trained.config.task]
     rows, pictures, facts, columns = scored(trained, data_set)
     output = pathlib.Path(OUTPUT.value or workdir / ("evaluation_of_root" if ROOT.value else "evaluation"))
+    if not commands.is_first():
+        return None
     write_evaluation(output, rows, pictures, title=f"{workdir.name}: {data_set}", facts=facts, columns=columns)
     print(f"report: {output / 'report.html'}")
 
@@ -81,6 +86,8 @@ def _evaluate_generation(workdir):
     from lift_jax.trained import load_generation
 
     trained = load_generation(workdir)
+    if not commands.is_first():
+        return
     real = real_volumes(trained, workdir)
     count = min(len(real["validation"]), len(real["test"]))
     sets, seconds = sampled_sets(trained, real["validation"], count)

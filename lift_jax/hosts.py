@@ -102,11 +102,17 @@ def gathered(value) -> list:
     """What all processes hold, in their order, on each of them; of what JSON can hold, with nan and infinities."""
     if not are_many():
         return [value]
-    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    text = np.frombuffer(json.dumps(value, default=float).encode(), np.uint8)
     sizes = multihost_utils.process_allgather(np.int32(text.size))
     padded = np.pad(text, (0, int(sizes.max()) - text.size))
     texts = multihost_utils.process_allgather(padded)
     return [json.loads(bytes(row[:size])) for row, size in zip(np.asarray(texts), sizes, strict=True)]
+
+
+def merged(pieces: Mapping[int, object]) -> list:
+    """What all processes made of their shares, `{number: JSON}`, as one list in the order of the numbers."""
+    together = {int(number): piece for share in gathered(pieces) for number, piece in share.items()}
+    return [together[number] for number in sorted(together)]
 
 
 def agree(what: str, digest: str) -> None:

@@ -6,6 +6,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
+from lift_jax import hosts
 from lift_jax.data.cases import CaseSource
 from lift_jax.data.hounsfield import OUTSIDE
 from lift_jax.data.paired_cases import PairedCase
@@ -21,6 +22,8 @@ from lift_jax.trained import Trained
 def score_ct_run(trained: Trained, cases: CaseSource) -> tuple[list[Row], dict[str, float]]:
     """Predicts the CT of each case from its MR, and scores it beside water throughout the body.
 
+    Processes take cases in turn, and all return the rows of all, in the order of the cases.
+
     Args:
       trained: the run.
       cases: pairs.
@@ -29,10 +32,11 @@ def score_ct_run(trained: Trained, cases: CaseSource) -> tuple[list[Row], dict[s
       One row per case and method; and the cost of one translation: `seconds_per_volume` (median, after the compilation;
       reading and scoring apart), `flops_per_volume` and `peak_memory_gib`.
     """
-    rows, seconds = [], []
+    pieces: dict[int, dict] = {}
     compiled: set[tuple[int, ...]] = set()
-    for index in tqdm(range(len(cases.names)), desc="evaluating", unit="case"):
+    for index in tqdm(hosts.own_share(len(cases.names)), desc="evaluating", unit="case", disable=not hosts.is_first()):
         case = cases.load(index)
+        rows, seconds = [], []
         began = time.perf_counter()
         prediction = _predict(trained, case)
         if case.mr.shape in compiled:
@@ -42,7 +46,10 @@ def score_ct_run(trained: Trained, cases: CaseSource) -> tuple[list[Row], dict[s
         for method, made in ((MODEL, prediction), (WATER, water)):
             scores = score_ct(case.ct, made, case.mask)
             rows.append({"case": case.name, "contrast": "ct", "method": method, **scores})
-    return rows, _cost(trained, case.mr.shape, seconds)
+        pieces[index] = {"rows": rows, "seconds": seconds, "shape": case.mr.shape}
+    merged = hosts.merged(pieces)
+    rows, seconds = ([entry for piece in merged for entry in piece[key]] for key in ("rows", "seconds"))
+    return rows, _cost(trained, tuple(merged[-1]["shape"]), seconds)
 
 
 def picture_ct_run(trained: Trained, cases: CaseSource, rows: list[Row]) -> list[CtPicture]:

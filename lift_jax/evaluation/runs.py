@@ -6,6 +6,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
+from lift_jax import hosts
 from lift_jax.data.cases import CONTRASTS, CaseSource
 from lift_jax.evaluation.aggregates import Row, distinct, rank_cases
 from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops
@@ -34,12 +35,14 @@ def score_run(trained: Trained, cases: CaseSource) -> tuple[list[Row], dict[str,
 def score_cases(trained: Trained, cases: CaseSource) -> tuple[list[Row], tuple[int, ...], list[float]]:
     """The rows of `score_run`, the shape of the last case's sources, and the seconds of every translation.
 
+    Processes take cases in turn, and all return the rows of all, in the order of the cases.
     The first translation of every shape, which holds the compilation, is not among the seconds.
     """
-    rows, seconds = [], []
+    pieces: dict[int, dict] = {}
     compiled: set[tuple[int, ...]] = set()
-    for index in tqdm(range(len(cases.names)), desc="evaluating", unit="case"):
+    for index in tqdm(hosts.own_share(len(cases.names)), desc="evaluating", unit="case", disable=not hosts.is_first()):
         case = cases.load(index)
+        rows, seconds = [], []
         for name in trained.config.data.targets:
             began = time.perf_counter()
             prediction = predict_hidden(trained.network, trained.params, case, name, trained.config)
@@ -50,7 +53,10 @@ def score_cases(trained: Trained, cases: CaseSource) -> tuple[list[Row], tuple[i
             target = case.targets[..., CONTRASTS.index(name)]
             for method, scores in score_methods_cwdm(target, prediction, others, others[..., 0]).items():
                 rows.append({"case": case.name, "contrast": name, "method": method, **scores})
-    return rows, case.sources.shape, seconds
+        pieces[index] = {"rows": rows, "seconds": seconds, "shape": case.sources.shape}
+    merged = hosts.merged(pieces)
+    rows, seconds = ([entry for piece in merged for entry in piece[key]] for key in ("rows", "seconds"))
+    return rows, tuple(merged[-1]["shape"]), seconds
 
 
 def picture_run(trained: Trained, cases: CaseSource, rows: list[Row]) -> list[PictureCase]:

@@ -93,7 +93,9 @@ def restore_ema(directory: pathlib.Path, like: dict) -> tuple[dict, int]:
         step = manager.latest_step()
         if step is None:
             raise UserError(f"{directory}: no checkpoint there yet; let train.py get to its first one")
-        like = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        # On this process's own device, wherever the checkpoint's arrays lay.
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), like)
         ema = _restore(manager, step, ocp.args.Composite(ema=ocp.args.StandardRestore(like)))["ema"]
         _check_shapes(ema, like, directory / str(step))
     return ema, step

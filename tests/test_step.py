@@ -18,7 +18,17 @@ from small_network import random_parameters, random_window, small_network
 from lift_jax.configuration import missing_mr
 from lift_jax.errors import UserError
 from lift_jax.training.optimisers import grouped_adamw, warmup_cosine
-from lift_jax.training.parallel import DATA_AXIS, check_batch, compile_step, data_mesh, place_batch, replicate
+from lift_jax.training.parallel import (
+    DATA_AXIS,
+    check_batch,
+    compile_gather,
+    compile_step,
+    data_mesh,
+    lay_out,
+    place_batch,
+    replicate,
+    state_shardings,
+)
 from lift_jax.training.step import initial_state, train_step
 from lift_jax.training.translation_loss import translation_loss
 
@@ -199,6 +209,32 @@ def test_clipped_adamw_on_eight_devices_equals_one_device(accumulate):
     for metrics in actual[1]:
         del metrics["draw"]
     assert_same_run(actual, (state_after, history))
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_dividing_the_optimisers_state_over_devices_changes_no_number(accumulate):
+    optimiser = adamw({"first": 0.01, "second": 0.03}, warmup=2, weight_decay=0.01, clip=0.05)
+    step, state = regression_step(optimiser, accumulate=accumulate)
+    params = {
+        "first": {"kernel": np.tile(PARAMS["first"]["kernel"], (1, 8)) / 4, "bias": np.tile([0.3, -0.2], 8)},
+        "second": {"kernel": np.tile(PARAMS["second"]["kernel"], (8, 1)), "bias": PARAMS["second"]["bias"]},
+    }
+    params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
+    state = initial_state(params, optimiser, tuple(PARAMS), jax.random.key(0))
+    batches = [regression_batch(2 * DEVICES, seed) for seed in range(STEPS)]
+    expected = run_sharded(step, state, batches, DEVICES)
+
+    mesh = mesh_of(DEVICES)
+    shardings = state_shardings(state, mesh)
+    compiled, divided, history = compile_step(step, mesh, shardings=shardings), lay_out(state, shardings), []
+    for batch in batches:
+        divided, metrics = compiled(divided, place_batch(batch, mesh))
+        history.append(jax.device_get(metrics))
+    for leaf in jax.tree.leaves((divided.optimiser_state, divided.ema)):
+        held = {shard.data.size for shard in leaf.addressable_shards}
+        assert held == {leaf.size // DEVICES if any(side % DEVICES == 0 for side in leaf.shape) else leaf.size}
+    assert divided.ema["first"]["kernel"].addressable_shards[0].data.shape == (3, 2)
+    assert_same_run((jax.device_get(compile_gather(mesh)(divided)), history), expected, rtol=1e-5)
 
 
 def test_random_keys_differ_over_steps_and_not_over_runs():

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 DTYPES = ("float32", "bfloat16")
 
-LENGTHS = {"data.shape": 3, "data.crop": 2}
+LENGTHS = {"data.shape": 3, "data.crop": 2, "log.profile": 2}
 """Keys whose lists have a length of their own; the other lists are as long as wanted."""
 
 MAX_RESOLUTIONS = 12
@@ -82,6 +82,15 @@ def all_positive(config: ConfigDict, keys: Iterable[str]) -> Iterator[str]:
         value = flat[key]
         if not all(number > 0 for number in (value if isinstance(value, tuple) else (value,))):
             yield f"config.{key}: {value} must be positive"
+
+
+def in_order(config: ConfigDict, keys: Iterable[str]) -> Iterator[str]:
+    """Complains of dotted keys of two numbers of which the second is less than the first, or any below 0."""
+    flat = flatten(config)
+    for key in keys:
+        first, last = flat[key]
+        if not 0 <= first <= last:
+            yield f"config.{key}: {(first, last)} are no first and last; the second must not be less"
 
 
 def not_empty(config: ConfigDict, keys: Iterable[str]) -> Iterator[str]:

@@ -42,6 +42,7 @@ def mr_to_ct() -> ConfigDict:
             "clip": 1.0,  # global gradient norm
             "warmup": 100,  # steps to the full learning rate, cosine to zero from there
             "ema": 0.999,  # decay of the averaged parameters, which inference uses
+            "shard_state": False,  # divide optimiser state and averages over devices: less memory, the same numbers
         }
     )
     add_run_sections(config)

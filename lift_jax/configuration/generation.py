@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration.checks import DTYPES, all_positive, few_resolutions, not_empty, one_of
+from lift_jax.configuration.checks import DTYPES, all_positive, few_resolutions, in_order, not_empty, one_of
 from lift_jax.data.cases import CONTRASTS
 from lift_jax.losses.drifting import FIELDS
 from lift_jax.losses.particle_losses import PARTICLE_LOSSES
@@ -101,6 +101,7 @@ def unconditional() -> ConfigDict:
             "clip": 1.0,  # global gradient norm
             "warmup": 100,  # steps to the full learning rate, cosine to zero from there
             "ema": 0.999,  # decay of the averaged parameters, which later stages and inference use
+            "shard_state": False,  # divide optimiser state and averages over devices: less memory, the same numbers
         }
     )
 
@@ -136,7 +137,17 @@ def unconditional() -> ConfigDict:
         }
     )
     config.checkpoint = ConfigDict({"every": 500, "keep": 2})  # steps; and how many are kept
-    config.log = ConfigDict({"every": 20, "validate": 500, "validation_cases": 64})  # steps; volumes compared
+    config.log = ConfigDict(
+        {
+            "every": 20,  # steps
+            "validate": 500,  # steps
+            "validation_cases": 64,  # volumes compared
+            "profile": (
+                0,
+                0,
+            ),  # first and last step of a stage that JAX's profiler traces, into tensorboard/; (0, 0) none
+        }
+    )
     config.inference = ConfigDict({"chunk": 64})  # slices on the device at a time
     return config.lock()
 
@@ -157,6 +168,7 @@ def complaints(config: ConfigDict) -> Iterator[str]:
     for plane in config.loss.planes:
         yield from one_of("loss.planes", plane, PLANES)
     lists = ("stages", "model.encoder.widths", "model.generator.widths", "features.grids", "loss.temperatures")
+    yield from in_order(config, ("log.profile",))
     yield from not_empty(config, lists)
     yield from all_positive(config, (*_positive_keys(config), *lists[1:], "features.gradients"))
     if data.layout == "brats" and not data.root:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration.checks import DTYPES, all_positive, few_resolutions, not_empty, one_of
+from lift_jax.configuration.checks import DTYPES, all_positive, few_resolutions, in_order, not_empty, one_of
 from lift_jax.losses.drifting import FIELDS
 from lift_jax.losses.paired import PIXEL_LOSSES, SIMILARITY_LOSSES, THROUGH_PLANE_LOSSES
 from lift_jax.models.z_mixer import MIXER_KINDS
@@ -73,7 +73,17 @@ def add_run_sections(config: ConfigDict) -> None:
             }
         )
     config.checkpoint = ConfigDict({"every": 500, "keep": 2})  # steps; and how many are kept
-    config.log = ConfigDict({"every": 20, "validate": 500, "validation_cases": 4})  # steps; whole cases translated
+    config.log = ConfigDict(
+        {
+            "every": 20,  # steps
+            "validate": 500,  # steps
+            "validation_cases": 4,  # whole cases translated
+            "profile": (
+                0,
+                0,
+            ),  # first and last step of a stage that JAX's profiler traces, into tensorboard/; (0, 0) none
+        }
+    )
     config.inference = ConfigDict(
         {
             "chunk": 8,  # slices on the device at a time
@@ -91,6 +101,7 @@ def shared_complaints(config: ConfigDict) -> Iterator[str]:
     for name in config.stages:
         yield from one_of("stages", name, STAGES)
     yield from not_empty(config, ("stages", "model.translator.widths"))
+    yield from in_order(config, ("log.profile",))
     yield from all_positive(config, _positive_keys(config))
     yield from few_resolutions("model.translator.widths", translator.widths)
     for i, width in enumerate(translator.widths):

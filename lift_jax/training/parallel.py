@@ -9,6 +9,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from lift_jax.errors import UserError
+from lift_jax.training.step import TrainState
 
 DATA_AXIS = "data"
 
@@ -22,27 +23,65 @@ def data_mesh() -> Mesh:
     return Mesh(np.array(devices), (DATA_AXIS,))
 
 
-def compile_step(step: Callable, mesh: Mesh, layout: P = DIVIDED) -> Callable:
-    """A step `(state, batch) -> (state, metrics)` over the mesh: state shared and donated, batch `DIVIDED` or `WHOLE`.
+def compile_step(step: Callable, mesh: Mesh, layout: P = DIVIDED, shardings=None) -> Callable:
+    """A step `(state, batch) -> (state, metrics)` over the mesh: state donated, batch `DIVIDED` or `WHOLE`.
 
-    `step` takes `axis_name`, and returns the same state on every device.
+    Args:
+      step: takes `axis_name`, and `over_devices` where there are shardings; see `training.step.train_step`.
+      mesh: the devices.
+      layout: of the batch.
+      shardings: of the state, from `state_shardings`; None: all of it on every device.
     """
-    mapped = jax.shard_map(
-        functools.partial(step, axis_name=DATA_AXIS), mesh=mesh, in_specs=(WHOLE, layout), out_specs=(WHOLE, WHOLE)
+    named = functools.partial(step, axis_name=DATA_AXIS)
+    if shardings is None:
+        mapped = jax.shard_map(named, mesh=mesh, in_specs=(WHOLE, layout), out_specs=(WHOLE, WHOLE))
+        return jax.jit(mapped, donate_argnums=0)
+    over_devices = functools.partial(jax.shard_map, mesh=mesh, in_specs=(WHOLE, layout), out_specs=WHOLE)
+    return jax.jit(
+        functools.partial(named, over_devices=over_devices),
+        donate_argnums=0,
+        out_shardings=(shardings, NamedSharding(mesh, WHOLE)),
     )
-    return jax.jit(mapped, donate_argnums=0)
+
+
+def state_shardings(state: TrainState, mesh: Mesh) -> TrainState:
+    """Of each array how it lies on the mesh with optimiser state and average divided over devices (ZeRO-1).
+
+    Rajbhandari, Rasley, Ruwase, He, "ZeRO", arXiv 1910.02054. An array is divided along its longest axis of those that
+    divide; one that has none is on every device, as are the parameters.
+    """
+
+    def divided(x):
+        axes = [axis for axis, size in enumerate(x.shape) if size % mesh.size == 0 and size > 0]
+        longest = max(axes, key=lambda axis: x.shape[axis], default=None)
+        return NamedSharding(mesh, P(*(DATA_AXIS if axis == longest else None for axis in range(x.ndim))))
+
+    whole = jax.tree.map(lambda _: NamedSharding(mesh, WHOLE), state)
+    return whole.replace(
+        optimiser_state=jax.tree.map(divided, state.optimiser_state), ema=jax.tree.map(divided, state.ema)
+    )
+
+
+def lay_out(tree, shardings):
+    """Arrays that are the same on all processes, as global ones that lie as `shardings` say."""
+
+    def place(x, sharding):
+        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(place(jax.random.key_data(x), sharding), impl=jax.random.key_impl(x))
+        x = np.asarray(x)
+        return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+    return jax.tree.map(place, tree, shardings)
 
 
 def replicate(tree, mesh: Mesh):
     """A copy of every array, the same on all processes, on every device."""
-    sharding = NamedSharding(mesh, WHOLE)
+    return lay_out(tree, jax.tree.map(lambda _: NamedSharding(mesh, WHOLE), tree))
 
-    def place(x):
-        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(place(jax.random.key_data(x)), impl=jax.random.key_impl(x))
-        return jax.make_array_from_process_local_data(sharding, np.asarray(x))
 
-    return jax.tree.map(place, tree)
+def compile_gather(mesh: Mesh) -> Callable:
+    """A function of arrays, however they lie on the mesh, to the same with all of each on every device."""
+    return jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, WHOLE))
 
 
 def place_batch(batch: dict, mesh: Mesh, layout: P = DIVIDED) -> dict:

@@ -15,8 +15,19 @@ from tqdm import tqdm
 from lift_jax import hosts, run_directory
 from lift_jax.errors import UserError
 from lift_jax.training.checkpoints import open_checkpoints, restore_checkpoint, restore_ema, save_checkpoint
-from lift_jax.training.parallel import DIVIDED, WHOLE, compile_step, data_mesh, place_batch, replicate
+from lift_jax.training.parallel import (
+    DIVIDED,
+    WHOLE,
+    compile_gather,
+    compile_step,
+    data_mesh,
+    lay_out,
+    place_batch,
+    replicate,
+    state_shardings,
+)
 from lift_jax.training.preemption import Preempted, StopRequest
+from lift_jax.training.profiling import StepTrace
 from lift_jax.training.run_log import RunLog
 from lift_jax.training.step import TrainState
 
@@ -91,7 +102,8 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
 
     Args:
       stage: what to train.
-      config: of the run: its sections `checkpoint` and `log` are used here, and all of it goes into checkpoints.
+      config: of the run: its sections `checkpoint` and `log` and `optimiser.shard_state` are used here, and all of it
+        goes into checkpoints.
       workdir: of the run.
 
     Raises:
@@ -101,8 +113,10 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
     mesh = data_mesh()
     everywhere = isinstance(stage.batches, Everywhere)
     layout = WHOLE if everywhere else DIVIDED
-    step_function = compile_step(stage.step, mesh, layout)
-    state = replicate(stage.state, mesh)
+    shardings = state_shardings(stage.state, mesh) if config.optimiser.shard_state else None
+    step_function = compile_step(stage.step, mesh, layout, shardings)
+    state = replicate(stage.state, mesh) if shardings is None else lay_out(stage.state, shardings)
+    gather = compile_gather(mesh) if shardings else lambda averages: averages
     same = place_batch(next(stage.batches), mesh, layout) if everywhere else None
     directory = run_directory.checkpoint_directory(workdir, stage.name)
     options = {"every": config.checkpoint.every, "keep": config.checkpoint.keep, "last": stage.steps}
@@ -115,12 +129,15 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
         with (
             StopRequest() as stop,
             RunLog(workdir, stage.name, done, enabled=is_first) as log,
+            StepTrace(workdir / "tensorboard" / stage.name, config.log.profile, enabled=is_first) as trace,
             tqdm(total=stage.steps, initial=done, desc=stage.name, unit="step", disable=not is_first) as bar,
         ):
             clock = _Clock(stage.slices)
             for step in range(done + 1, stage.steps + 1):
                 batch = same if everywhere else place_batch(next(stage.batches), mesh, layout)
+                trace.before(step)
                 state, metrics = step_function(state, batch)
+                trace.after(step, metrics)
                 if mesh.size > 1 and jax.default_backend() == "cpu":
                     jax.block_until_ready(metrics)  # simulated devices on few cores deadlock if steps queue up
                 bar.update()
@@ -131,19 +148,19 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
                     log.scalars(step, values | clock.rates(step))
                     bar.set_postfix(loss=f"{values['loss']:.4f}")
                 if step % config.log.validate == 0 or step == stage.steps:
-                    values, pictures = stage.validate(state.ema)
+                    values, pictures = stage.validate(gather(state.ema))
                     log.scalars(step, values)
                     for name, picture in pictures.items():
                         log.picture(step, name, picture)
                 # Last, so that whatever interrupts a run, all that a checkpoint's steps tell has been logged.
-                stopping = stop.is_due(meeting=logged)
+                stopping = stop.is_due(meeting=logged or step == stage.steps)
                 save_checkpoint(manager, state, stage.batches, config, step, now=stopping)
-                if stopping and step < stage.steps:
+                if stopping and (step < stage.steps or stage.name != config.stages[-1]):
                     manager.wait_until_finished()
                     raise Preempted(f"{stage.name}: stopped as asked, saved at step {step:,} of {stage.steps:,}")
         manager.wait_until_finished()
         hosts.wait_for_all(f"end of stage {stage.name}")
-        return jax.device_get(state.ema)
+        return jax.device_get(gather(state.ema))
 
 
 def _finite(values: dict[str, float], stage: str, step: int) -> dict[str, float]:

@@ -45,6 +45,7 @@ def train_step(
     ema_decay: float,
     accumulate: int = 1,
     axis_name: str | None = None,
+    over_devices: Callable[[Callable], Callable] = lambda gradients: gradients,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Takes one optimiser step on the mean loss of the global batch.
 
@@ -57,6 +58,8 @@ def train_step(
       ema_decay: of the averaged parameters, ramped up over the first steps as (1 + step) / (10 + step).
       accumulate: parts that the batch is taken in, one after the other; memory falls, numbers stay.
       axis_name: the mapped axis whose devices share the global batch, under `shard_map` or `pmap`.
+      over_devices: what maps a function of parameters and batch over that axis, where the step itself is not under it:
+        the optimiser then sees global arrays, which may be sharded.
 
     Returns:
       The state after the step, and metrics of the step: `loss`, its terms and `gradient_norm`, before clipping.
@@ -64,18 +67,23 @@ def train_step(
     key = jax.random.fold_in(state.key, state.step)
     trainable = {group: state.params[group] for group in trained}
     frozen = {group: state.params[group] for group in state.params if group not in trained}
-    local = trainable
-    if axis_name is not None:
-        # A copy for each device: its gradient is then the device's own, whether or not replication is tracked. (Under
-        # tracking, gradients of shared parameters arrive already summed, and a mean would be wrong by their number.)
-        local = jax.lax.pcast(trainable, axis_name, to="varying")
 
-    def loss(local, part, key):
-        return loss_function(frozen | local, part, key)
+    def mean_gradients(params, batch):
+        local = {group: params[group] for group in trained}
+        constant = {group: params[group] for group in frozen}
+        if axis_name is not None:
+            # A copy for each device: its gradient is then the device's own, whether or not replication is tracked.
+            # (Under tracking, gradients of shared parameters arrive already summed, and a mean would be wrong by their
+            # number.)
+            local = jax.lax.pcast(local, axis_name, to="varying")
 
-    gradients, metrics = _accumulated_gradients(loss, local, batch, key, accumulate)
-    if axis_name is not None:
-        gradients, metrics = jax.lax.pmean((gradients, metrics), axis_name)
+        def loss(local, part, key):
+            return loss_function(constant | local, part, key)
+
+        result = _accumulated_gradients(loss, local, batch, key, accumulate)
+        return result if axis_name is None else jax.lax.pmean(result, axis_name)
+
+    gradients, metrics = over_devices(mean_gradients)(state.params, batch)
     updates, optimiser_state = optimiser.update(gradients, state.optimiser_state, trainable)
     params = frozen | optax.apply_updates(trainable, updates)
     decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))

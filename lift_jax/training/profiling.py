@@ -1,0 +1,35 @@
+"""A trace of some steps by JAX's profiler, for TensorBoard's page of profiles."""
+
+import pathlib
+from collections.abc import Sequence
+
+import jax
+
+
+class StepTrace:
+    """A context in which steps `first` to `last` are traced, into a folder of TensorBoard's; none if `last` is 0."""
+
+    def __init__(self, directory: pathlib.Path, steps: Sequence[int], enabled: bool = True):
+        self._directory, self._steps = directory, tuple(steps) if enabled else (0, 0)
+        self._running = False
+
+    def __enter__(self) -> "StepTrace":
+        return self
+
+    def __exit__(self, *_):
+        if self._running:
+            jax.profiler.stop_trace()
+
+    def before(self, step: int) -> None:
+        """To be called before each step."""
+        first, last = self._steps
+        if first <= step <= last and not self._running:
+            jax.profiler.start_trace(str(self._directory))
+            self._running = True
+
+    def after(self, step: int, result) -> None:
+        """To be called after each step; waits for its result if it is the last one traced."""
+        if self._running and step >= self._steps[1]:
+            jax.block_until_ready(result)
+            jax.profiler.stop_trace()
+            self._running = False

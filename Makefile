@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 DEMO := runs/quickstart
 CASES := runs/demo_cases
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow test-hosts lint clean
 
 demo: $(VENV)/.installed
 	$(PY) train.py --config configs/quickstart.py --workdir $(DEMO)
@@ -22,6 +22,9 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	$(PY) -m pytest -m slow
+
+test-hosts: $(VENV)/.installed-test
+	$(PY) -m pytest -m hosts
 
 lint: $(VENV)/.installed-test
 	$(PY) -m ruff check --fix .

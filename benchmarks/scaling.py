@@ -10,12 +10,12 @@ one core, n devices take n times as long at best, and the time says only that no
 import os
 
 DEVICES = 8
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES}"
-os.environ.setdefault("NPROC", "32")
+if __name__ == "__main__":
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES}"
+    os.environ.setdefault("NPROC", "32")
 
 import dataclasses  # noqa: E402
 import functools  # noqa: E402
-import re  # noqa: E402
 import statistics  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
@@ -27,6 +27,7 @@ from jax.sharding import Mesh, NamedSharding  # noqa: E402
 from jax.sharding import PartitionSpec as P  # noqa: E402
 
 from benchmarks.chips import CHIPS, efficiency  # noqa: E402
+from benchmarks.collectives import collective_bytes  # noqa: E402
 from configs import brats_missing_mr, brats_unconditional, phantom_unconditional, quickstart  # noqa: E402
 from lift_jax.data.cases import CONTRASTS  # noqa: E402
 from lift_jax.losses.trajectories import PLANES  # noqa: E402
@@ -41,24 +42,6 @@ from lift_jax.training.translation_loss import translation_loss  # noqa: E402
 
 PAPER = flags.DEFINE_boolean("paper", False, "trace the native configurations instead of timing tiny ones")
 STEPS = flags.DEFINE_integer("steps", 5, "timed steps, after one that compiles", 1)
-
-COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
-BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
-
-
-def collective_bytes(hlo: str) -> dict[str, tuple[int, int]]:
-    """How many collectives of each type a program in HLO's text has, and the bytes of their results on a device.
-
-    The body of a loop counts once.
-    """
-    found: dict[str, tuple[int, int]] = {}
-    for shapes, kind in re.findall(rf"= (.+?) ({'|'.join(COLLECTIVES)})(?:-start)?\(", hlo):
-        size = 0
-        for dtype, sides in re.findall(r"(\w+)\[([\d,]*)\]", shapes):
-            size += BYTES[dtype] * int(np.prod([int(side) for side in sides.split(",") if side], dtype=np.int64))
-        count, total = found.get(kind, (0, 0))
-        found[kind] = count + 1, total + size
-    return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ same functions, without any of this.
 import importlib.util
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -35,28 +35,33 @@ def join(coordinator: str | None, processes: int | None, process: int | None, *,
     """
     told = {"coordinator": coordinator, "processes": processes, "process": process}
     missing = [name for name, value in told.items() if value is None]
-    if processes == 1 or (len(missing) == 3 and not shows_cluster(os.environ)):
+    nothing = len(missing) == len(told)
+    if processes == 1 or (nothing and not shows_cluster(os.environ)):
         return
-    limits = {"initialization_timeout": seconds, "shutdown_timeout_seconds": SHUTDOWN_SECONDS}
+    if not nothing:
+        _check(told, missing)
     # JAX would otherwise note SIGTERM in its own handler, which knows no second signal and is deaf between stages.
     jax.config.update("jax_enable_preemption_service", False)
+    method = None if nothing else "deactivate"
+    limits = {"initialization_timeout": seconds, "shutdown_timeout_seconds": SHUTDOWN_SECONDS}
     try:
-        if len(missing) == 3:
-            jax.distributed.initialize(**limits)
-            return
-        if missing:
-            raise UserError(f"--{missing[0]}: not given; --coordinator, --processes and --process go together")
-        if not 0 <= process < processes:
-            raise UserError(
-                f"--process: {process} is none of 0 to {processes - 1}, the numbers of --processes={processes}"
-            )
-        jax.distributed.initialize(coordinator, processes, process, cluster_detection_method="deactivate", **limits)
+        jax.distributed.initialize(coordinator, processes, process, cluster_detection_method=method, **limits)
     except (ValueError, IndexError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"{coordinator or 'the cluster in the environment'}: cannot be joined ({reason}); "
             "give --coordinator=HOST:PORT, --processes and --process, or --processes=1 to run alone"
         ) from None
+
+
+def _check(told: Mapping, missing: Sequence[str]) -> None:
+    if missing:
+        raise UserError(f"--{missing[0]}: not given; --coordinator, --processes and --process go together")
+    coordinator, processes, process = told.values()
+    if not coordinator.rpartition(":")[2].isdigit() or ":" not in coordinator:
+        raise UserError(f"--coordinator: {coordinator}: names no port; give HOST:PORT")
+    if not 0 <= process < processes:
+        raise UserError(f"--process: {process} is none of 0 to {processes - 1}; there are {processes} by --processes")
 
 
 def shows_cluster(environment: Mapping[str, str]) -> bool:

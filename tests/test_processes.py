@@ -42,6 +42,7 @@ TRANSLATION = [
     *COMMON,
     "--config.data.targets=('t2f',)",
     "--config.model.translator.widths=(4, 8)",
+    "--config.model.translator.groups=2",  # a norm of a single channel would leave the bias before it no gradient
     "--config.model.translator.condition_features=8",
     "--config.model.mixer.hidden=4",
     "--config.stages=('translator', 'mixer', 'joint')",
@@ -185,6 +186,7 @@ def test_a_run_of_two_processes_one_of_which_is_killed_goes_on_on_one_device(tmp
 
 
 def test_two_processes_of_which_one_is_asked_to_stop_save_the_same_step(tmp_path, trained, begin, shared):
+    """What goes on is one process of eight devices, with the optimiser's state divided, and traced."""
     arguments = [*TRANSLATION, f"--config.data.cache={shared / 'cache'}", f"--workdir={tmp_path}"]
     with started(begin, (2, 4), "train", *arguments) as running:
         when_saved(tmp_path, "translator", running)
@@ -194,9 +196,11 @@ def test_two_processes_of_which_one_is_asked_to_stop_save_the_same_step(tmp_path
     stage, step = re.search(r"(\w+): stopped as asked, saved at step (\d+) of 10; the same", results[0][1]).groups()
     assert "stopped" not in results[1][1]
     assert (checkpoint_directory(tmp_path, stage) / step / "state").is_dir()
-    with started(begin, (1, 8), "train", *arguments) as running:
+    more = ["--config.optimiser.shard_state=True", "--config.log.profile=(3, 4)"]
+    with started(begin, (1, 8), "train", *arguments, *more) as running:
         ((code, _, errors),) = ended(running)
     assert code == 0, errors
+    assert list((tmp_path / "tensorboard" / "joint" / "plugins" / "profile").rglob("*.xplane.pb"))
     assert_same_losses(tmp_path, trained(TRANSLATION, (1, 1)))
 
 

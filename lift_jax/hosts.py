@@ -36,7 +36,8 @@ def join(coordinator: str | None, processes: int | None, process: int | None, *,
     told = {"coordinator": coordinator, "processes": processes, "process": process}
     missing = [name for name, value in told.items() if value is None]
     nothing = len(missing) == len(told)
-    if processes == 1 or (nothing and not shows_cluster(os.environ)):
+    shown = shows_cluster(os.environ)
+    if processes == 1 or (nothing and not shown and not _may_be_tpu_host()):
         return
     if not nothing:
         _check(told, missing)
@@ -47,6 +48,8 @@ def join(coordinator: str | None, processes: int | None, process: int | None, *,
     try:
         jax.distributed.initialize(coordinator, processes, process, cluster_detection_method=method, **limits)
     except (ValueError, IndexError, RuntimeError) as error:
+        if nothing and not shown:
+            return  # a TPU, and no slice of several hosts
         reason = " ".join(str(error).split())
         raise UserError(
             f"{coordinator or 'the cluster in the environment'}: cannot be joined ({reason}); "
@@ -65,16 +68,19 @@ def _check(told: Mapping, missing: Sequence[str]) -> None:
 
 
 def shows_cluster(environment: Mapping[str, str]) -> bool:
-    """Whether this process was started as one of several by SLURM's srun or Open MPI, or on a TPU machine.
+    """Whether this process was started as one of several, by SLURM's srun, Open MPI or a TPU's host list.
 
     JAX finds out the rest. A batch script of SLURM's outside srun is one process, whatever it has reserved.
     """
     counts = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
-    if any(int(environment.get(name) or 1) > 1 for name in counts):
-        return True
-    workers = environment.get("TPU_WORKER_HOSTNAMES", "")
-    on_tpu = environment.get("JAX_PLATFORMS", "tpu") == "tpu" and os.path.exists("/dev/accel0")
-    return "," in workers or (on_tpu and importlib.util.find_spec("libtpu") is not None)
+    several = any(int(environment.get(name) or 1) > 1 for name in counts)
+    return several or "," in environment.get("TPU_WORKER_HOSTNAMES", "")
+
+
+def _may_be_tpu_host() -> bool:
+    """Whether there is a TPU here; its machine's metadata, which JAX asks, then tell of other hosts."""
+    device = os.path.exists("/dev/accel0") or os.path.exists("/dev/vfio/0")
+    return device and importlib.util.find_spec("libtpu") is not None
 
 
 def are_many() -> bool:

@@ -16,7 +16,7 @@ from lift_jax.training.checkpoints import (
     restore_ema,
     save_checkpoint,
 )
-from lift_jax.training.parallel import DATA_AXIS, replicate
+from lift_jax.training.parallel import DATA_AXIS, lay_out, replicate, state_shardings
 from lift_jax.training.step import initial_state
 
 # When Orbax refuses to restore it leaves coroutines of a closed event loop behind, which complain when collected.
@@ -116,6 +116,24 @@ def test_a_state_moves_between_numbers_of_devices(tmp_path):
     for array in jax.tree.leaves(restored.params):
         assert array.sharding.device_set == set(jax.devices()[:2])
         np.testing.assert_array_equal(array, np.full(array.shape, 2.0, np.float32))
+
+
+def test_a_divided_state_is_taken_up_whole_and_a_whole_one_divided(tmp_path):
+    mesh = Mesh(np.array(jax.devices()), (DATA_AXIS,))
+
+    def laid_out(value, *, divided):
+        state = state_of(size=16, value=value)
+        return lay_out(state, state_shardings(state, mesh)) if divided else replicate(state, mesh)
+
+    for divided in (True, False):
+        save(tmp_path / str(divided), [5], state=laid_out(2.0, divided=divided))
+        with open_checkpoints(tmp_path / str(divided), every=1, keep=10, last=100) as manager:
+            restored = restore_checkpoint(manager, laid_out(0.0, divided=not divided), Position())
+        kernel = restored.ema["translator"]["kernel"]
+        assert kernel.addressable_shards[0].data.shape == ((16, 2) if divided else (2, 2))
+        np.testing.assert_array_equal(kernel, np.full((16, 2), 2.0, np.float32))
+    ema, _ = restore_ema(tmp_path / "True", state_of(size=16).ema)
+    np.testing.assert_array_equal(ema["mixer"]["bias"], np.full(16, 2.0, np.float32))
 
 
 def test_averaged_parameters_come_from_the_newest_checkpoint(tmp_path):

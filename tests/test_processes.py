@@ -1,6 +1,6 @@
 """Runs of several processes on this machine: the same numbers on any topology, and no number lost when one dies.
 
-Long, for every process compiles: `make test-hosts`.
+Every process compiles for itself, so that most of this takes minutes: `make test-hosts`.
 """
 
 import contextlib
@@ -16,8 +16,6 @@ import pytest
 
 from lift_jax.run_directory import checkpoint_directory
 from tests.commands import metrics
-
-pytestmark = pytest.mark.hosts
 
 SECONDS = 900
 """Bound on any wait: every process compiles for itself, and there may be fewer cores than processes."""
@@ -50,6 +48,7 @@ TRANSLATION = [
     *(f"--config.stage.{stage}.steps=10" for stage in ("translator", "mixer", "joint")),
     *(f"--config.stage.{stage}.window=4" for stage in ("translator", "mixer", "joint")),
 ]
+SHORT = [*TRANSLATION, "--config.stages=('translator',)", "--config.stage.translator.steps=60"]
 GENERATION = [
     "--config=configs/phantom_unconditional.py:tiny",
     *COMMON,
@@ -108,7 +107,7 @@ def trained(tmp_path_factory, begin, shared):
     made = {}
 
     def train(arguments, topology):
-        key = arguments[0], topology
+        key = *arguments, topology
         if key not in made:
             made[key] = tmp_path_factory.mktemp("run")
             cached = f"--config.data.cache={shared / 'cache'}"
@@ -146,6 +145,7 @@ def saved(workdir, stage):
         )
 
 
+@pytest.mark.hosts
 @pytest.mark.parametrize("topology", TOPOLOGIES[1:], ids=["1x8", "2x4"])
 @pytest.mark.parametrize(
     "arguments, stages",
@@ -172,7 +172,7 @@ def when_saved(workdir, stage, running):
 
 
 def test_a_run_of_two_processes_one_of_which_is_killed_goes_on_on_one_device(tmp_path, trained, begin, shared):
-    arguments = [*TRANSLATION, f"--config.data.cache={shared / 'cache'}", f"--workdir={tmp_path}"]
+    arguments = [*SHORT, f"--config.data.cache={shared / 'cache'}", f"--workdir={tmp_path}"]
     with started(begin, (2, 4), "train", *arguments) as running:
         when_saved(tmp_path, "translator", running)
         running[1].kill()
@@ -182,9 +182,10 @@ def test_a_run_of_two_processes_one_of_which_is_killed_goes_on_on_one_device(tmp
     with started(begin, (1, 1), "train", *arguments) as running:
         ((code, _, errors),) = ended(running)
     assert code == 0, errors
-    assert_same_losses(tmp_path, trained(TRANSLATION, (1, 1)))
+    assert_same_losses(tmp_path, trained(SHORT, (1, 1)))
 
 
+@pytest.mark.hosts
 def test_two_processes_of_which_one_is_asked_to_stop_save_the_same_step(tmp_path, trained, begin, shared):
     """What goes on is one process of eight devices, with the optimiser's state divided, and traced."""
     arguments = [*TRANSLATION, f"--config.data.cache={shared / 'cache'}", f"--workdir={tmp_path}"]
@@ -237,6 +238,7 @@ def slurm(index, port):
     }
 
 
+@pytest.mark.hosts
 def test_two_tasks_of_slurm_score_the_cases_as_one_process_does(tmp_path, trained, command, begin):
     workdir = trained(TRANSLATION, (2, 4))
     arguments = ["evaluate", f"--workdir={workdir}"]

@@ -64,6 +64,7 @@ def define_host_flags() -> None:
     flags.DEFINE_integer("processes", None, "how many processes there are; 1: alone, whatever the environment shows", 1)
     flags.DEFINE_integer("process", None, "number of this one, from 0", 0)
     flags.DEFINE_integer("join_seconds", 300, "seconds to wait for the other processes", 1)
+    flags.DEFINE_integer("heartbeat_seconds", 100, "seconds of silence after which a process counts as dead", 1)
 
 
 def join_processes() -> None:
@@ -83,7 +84,13 @@ def join_processes() -> None:
     timer = threading.Timer(seconds, give_up)
     timer.start()
     try:
-        hosts.join(values.coordinator, values.processes, values.process, seconds=seconds + LEAVING_SECONDS)
+        hosts.join(
+            values.coordinator,
+            values.processes,
+            values.process,
+            seconds=seconds + LEAVING_SECONDS,
+            heartbeat=values.heartbeat_seconds,
+        )
     finally:
         timer.cancel()
 

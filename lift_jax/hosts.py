@@ -19,7 +19,9 @@ SHUTDOWN_SECONDS = 3600
 """For which processes that are done wait for the first one, which writes reports."""
 
 
-def join(coordinator: str | None, processes: int | None, process: int | None, *, seconds: int) -> None:
+def join(
+    coordinator: str | None, processes: int | None, process: int | None, *, seconds: int, heartbeat: int = 100
+) -> None:
     """Makes this process one of a run of many, as told or, where nothing is told, as the environment shows.
 
     To be called before JAX looks for devices. `processes` of 1 runs alone wherever that is.
@@ -29,6 +31,7 @@ def join(coordinator: str | None, processes: int | None, process: int | None, *,
       processes: how many there are.
       process: this one's number, from 0.
       seconds: for which the others are waited for, before JAX ends this process.
+      heartbeat: seconds of silence after which a process counts as dead, and JAX ends the others.
 
     Raises:
       UserError: if only some of the three are told, or the numbers do not fit, or the cluster cannot be made out.
@@ -44,7 +47,11 @@ def join(coordinator: str | None, processes: int | None, process: int | None, *,
     # JAX would otherwise note SIGTERM in its own handler, which knows no second signal and is deaf between stages.
     jax.config.update("jax_enable_preemption_service", False)
     method = None if nothing else "deactivate"
-    limits = {"initialization_timeout": seconds, "shutdown_timeout_seconds": SHUTDOWN_SECONDS}
+    limits = {
+        "initialization_timeout": seconds,
+        "heartbeat_timeout_seconds": heartbeat,
+        "shutdown_timeout_seconds": SHUTDOWN_SECONDS,
+    }
     try:
         jax.distributed.initialize(coordinator, processes, process, cluster_detection_method=method, **limits)
     except (ValueError, IndexError, RuntimeError) as error:

@@ -78,7 +78,7 @@ def meeting(processes):
     """The flags of each of so many processes."""
     if processes == 1:
         return [[]]
-    told = [f"--coordinator=127.0.0.1:{free_port()}", f"--processes={processes}"]
+    told = [f"--coordinator=127.0.0.1:{free_port()}", f"--processes={processes}", "--heartbeat_seconds=20"]
     return [[*told, f"--process={i}"] for i in range(processes)]
 
 

@@ -81,7 +81,7 @@ def translation(config, side: int, devices: int) -> Problem:
     shapes = {"sources": (*volume, channels), "target": volume, "brain": volume, "depth": volume[:2]}
     shapes |= {"available": (devices, channels), "wanted": (devices, channels)}
     batch = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
-    loss = translation_loss(network, config.loss, config.loss.brain_weight, use_mixer=True)
+    loss = translation_loss(network, config.loss, config.loss.brain_weight, use_mixer=True, axis_name=DATA_AXIS)
     return _problem(params, tuple(params), loss, batch, DIVIDED)
 
 

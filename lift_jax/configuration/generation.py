@@ -142,10 +142,7 @@ def unconditional() -> ConfigDict:
             "every": 20,  # steps
             "validate": 500,  # steps
             "validation_cases": 64,  # volumes compared
-            "profile": (
-                0,
-                0,
-            ),  # first and last step of a stage that JAX's profiler traces, into tensorboard/; (0, 0) none
+            "profile": (0, 0),  # first and last step of each stage that are traced, into tensorboard/; (0, 0) none
         }
     )
     config.inference = ConfigDict({"chunk": 64})  # slices on the device at a time

@@ -78,10 +78,7 @@ def add_run_sections(config: ConfigDict) -> None:
             "every": 20,  # steps
             "validate": 500,  # steps
             "validation_cases": 4,  # whole cases translated
-            "profile": (
-                0,
-                0,
-            ),  # first and last step of a stage that JAX's profiler traces, into tensorboard/; (0, 0) none
+            "profile": (0, 0),  # first and last step of each stage that are traced, into tensorboard/; (0, 0) none
         }
     )
     config.inference = ConfigDict(

@@ -14,7 +14,7 @@ from lift_jax.errors import UserError
 
 CONFIG_FILE = "config.json"
 
-MAY_DIFFER = ("log.", "checkpoint.", "inference.", "data.threads", "data.cache", "data.root")
+MAY_DIFFER = ("log.", "checkpoint.", "inference.", "data.threads", "data.cache", "data.root", "optimiser.max_skipped")
 """Keys that do not change what a run computes, so that a run may go on with other values of them."""
 
 

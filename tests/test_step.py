@@ -90,7 +90,7 @@ def descent():
 def test_descent_moves_every_parameter(descent):
     _, state, _, (after, history) = descent
     jax.tree.map(lambda a, b: np.testing.assert_array_less(0, np.abs(a - b).max()), after.params, state.params)
-    assert history[0].keys() == {"loss", "pixel", "similarity", "through_plane", "gradient_norm"}
+    assert history[0].keys() == {"loss", "pixel", "similarity", "through_plane", "gradient_norm", "skipped"}
     assert history[0]["gradient_norm"] > 0 and after.step == STEPS
 
 
@@ -175,6 +175,30 @@ def test_gradient_descent_takes_exactly_the_gradient():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), taken, gradient)
     norm = np.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(gradient)))
     np.testing.assert_allclose(history[0]["gradient_norm"], norm, rtol=1e-5)
+
+
+def spoiled(batch, part):
+    """A batch of which one window makes the loss, or only its gradient, infinite or no number at all."""
+    target = batch["y"].copy()
+    target[3] = {"loss": np.nan, "gradient": 1e19}[part]
+    return batch | {"y": target}
+
+
+@pytest.mark.parametrize("devices", [1, DEVICES])
+@pytest.mark.parametrize("part", ["loss", "gradient"])
+def test_a_step_without_a_finite_loss_and_gradient_is_skipped_to_the_bit_on_every_device(devices, part):
+    step, state = regression_step(adamw(dict.fromkeys(PARAMS, 0.01)))
+    good = [regression_batch(DEVICES, seed) for seed in range(2)]
+    before, _ = run_sharded(step, state, good[:1], devices)
+    after, history = run_sharded(step, state, [good[0], spoiled(good[1], part)], devices)
+    assert np.isfinite(history[1]["loss"]) == (part == "gradient") and not np.isfinite(history[1]["gradient_norm"])
+    for name in ("params", "optimiser_state", "ema"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(after, name), getattr(before, name))
+    assert (after.step, after.skipped) == (2, 1)
+
+    later, history = run_sharded(step, state, [good[0], spoiled(good[1], part), good[1]], devices)
+    assert [metrics["skipped"] for metrics in history] == [0, 1, 1]
+    assert changed(after.params, later.params) and all(np.isfinite(x).all() for x in jax.tree.leaves(later.params))
 
 
 @pytest.mark.parametrize("parts", [2, 4])

@@ -21,7 +21,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
 
     Raises:
       UserError: before any training, if configuration, data, devices or work directory do not fit; later on a full
-        disk, or when a loss is no longer finite.
+        disk, or when too many steps have no finite loss.
     """
     TRAINERS[config.task](config, workdir)
 

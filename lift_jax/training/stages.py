@@ -1,7 +1,6 @@
 """A stage of a run: one optimisation with its own checkpoints, which goes on from wherever it stopped."""
 
 import dataclasses
-import math
 import pathlib
 import time
 from collections.abc import Callable
@@ -13,8 +12,8 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from lift_jax import run_directory
-from lift_jax.errors import UserError
 from lift_jax.training.checkpoints import open_checkpoints, restore_checkpoint, restore_ema, save_checkpoint
+from lift_jax.training.monitor import Monitor
 from lift_jax.training.parallel import DIVIDED, WHOLE, compile_step, data_mesh, place_batch, replicate
 from lift_jax.training.preemption import Preempted, StopRequest
 from lift_jax.training.run_log import RunLog
@@ -67,6 +66,7 @@ class Stage:
       state: before the first step.
       batches: what the steps take: arrays that are divided over the devices, or `Everywhere`.
       validate: what is looked at now and then.
+      cases: step, from 1, to the names of the cases in its batch, where batches are made of some of the cases.
     """
 
     name: str
@@ -76,14 +76,16 @@ class Stage:
     state: TrainState
     batches: Batches
     validate: Validation
+    cases: Callable[[int], list[str]] | None = None
 
 
 def finished_parameters(workdir: pathlib.Path, name: str, steps: int, like: dict) -> dict | None:
     """The averaged parameters of a stage that was trained to its end, or None."""
     directory = run_directory.checkpoint_directory(workdir, name)
-    if (directory / str(steps)).is_dir():
-        return restore_ema(directory, like)[0]
-    return None
+    if not (directory / str(steps)).is_dir():
+        return None
+    ema, step = restore_ema(directory, like)
+    return ema if step == steps else None  # else the last checkpoint is damaged, and its steps are to be repeated
 
 
 def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
@@ -95,7 +97,7 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
       workdir: of the run.
 
     Raises:
-      UserError: on a full disk, or when the loss is no longer finite.
+      UserError: on a full disk, or when too many steps in a row have no finite loss and gradient.
       Preempted: when SIGTERM asked for a stop, and a checkpoint is written.
     """
     mesh = data_mesh()
@@ -115,42 +117,44 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
         with (
             StopRequest() as stop,
             RunLog(workdir, stage.name, done, enabled=is_first) as log,
+            Monitor(
+                stage.name, config, skipped=int(state.skipped), losses=log.earlier("loss"), cases=stage.cases
+            ) as monitor,
             tqdm(total=stage.steps, initial=done, desc=stage.name, unit="step", disable=not is_first) as bar,
         ):
             clock = _Clock(stage.slices)
             for step in range(done + 1, stage.steps + 1):
                 batch = same if everywhere else place_batch(next(stage.batches), mesh, layout)
                 state, metrics = step_function(state, batch)
+                monitor.note(step, metrics)
                 if mesh.size > 1 and jax.default_backend() == "cpu":
                     jax.block_until_ready(metrics)  # simulated devices on few cores deadlock if steps queue up
                 bar.update()
                 logged = step % config.log.every == 0 or step == 1
-                if logged or manager.should_save(step):
-                    values = _finite({key: float(value) for key, value in metrics.items()}, stage.name, step)
+                validated = step % config.log.validate == 0 or step == stage.steps
+                read = logged or validated or manager.should_save(step)
+                if read:
+                    values = {key: float(value) for key, value in metrics.items()}
+                    monitor.read(step)
                 if logged:
-                    log.scalars(step, values | clock.rates(step))
+                    log.scalars(step, values | clock.rates(step) | monitor.spike(step, values["loss"]))
                     bar.set_postfix(loss=f"{values['loss']:.4f}")
-                if step % config.log.validate == 0 or step == stage.steps:
+                if validated:
                     values, pictures = stage.validate(state.ema)
                     log.scalars(step, values)
                     for name, picture in pictures.items():
                         log.picture(step, name, picture)
                 # Last, so that whatever interrupts a run, all that a checkpoint's steps tell has been logged.
+                if stop or manager.should_save(step):
+                    log.flush()
                 save_checkpoint(manager, state, stage.batches, config, step, now=bool(stop))
                 if stop and step < stage.steps:
                     manager.wait_until_finished()
                     raise Preempted(f"{stage.name}: stopped as asked, saved at step {step:,} of {stage.steps:,}")
+                if read:
+                    monitor.resume(step)
         manager.wait_until_finished()
         return jax.device_get(state.ema)
-
-
-def _finite(values: dict[str, float], stage: str, step: int) -> dict[str, float]:
-    if not math.isfinite(values["loss"]):
-        raise UserError(
-            f"{stage}: the loss is {values['loss']} at step {step}; lower config.stage.{stage}'s rates or "
-            "config.optimiser.clip, and start again: training goes on from the last checkpoint"
-        )
-    return values
 
 
 class _Clock:

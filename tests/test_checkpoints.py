@@ -220,12 +220,12 @@ def test_inference_takes_the_checkpoint_before_a_damaged_one_and_says_so(tmp_pat
 def test_the_sum_of_bits_tells_any_flipped_bit_and_any_swapped_pair():
     rng = np.random.default_rng(0)
     x = rng.normal(size=64).astype(np.float32)
-    sums = {bit_sum({"x": jnp.asarray(x)}), bit_sum({"x": jnp.asarray(x[[1, 0, *range(2, 64)]])})}
-    for _ in range(100):
+    expected = bit_sum({"x": jnp.asarray(x)})
+    assert bit_sum({"x": jnp.asarray(x[[1, 0, *range(2, 64)]])}) != expected
+    for bit in range(32):
         bits = x.view(np.uint32).copy()
-        bits[rng.integers(64)] ^= np.uint32(1) << np.uint32(rng.integers(32))
-        sums.add(bit_sum({"x": jnp.asarray(bits.view(np.float32))}))
-    assert len(sums) > 95  # some bits were flipped twice over
+        bits[rng.integers(64)] ^= np.uint32(1 << bit)
+        assert bit_sum({"x": jnp.asarray(bits.view(np.float32))}) != expected
 
 
 def test_the_number_of_skipped_steps_is_kept_and_is_none_in_a_checkpoint_of_before(tmp_path):

@@ -83,7 +83,7 @@ def test_a_loss_far_above_its_running_median_is_a_spike_by_its_ratio():
     [
         np.geomspace(10, 0.01, 300),  # falling
         np.linspace(1, 3, 300),  # rising slowly
-        np.random.default_rng(1).lognormal(sigma=0.3, size=300),  # noisy
+        np.random.default_rng(1).lognormal(sigma=0.2, size=300),  # noisy
         np.full(300, 4.0),
         np.r_[np.full(30, 1.0), np.full(30, 1.4)],  # a step up by less than half
         np.zeros(40),

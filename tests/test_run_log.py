@@ -87,15 +87,6 @@ def test_what_the_stage_had_logged_before_is_known_when_it_goes_on(tmp_path):
         assert log.earlier("skipped") == []
 
 
-def test_what_was_flushed_outlives_a_process_that_is_killed(tmp_path):
-    log = RunLog(tmp_path, "joint", 0)
-    log.scalars(1, {"loss": 0.5})
-    log.flush()
-    (events,) = (tmp_path / "tensorboard" / "joint").iterdir()
-    assert b"joint/loss" in events.read_bytes() and lines(tmp_path) == [{"stage": "joint", "step": 1, "loss": 0.5}]
-    log.__exit__()
-
-
 def test_only_the_first_process_writes(tmp_path):
     with RunLog(tmp_path, "joint", 0, enabled=False) as log:
         log.scalars(1, {"loss": 1.0})

@@ -178,20 +178,25 @@ def test_gradient_descent_takes_exactly_the_gradient():
 
 
 def spoiled(batch, part):
-    """A batch of which one window makes the loss, or only its gradient, infinite or no number at all."""
-    target = batch["y"].copy()
-    target[3] = {"loss": np.nan, "gradient": 1e19}[part]
-    return batch | {"y": target}
+    """A batch of which one window makes the loss, or only its gradient, no number."""
+    return batch | {part: np.where(np.arange(DEVICES)[:, None] == 3, {"y": np.nan, "root": 0}[part], batch[part])}
+
+
+def fragile_loss(params, batch, key):
+    """The regression's loss and the root of the batch's `root`, whose gradient at 0 is no number though its value is 0."""
+    loss, terms = regression_loss(params, batch, key)
+    return loss + jnp.sqrt(batch["root"] * params["second"]["bias"][None] ** 2).mean(), terms
 
 
 @pytest.mark.parametrize("devices", [1, DEVICES])
-@pytest.mark.parametrize("part", ["loss", "gradient"])
+@pytest.mark.parametrize("part", ["y", "root"], ids=["loss", "gradient"])
 def test_a_step_without_a_finite_loss_and_gradient_is_skipped_to_the_bit_on_every_device(devices, part):
     step, state = regression_step(adamw(dict.fromkeys(PARAMS, 0.01)))
-    good = [regression_batch(DEVICES, seed) for seed in range(2)]
+    step = functools.partial(step, loss_function=fragile_loss)
+    good = [regression_batch(DEVICES, seed) | {"root": np.ones((DEVICES, 1), np.float32)} for seed in range(2)]
     before, _ = run_sharded(step, state, good[:1], devices)
     after, history = run_sharded(step, state, [good[0], spoiled(good[1], part)], devices)
-    assert np.isfinite(history[1]["loss"]) == (part == "gradient") and not np.isfinite(history[1]["gradient_norm"])
+    assert np.isfinite(history[1]["loss"]) == (part == "root") and not np.isfinite(history[1]["gradient_norm"])
     for name in ("params", "optimiser_state", "ema"):
         jax.tree.map(np.testing.assert_array_equal, getattr(after, name), getattr(before, name))
     assert (after.step, after.skipped) == (2, 1)

@@ -15,8 +15,9 @@ class RunLog:
     """Writes one JSON object a line, and the same numbers and pictures for TensorBoard, under `<stage>/<name>`.
 
     Lines that an interrupted run wrote after the checkpoint it goes on from are dropped when the log is opened, so that
-    the file reads as if it had never been interrupted. Numbers that are not finite are left out: JSON has none. With
-    `enabled` False (all processes but the first) it is silent.
+    the file reads as if it had never been interrupted. What is written outlives a process that is killed: a line at
+    once, TensorBoard's events after a second. Numbers that are not finite are left out: JSON has none. With `enabled`
+    False (all processes but the first) it is silent.
     """
 
     def __init__(self, workdir: pathlib.Path, stage: str, step: int, enabled: bool = True):
@@ -28,7 +29,7 @@ class RunLog:
             path = workdir / METRICS_FILE
             self._earlier = _drop_lines_after(path, stage, step)
             self._lines = path.open("a")
-            self._events = SummaryWriter(str(workdir / "tensorboard" / stage), purge_step=step + 1, flush_secs=10)
+            self._events = SummaryWriter(str(workdir / "tensorboard" / stage), purge_step=step + 1, flush_secs=1)
 
     def __enter__(self):
         return self
@@ -51,12 +52,6 @@ class RunLog:
         self._lines.flush()
         for name, value in values.items():
             self._events.add_scalar(f"{self._stage}/{name}", value, step)
-
-    def flush(self) -> None:
-        """Hands all that was written to the system, so that it outlives this process."""
-        if self._lines is not None:
-            self._lines.flush()
-            self._events.flush()
 
     def picture(self, step: int, name: str, picture: np.ndarray) -> None:
         """A TensorBoard picture, `[height, width, 3]` uint8."""

@@ -145,8 +145,6 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
                     for name, picture in pictures.items():
                         log.picture(step, name, picture)
                 # Last, so that whatever interrupts a run, all that a checkpoint's steps tell has been logged.
-                if stop or manager.should_save(step):
-                    log.flush()
                 save_checkpoint(manager, state, stage.batches, config, step, now=bool(stop))
                 if stop and step < stage.steps:
                     manager.wait_until_finished()

@@ -183,7 +183,7 @@ def spoiled(batch, part):
 
 
 def fragile_loss(params, batch, key):
-    """The regression's loss and the root of the batch's `root`, whose gradient at 0 is no number though its value is 0."""
+    """The regression's loss and a root of the batch's `root`, whose value at 0 is 0 and whose gradient is no number."""
     loss, terms = regression_loss(params, batch, key)
     return loss + jnp.sqrt(batch["root"] * params["second"]["bias"][None] ** 2).mean(), terms
 

@@ -1,9 +1,12 @@
 """A run: the stages of a task in order, each from wherever it stopped."""
 
+import contextlib
 import pathlib
 
+import jax
 from ml_collections import ConfigDict
 
+from lift_jax import run_directory
 from lift_jax.training.ct_translation import train_ct_translation
 from lift_jax.training.generation import check_generation, train_generation
 from lift_jax.training.translation import train_translation
@@ -20,10 +23,12 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains all stages of a valid configuration in a work directory, going on from its checkpoints if it has any.
 
     Raises:
-      UserError: before any training, if configuration, data, devices or work directory do not fit; later on a full
-        disk, or when too many steps have no finite loss.
+      UserError: before any training, if configuration, data, devices or work directory do not fit, or another
+        process trains in that directory; later on a full disk, or when too many steps have no finite loss.
     """
-    TRAINERS[config.task](config, workdir)
+    first = jax.process_index() == 0  # of several processes of one run
+    with run_directory.claimed(workdir) if first else contextlib.nullcontext():
+        TRAINERS[config.task](config, workdir)
 
 
 def check(config: ConfigDict, devices: int) -> None:

@@ -244,5 +244,5 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(manager, "save", fail)
-        with pytest.raises(UserError, match=r"cannot save step 1 .*No space left on device"):
+        with pytest.raises(UserError, match=r"cannot save a checkpoint .*No space left on device"):
             save_checkpoint(manager, state_of(), Position(), missing_mr(), 1)

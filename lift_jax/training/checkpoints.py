@@ -5,6 +5,7 @@ for those who need no more), `data` (the position of Grain's iterator), `config`
 (how many steps were skipped, and sums by which damage is seen).
 """
 
+import contextlib
 import pathlib
 import shutil
 import warnings
@@ -59,10 +60,26 @@ def save_checkpoint(
         config=ocp.args.JsonSave(config.to_dict()),
         checks=ocp.args.JsonSave({"skipped": int(state.skipped), "data": position, "sums": sums}),
     )
-    try:
+    with _told(manager):
         manager.save(step, args=parts, force=now)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{manager.directory}: cannot save step {step} ({_one_line(error)}); free space") from None
+
+
+def finish_saving(manager: ocp.CheckpointManager) -> None:
+    """Waits until all checkpoints are on disk.
+
+    Raises:
+      UserError: if the last write failed, as on a full disk; older checkpoints are whole.
+    """
+    with _told(manager):
+        manager.wait_until_finished()
+
+
+@contextlib.contextmanager
+def _told(manager):
+    try:
+        yield
+    except Exception as error:  # what a write in the background ended with, of any kind
+        raise UserError(f"{manager.directory}: cannot save a checkpoint ({_one_line(error)}); free space") from None
 
 
 def restore_checkpoint(manager: ocp.CheckpointManager, state: TrainState, batches: grain.DatasetIterator) -> TrainState:

@@ -12,7 +12,13 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from lift_jax import run_directory
-from lift_jax.training.checkpoints import open_checkpoints, restore_checkpoint, restore_ema, save_checkpoint
+from lift_jax.training.checkpoints import (
+    finish_saving,
+    open_checkpoints,
+    restore_checkpoint,
+    restore_ema,
+    save_checkpoint,
+)
 from lift_jax.training.monitor import Monitor
 from lift_jax.training.parallel import DIVIDED, WHOLE, compile_step, data_mesh, place_batch, replicate
 from lift_jax.training.preemption import Preempted, StopRequest
@@ -147,11 +153,11 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
                 # Last, so that whatever interrupts a run, all that a checkpoint's steps tell has been logged.
                 save_checkpoint(manager, state, stage.batches, config, step, now=bool(stop))
                 if stop and step < stage.steps:
-                    manager.wait_until_finished()
+                    finish_saving(manager)
                     raise Preempted(f"{stage.name}: stopped as asked, saved at step {step:,} of {stage.steps:,}")
                 if read:
                     monitor.resume(step)
-        manager.wait_until_finished()
+        finish_saving(manager)
         return jax.device_get(state.ema)
 
 

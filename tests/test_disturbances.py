@@ -1,6 +1,7 @@
 """What machines do to runs: full and read-only disks, two runs at once, a clock that goes backwards."""
 
 import contextlib
+import functools
 import os
 import resource
 import subprocess
@@ -48,10 +49,11 @@ def test_on_a_full_disk_the_checkpoint_before_stays_and_there_is_one_line(tmp_pa
     noise = state_of(size=50_000)
     noise = noise.replace(ema=jax.tree.map(lambda x: jax.random.normal(jax.random.key(0), x.shape), noise.ema))
     save(tmp_path, [3], state=noise)
-    with open_checkpoints(tmp_path, every=1, keep=10, last=100) as manager:
-        with full_disk(20_000), pytest.raises(UserError, match=r"cannot save a checkpoint .*free space") as error:
-            save_checkpoint(manager, noise, Position(), missing_mr(), 4)
-            finish_saving(manager)
+    manager = open_checkpoints(tmp_path, every=1, keep=10, last=100)
+    told = pytest.raises(UserError, match=r"cannot save a checkpoint .*free space")
+    with manager, full_disk(20_000), told as error:
+        save_checkpoint(manager, noise, Position(), missing_mr(), 4)
+        finish_saving(manager)
     assert "\n" not in str(error.value)
     ema, step = restore_ema(tmp_path, noise.ema)
     assert step == 3
@@ -78,10 +80,10 @@ def test_a_read_only_work_directory_is_told_in_one_line(tmp_path):
         workdir.chmod(0o500)
         undo = ["chmod", "700", str(workdir)]
     try:
-        with pytest.raises(UserError, match="run: cannot be written .*name another --workdir"):
-            with run_directory.claimed(workdir):
-                pass
-        with pytest.raises(UserError, match="run: cannot be written .*name another --workdir"):
+        refused = functools.partial(pytest.raises, UserError, match=r"run: cannot be written .*name another --workdir")
+        with refused(), run_directory.claimed(workdir):
+            pass
+        with refused():
             run_directory.prepare(workdir, missing_mr())
     finally:
         subprocess.run(undo, check=True)
@@ -91,9 +93,9 @@ def test_a_work_directory_is_for_one_run_at_a_time(tmp_path):
     workdir = tmp_path / "runs" / "one"
     with run_directory.claimed(workdir):
         run_directory.prepare(workdir, missing_mr())
-        with pytest.raises(UserError, match="one: another process trains there") as error:
-            with run_directory.claimed(workdir):
-                pass
+        told = pytest.raises(UserError, match="one: another process trains there")
+        with told as error, run_directory.claimed(workdir):
+            pass
         assert "\n" not in str(error.value)
     with run_directory.claimed(workdir):
         pass

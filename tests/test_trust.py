@@ -10,6 +10,7 @@ import pytest
 from test_checkpoints import Position, save, state_of
 from test_windows import Noise
 
+from configs.quickstart import get_config
 from lift_jax.configuration import from_json, missing_mr, to_json
 from lift_jax.data.brats import BratsCases
 from lift_jax.data.cache import cache_cases
@@ -78,9 +79,9 @@ def test_pickles_in_place_of_any_file_of_a_checkpoint_are_not_run(tmp_path, plan
         planted(path)
     with pytest.raises(UserError, match="cannot be restored"):
         restore_ema(tmp_path / "stage", state_of().ema)
-    with open_checkpoints(tmp_path / "stage", every=1, keep=2, last=9) as manager:
-        with pytest.raises(UserError, match="cannot be restored"):
-            restore_checkpoint(manager, state_of(), Position())
+    manager = open_checkpoints(tmp_path / "stage", every=1, keep=2, last=9)
+    with manager, pytest.raises(UserError, match="cannot be restored"):
+        restore_checkpoint(manager, state_of(), Position())
 
 
 def test_pickles_as_weights_and_as_volumes_are_not_run(tmp_path, planted):
@@ -94,7 +95,7 @@ def test_pickles_as_weights_and_as_volumes_are_not_run(tmp_path, planted):
 def test_a_malicious_configuration_is_not_run(tmp_path, planted, how):
     marker, path = tmp_path / "ran", tmp_path / "config.json"
     code = f"__import__('pathlib').Path({str(marker)!r}).touch()"
-    values = missing_mr().to_dict()
+    values = get_config().to_dict()
     if how == "pickle":
         planted(path)
         text = path.read_bytes().decode("latin-1")
@@ -107,7 +108,7 @@ def test_a_malicious_configuration_is_not_run(tmp_path, planted, how):
         text = json.dumps(values | {"__class__": code})
     with pytest.raises(UserError):
         from_json(text, str(path))
-    assert from_json(to_json(missing_mr()), "config.json") == missing_mr()
+    assert from_json(to_json(get_config()), "config.json") == get_config()
 
 
 def test_no_module_reads_what_can_hold_code():

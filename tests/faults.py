@@ -11,6 +11,7 @@ import collections
 import dataclasses
 import itertools
 import json
+import math
 import os
 import pathlib
 import random
@@ -22,9 +23,17 @@ import time
 import nibabel as nib
 import numpy as np
 
-from tests.commands import REPOSITORY, SECONDS, metrics
+from tests.commands import REPOSITORY, metrics
 
-CONFIGS = {"quickstart": "configs/quickstart.py:tiny", "unconditional": "configs/phantom_unconditional.py:tiny"}
+CONFIGS = {
+    "quickstart": ("--config=configs/quickstart.py:tiny",),
+    "unconditional": ("--config=configs/phantom_unconditional.py:tiny",),
+}
+"""Course to the arguments of its training."""
+
+SECONDS = 1800
+"""A bound on any command, far beyond what a busy machine takes."""
+
 TRAIN, EVALUATE, SYNTHESIZE = range(3)
 
 
@@ -69,12 +78,12 @@ PHASES = {
 class Course:
     """One configuration trained, evaluated and used in a folder, by commands that can be killed."""
 
-    def __init__(self, name: str, folder: pathlib.Path, environment: dict, extra: tuple[str, ...] = ()):
+    def __init__(self, name: str, folder: pathlib.Path, environment: dict, config: tuple[str, ...]):
         self.name, self.folder, self.environment = name, folder, environment
         work = [f"--workdir={folder / 'run'}"]
         made = [f"--case={folder / 'cases'}"] if name == "quickstart" else ["--count=3", "--seed=7"]
         self.commands = [
-            ["train.py", f"--config={CONFIGS[name]}", *extra, *work],
+            ["train.py", *config, *work],
             ["evaluate.py", *work],
             ["synthesize.py", *work, *made, f"--output={folder / 'output'}"],
         ]
@@ -169,16 +178,18 @@ def moments(name: str, count: int, rng: random.Random) -> list[Phase]:
     return sorted(chosen, key=lambda phase: (phase.command, phases.index(phase)))
 
 
-def disturb(course: Course, phases: list[Phase], seconds: list[float], rng: random.Random, tell=print) -> int:
-    """Goes through a course, killed at every phase, and returns how many kills came in time."""
+def disturb(course: Course, phases: list[Phase], seconds: list[float], rng: random.Random, until=math.inf) -> int:
+    """Goes through a course, killed at every phase while the clock is before `until`; returns how many kills hit."""
     kills, kept = 0, []
     for command in (TRAIN, EVALUATE, SYNTHESIZE):
         for phase in (phase for phase in phases if phase.command == command):
+            if time.monotonic() > until:
+                break
             killed = course.kill(phase, rng, seconds[command])
             course.check_whole()
             kept.append(course.kept())
             kills += killed
-            tell(f"{course.name}: {'killed in' if killed else 'ended before'} {phase.name}", flush=True)
+            print(f"{course.name}: {'killed in' if killed else 'ended before'} {phase.name}", flush=True)
         course.finish(command)
     for each in kept:
         course.check_kept(each)
@@ -200,21 +211,24 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--moments", type=int, default=20, help="kills, over both courses")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--courses", nargs="*", choices=CONFIGS, default=list(CONFIGS))
+    parser.add_argument("--minutes", type=float, default=math.inf, help="after which nothing more is killed")
     arguments = parser.parse_args()
-    rng, kills, began = random.Random(arguments.seed), 0, time.monotonic()
+    rng, kills, planned, began = random.Random(arguments.seed), 0, 0, time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         compiled = {
             "JAX_COMPILATION_CACHE_DIR": f"{folder}/compiled",
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
         environment = os.environ | {"JAX_PLATFORMS": "cpu"} | compiled
-        share = arguments.moments * len(PHASES["quickstart"]) // sum(map(len, PHASES.values()))
-        for name, count in {"quickstart": share, "unconditional": arguments.moments - share}.items():
-            undisturbed = Course(name, pathlib.Path(folder) / f"{name}-undisturbed", environment)
+        for left, name in zip(range(len(arguments.courses), 0, -1), arguments.courses, strict=True):
+            count = (arguments.moments - planned) // left
+            planned += count
+            undisturbed = Course(name, pathlib.Path(folder) / f"{name}-undisturbed", environment, CONFIGS[name])
             seconds = [undisturbed.finish(command) for command in (TRAIN, EVALUATE, SYNTHESIZE)]
             print(f"{name}: undisturbed in {', '.join(f'{s:.0f}' for s in seconds)} s", flush=True)
-            course = Course(name, pathlib.Path(folder) / f"{name}-killed", environment)
-            kills += disturb(course, moments(name, count, rng), seconds, rng)
+            course = Course(name, pathlib.Path(folder) / f"{name}-killed", environment, CONFIGS[name])
+            kills += disturb(course, moments(name, count, rng), seconds, rng, began + 60 * arguments.minutes)
             assert_same(course.results(), undisturbed.results())
             print(f"{name}: log, scores and volumes as undisturbed", flush=True)
     print(f"{kills} of {arguments.moments} moments killed a command; {time.monotonic() - began:.0f} s")

@@ -11,14 +11,14 @@ from test_checkpoints import Position, save, state_of
 from test_windows import Noise
 
 from configs.quickstart import get_config
-from lift_jax.configuration import from_json, missing_mr, to_json
+from lift_jax.configuration import from_json, to_json
 from lift_jax.data.brats import BratsCases
 from lift_jax.data.cache import cache_cases
 from lift_jax.data.synthrad import SynthradCases
 from lift_jax.data.volumes import read_volume
 from lift_jax.errors import UserError
-from lift_jax.inference.ct_files import synthesize_ct
-from lift_jax.inference.files import synthesize_case
+from lift_jax.inference.ct_files import CtSynthesis
+from lift_jax.inference.files import ContrastSynthesis, output_path
 from lift_jax.models.safetensors import read_safetensors
 from lift_jax.training.banks import _read as read_bank
 from lift_jax.training.checkpoints import open_checkpoints, restore_checkpoint, restore_ema
@@ -126,12 +126,14 @@ def test_no_module_reads_what_can_hold_code():
 
 @pytest.mark.parametrize("name", ["../evil", "..", "", "a/b", "/etc/evil"])
 def test_results_named_after_a_case_stay_in_their_folder(tmp_path, name):
-    for cases, synthesize in (
-        (BratsCases(tmp_path, [name]), synthesize_case),
-        (SynthradCases(tmp_path, [name]), synthesize_ct),
-    ):
+    output = tmp_path / "output"
+    for ending in ("-t1c.nii.gz", "-synthesis.json"):
         with pytest.raises(UserError, match="is no name of a case"):
-            synthesize(type("Trained", (), {"config": missing_mr()}), cases, 0, tmp_path / "output")
+            output_path(output, name, ending)
+    with pytest.raises(UserError, match="is no name of a case"):
+        CtSynthesis(None, SynthradCases(tmp_path, [name]), output).outputs(0)
+    with pytest.raises(UserError, match="is no name of a case"):
+        ContrastSynthesis(None, BratsCases(tmp_path, [name]), output).outputs(0)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers
 
@@ -203,8 +204,11 @@ def _put_aside(manager, step, line):
     """Renames a damaged checkpoint, so that its step can be saved again, and tells of it."""
     path = manager.directory / str(step)
     aside = path.with_name(f"{step}.damaged")
-    shutil.rmtree(aside, ignore_errors=True)
-    path.rename(aside)
+    if jax.process_index() == 0:
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"{aside}")  # before any process looks again
     manager.reload()
     warnings.warn(line, DataWarning, stacklevel=2)
 

@@ -6,9 +6,11 @@ from test_commands import TINY
 
 from tests.faults import EVALUATE, PHASES, SYNTHESIZE, TRAIN, Course, assert_same, disturb, moments
 
+JOINT = ("--config.stage.joint.steps=6", "--config.stage.joint.window=8", "--config.checkpoint.every=2")
+
 
 def test_killed_commands_begun_again_end_as_if_undisturbed(tmp_path, environment):
-    config = (*TINY, "--config.stages=('joint',)", "--config.stage.joint.steps=6", "--config.checkpoint.every=2")
+    config = (*(each for each in TINY if "stage" not in each), *JOINT)
     undisturbed = Course("quickstart", tmp_path / "undisturbed", environment, config)
     seconds = [undisturbed.finish(command) for command in (TRAIN, EVALUATE, SYNTHESIZE)]
     disturbed = Course("quickstart", tmp_path / "killed", environment, config)

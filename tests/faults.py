@@ -54,19 +54,19 @@ class Phase:
 
 PHASES = {
     "quickstart": [
-        Phase("caching", TRAIN, "run/cache/.writing-*", most=6),
+        Phase("caching", TRAIN, "run/cache/*", most=6),
         Phase("training", TRAIN, "run/metrics.jsonl", most=12, grows=True),
-        Phase("checkpointing", TRAIN, "run/checkpoints/*/*tmp*", delay=0.1),
+        Phase("checkpointing", TRAIN, "run/checkpoints/*/*", delay=0.1),
         Phase("evaluation", EVALUATE),
         Phase("report writing", EVALUATE, "run/evaluation/*", most=3, delay=0.002),
         Phase("synthesis", SYNTHESIZE, "output/*", delay=0.002),
     ],
     "unconditional": [
-        Phase("caching", TRAIN, "run/cache/.writing-*", most=6),
+        Phase("caching", TRAIN, "run/cache/*", most=6),
         Phase("training", TRAIN, "run/metrics.jsonl", most=6, grows=True),
         Phase("stage change", TRAIN, "run/checkpoints/generator"),
         Phase("stage change", TRAIN, "run/cache/banks/*", most=3),
-        Phase("checkpointing", TRAIN, "run/checkpoints/*/*tmp*", delay=0.1),
+        Phase("checkpointing", TRAIN, "run/checkpoints/*/*", delay=0.1),
         Phase("stage change", TRAIN, "run/checkpoints/mapper"),
         Phase("evaluation", EVALUATE),
         Phase("report writing", EVALUATE, "run/evaluation/*", most=3, delay=0.002),

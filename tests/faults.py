@@ -54,7 +54,7 @@ class Phase:
 
 PHASES = {
     "quickstart": [
-        Phase("caching", TRAIN, "run/cache/*", most=6),
+        Phase("caching", TRAIN, "run/cache/*", most=2),
         Phase("training", TRAIN, "run/metrics.jsonl", most=12, grows=True),
         Phase("checkpointing", TRAIN, "run/checkpoints/*/*", delay=0.1),
         Phase("evaluation", EVALUATE),
@@ -62,7 +62,7 @@ PHASES = {
         Phase("synthesis", SYNTHESIZE, "output/*", delay=0.002),
     ],
     "unconditional": [
-        Phase("caching", TRAIN, "run/cache/*", most=6),
+        Phase("caching", TRAIN, "run/cache/*", most=2),
         Phase("training", TRAIN, "run/metrics.jsonl", most=6, grows=True),
         Phase("stage change", TRAIN, "run/checkpoints/generator"),
         Phase("stage change", TRAIN, "run/cache/banks/*", most=3),

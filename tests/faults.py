@@ -117,7 +117,9 @@ class Course:
                 break
             time.sleep(0.001)
         process.kill()
-        return process.wait(SECONDS) < 0
+        status = process.wait(SECONDS)
+        assert status <= 0, (self.folder / f"{phase.command}.log").read_text()
+        return status < 0
 
     def _seen(self, phase: Phase) -> collections.Counter:
         paths = self.folder.glob(phase.appears) if phase.appears else ()

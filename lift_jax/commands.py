@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from lift_jax.errors import DataWarning, UserError
 
@@ -142,7 +143,7 @@ def _told(error: Exception, arguments: list[str]) -> str:
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     """One line for what a user should look at; what concerns programmers as Python shows it."""
     if issubclass(category, DataWarning):
-        print(f"warning: {message}", file=sys.stderr)
+        tqdm.write(f"warning: {message}", file=sys.stderr)  # above a progress bar, if there is one
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")
 

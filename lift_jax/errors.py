@@ -10,4 +10,4 @@ class UserError(Exception):
 
 
 class DataWarning(UserWarning):
-    """Something about a user's data that deserves a look, told in one line that names the file; work goes on."""
+    """Something about a user's data or run that deserves a look, told in one line that names it; work goes on."""

@@ -4,8 +4,11 @@
 preprocessed volumes in `cache/`. Nothing in it is executed: networks are rebuilt from the JSON.
 """
 
+import contextlib
+import fcntl
 import os
 import pathlib
+from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
@@ -13,10 +16,52 @@ from lift_jax import hosts
 from lift_jax.configuration import differences, from_json, to_json
 from lift_jax.errors import UserError
 
-CONFIG_FILE = "config.json"
+CONFIG_FILE, LOCK_FILE = "config.json", ".lock"
 
-MAY_DIFFER = ("log.", "checkpoint.", "inference.", "optimiser.shard_state", "data.threads", "data.cache", "data.root")
+MAY_DIFFER = (
+    "log.",
+    "checkpoint.",
+    "inference.",
+    "optimiser.max_skipped",
+    "optimiser.shard_state",
+    "data.threads",
+    "data.cache",
+    "data.root",
+)
 """Keys that do not change what a run computes, so that a run may go on with other values of them."""
+
+
+@contextlib.contextmanager
+def claimed(workdir: pathlib.Path) -> Iterator[None]:
+    """A context in which no other process trains in a work directory; the claim ends with the process in any case.
+
+    The directory is made if it is not there, and removed again if nothing was prepared in it.
+
+    Raises:
+      UserError: if another process trains there, or the directory cannot be written.
+    """
+    made = [path for path in (workdir, *workdir.parents) if not path.exists()]
+    lock = workdir / LOCK_FILE
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = lock.open("a")
+    except OSError as error:
+        raise UserError(f"{workdir}: cannot be written ({error.strerror}); name another --workdir") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{workdir}: another process trains there; let it end, or name another --workdir") from None
+        except OSError:
+            pass  # a file system without locks
+        try:
+            yield
+        finally:
+            if not (workdir / CONFIG_FILE).exists():
+                lock.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # something else is there by now
+                    for path in made:
+                        path.rmdir()
 
 
 def prepare(workdir: pathlib.Path, config: ConfigDict) -> None:

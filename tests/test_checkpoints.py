@@ -1,4 +1,5 @@
 import gc
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,9 @@ import pytest
 from jax.sharding import Mesh
 
 from lift_jax.configuration import missing_mr
-from lift_jax.errors import UserError
+from lift_jax.errors import DataWarning, UserError
 from lift_jax.training.checkpoints import (
+    bit_sum,
     has_checkpoint,
     open_checkpoints,
     restore_checkpoint,
@@ -44,6 +46,7 @@ class Position:
 
 
 def state_of(size=3, value=0.0):
+    value = jnp.float32(value)
     params = {"translator": {"kernel": jnp.full((size, 2), value)}, "mixer": {"bias": jnp.full(size, value)}}
     return initial_state(params, optax.adam(1e-3), ("translator", "mixer"), jax.random.key(7))
 
@@ -190,6 +193,68 @@ def test_a_damaged_checkpoint_is_refused_by_its_name(tmp_path, part):
     assert "\n" not in str(refusal.value)
 
 
+def damage(path, how):
+    """Spoils the largest file of a folder."""
+    file = max((path for path in path.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    if how == "cut":
+        content = content[: len(content) // 2]
+    else:
+        content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped"])
+@pytest.mark.parametrize("part", ["state", "ema"])
+def test_a_damaged_checkpoint_is_put_aside_in_one_line_and_the_one_before_is_used(tmp_path, part, how):
+    noise = state_of(size=20_000)
+    for step in (3, 6):
+        drawn = jax.tree.map(lambda x, step=step: jax.random.normal(jax.random.key(step), x.shape), noise.params)
+        save(tmp_path, [step], state=noise.replace(params=drawn, ema=drawn))
+    damage(tmp_path / "6" / part, how)
+    position = Position()
+    with open_checkpoints(tmp_path, every=1, keep=10, last=100) as manager:
+        with pytest.warns(DataWarning, match=r"6: cannot be restored .*; going on from step 3$") as told:
+            restored = restore_checkpoint(manager, noise, position)
+        (line,) = (str(warning.message) for warning in told)
+        assert "\n" not in line
+        expected = jax.random.normal(jax.random.key(3), (20_000, 2))
+        np.testing.assert_array_equal(restored.params["translator"]["kernel"], expected)
+        assert position.number == 3 and manager.latest_step() == 3
+        save_checkpoint(manager, restored, Position(6), missing_mr(), 6)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "6", "6.damaged"]
+    assert restore_ema(tmp_path, noise.ema)[1] == 6
+
+
+def test_inference_takes_the_checkpoint_before_a_damaged_one_and_says_so(tmp_path):
+    save(tmp_path, [3, 6])
+    damage(tmp_path / "6" / "ema", "cut")
+    with pytest.warns(DataWarning, match=r"6: cannot be restored .*; using step 3$"):
+        ema, step = restore_ema(tmp_path, state_of().ema)
+    assert step == 3
+    np.testing.assert_array_equal(ema["mixer"]["bias"], np.full(3, 3, np.float32))
+
+
+def test_the_sum_of_bits_tells_any_flipped_bit_and_any_swapped_pair():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=64).astype(np.float32)
+    expected = bit_sum({"x": jnp.asarray(x)})
+    assert bit_sum({"x": jnp.asarray(x[[1, 0, *range(2, 64)]])}) != expected
+    for bit in range(32):
+        bits = x.view(np.uint32).copy()
+        bits[rng.integers(64)] ^= np.uint32(1 << bit)
+        assert bit_sum({"x": jnp.asarray(bits.view(np.float32))}) != expected
+
+
+def test_the_number_of_skipped_steps_is_kept_and_is_none_in_a_checkpoint_of_before(tmp_path):
+    save(tmp_path, [3], state=state_of().replace(skipped=jnp.int32(4)))
+    for checks, skipped in ((True, 4), (False, 0)):
+        if not checks:
+            shutil.rmtree(tmp_path / "3" / "checks")
+        with open_checkpoints(tmp_path, every=1, keep=10, last=100) as manager:
+            assert restore_checkpoint(manager, state_of(), Position()).skipped == skipped
+
+
 def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
     with open_checkpoints(tmp_path, every=1, keep=10, last=100) as manager:
 
@@ -197,5 +262,5 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(manager, "save", fail)
-        with pytest.raises(UserError, match=r"cannot save step 1 .*No space left on device"):
+        with pytest.raises(UserError, match=r"cannot save a checkpoint .*No space left on device"):
             save_checkpoint(manager, state_of(), Position(), missing_mr(), 1)

@@ -72,6 +72,7 @@ def test_training_leaves_checkpoints_configuration_log_and_tensorboard(trained):
         assert (checkpoint_directory(trained, stage) / str(steps) / "ema").is_dir()
         assert list((trained / "tensorboard" / stage).iterdir())
     assert sorted(path.name for path in trained.iterdir()) == [
+        ".lock",
         "checkpoints",
         "config.json",
         "metrics.jsonl",

@@ -73,6 +73,20 @@ def test_a_last_line_that_lacks_only_its_end_of_line_is_kept(tmp_path):
     assert steps(tmp_path, "joint") == [1, 2, 3]
 
 
+def test_a_number_that_is_not_finite_is_left_out(tmp_path):
+    with RunLog(tmp_path, "joint", 0) as log:
+        log.scalars(1, {"loss": float("nan"), "gradient_norm": float("inf"), "skipped": 1})
+    assert lines(tmp_path) == [{"stage": "joint", "step": 1, "skipped": 1.0}]
+
+
+def test_what_the_stage_had_logged_before_is_known_when_it_goes_on(tmp_path):
+    write(tmp_path, "translator", [1, 2])
+    write(tmp_path, "mixer", [1, 2, 3, 4])
+    with RunLog(tmp_path, "mixer", 3) as log:
+        assert log.earlier("loss") == [1, 1 / 2, 1 / 3]
+        assert log.earlier("skipped") == []
+
+
 def test_only_the_first_process_writes(tmp_path):
     with RunLog(tmp_path, "joint", 0, enabled=False) as log:
         log.scalars(1, {"loss": 1.0})

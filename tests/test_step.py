@@ -100,7 +100,7 @@ def descent():
 def test_descent_moves_every_parameter(descent):
     _, state, _, (after, history) = descent
     jax.tree.map(lambda a, b: np.testing.assert_array_less(0, np.abs(a - b).max()), after.params, state.params)
-    assert history[0].keys() == {"loss", "pixel", "similarity", "through_plane", "gradient_norm"}
+    assert history[0].keys() == {"loss", "pixel", "similarity", "through_plane", "gradient_norm", "skipped"}
     assert history[0]["gradient_norm"] > 0 and after.step == STEPS
 
 
@@ -185,6 +185,35 @@ def test_gradient_descent_takes_exactly_the_gradient():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), taken, gradient)
     norm = np.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(gradient)))
     np.testing.assert_allclose(history[0]["gradient_norm"], norm, rtol=1e-5)
+
+
+def spoiled(batch, part):
+    """A batch of which one window makes the loss, or only its gradient, no number."""
+    return batch | {part: np.where(np.arange(DEVICES)[:, None] == 3, {"y": np.nan, "root": 0}[part], batch[part])}
+
+
+def fragile_loss(params, batch, key):
+    """The regression's loss and a root of the batch's `root`, whose value at 0 is 0 and whose gradient is no number."""
+    loss, terms = regression_loss(params, batch, key)
+    return loss + jnp.sqrt(batch["root"] * params["second"]["bias"][None] ** 2).mean(), terms
+
+
+@pytest.mark.parametrize("devices", [1, DEVICES])
+@pytest.mark.parametrize("part", ["y", "root"], ids=["loss", "gradient"])
+def test_a_step_without_a_finite_loss_and_gradient_is_skipped_to_the_bit_on_every_device(devices, part):
+    step, state = regression_step(adamw(dict.fromkeys(PARAMS, 0.01)))
+    step = functools.partial(step, loss_function=fragile_loss)
+    good = [regression_batch(DEVICES, seed) | {"root": np.ones((DEVICES, 1), np.float32)} for seed in range(2)]
+    before, _ = run_sharded(step, state, good[:1], devices)
+    after, history = run_sharded(step, state, [good[0], spoiled(good[1], part)], devices)
+    assert np.isfinite(history[1]["loss"]) == (part == "root") and not np.isfinite(history[1]["gradient_norm"])
+    for name in ("params", "optimiser_state", "ema"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(after, name), getattr(before, name))
+    assert (after.step, after.skipped) == (2, 1)
+
+    later, history = run_sharded(step, state, [good[0], spoiled(good[1], part), good[1]], devices)
+    assert [metrics["skipped"] for metrics in history] == [0, 1, 1]
+    assert changed(after.params, later.params) and all(np.isfinite(x).all() for x in jax.tree.leaves(later.params))
 
 
 @pytest.mark.parametrize("parts", [2, 4])

@@ -6,7 +6,7 @@ import pytest
 
 from lift_jax.data.cache import cache_cases
 from lift_jax.data.cases import Case
-from lift_jax.data.windows import TakeWindow, slice_size, training_batches
+from lift_jax.data.windows import TakeWindow, batch_cases, slice_size, training_batches
 from lift_jax.errors import UserError
 
 DEPTH, HEIGHT, WIDTH, CHANNELS = 9, 6, 8, 4
@@ -335,3 +335,18 @@ def test_slices_of_several_sizes_need_a_crop(cached):
     with pytest.raises(UserError, match=r"^config\.data\.crop: slices differ in size \(6x8, 10x12\)"):
         slice_size(cases, (0, 0), 4)
     assert slice_size(cases, (8, 8), 4) == (8, 8)
+
+
+def test_the_cases_of_a_batch_are_known_without_making_it(cached):
+    cases = cached(5)  # case i lies between tenths i + 1 and i + 2
+    whole = some(batches(cases, seed=3, batch=4), 6)
+    shares = [some(batches(cases, seed=3, batch=4, process_index=p, process_count=2), 6) for p in range(2)]
+    for number in range(6):
+        named = batch_cases(5, seed=3, batch=4, number=number)
+
+        def shown(batch):
+            lowest = np.where(batch["sources"] > -1, (batch["sources"] + 1) / 2, 1).min(axis=(1, 2, 3, 4))
+            return [int(10 * low) - 1 for low in lowest]
+
+        assert shown(whole[number]) == named
+        assert sorted(shown(shares[0][number]) + shown(shares[1][number])) == sorted(named)

@@ -99,6 +99,7 @@ def unconditional() -> ConfigDict:
         {
             "weight_decay": 0.0,
             "clip": 1.0,  # global gradient norm
+            "max_skipped": 10,  # steps without a finite loss and gradient, in a row, at which training stops
             "warmup": 100,  # steps to the full learning rate, cosine to zero from there
             "ema": 0.999,  # decay of the averaged parameters, which later stages and inference use
             "shard_state": False,  # divide optimiser state and averages over devices: less memory, the same numbers
@@ -245,6 +246,7 @@ def _positive_keys(config):
         *(f"model.generator.{key}" for key in ("code", "blocks", "groups")),
         *(f"model.mapper.{key}" for key in ("code", "hidden", "layers", "frequencies")),
         "optimiser.clip",
+        "optimiser.max_skipped",
         *(f"stage.encoder.{key}" for key in ("steps", "batch", "rate", "patch")),
         *(f"stage.generator.{key}" for key in ("steps", "batch", "positives", "rate")),
         *(f"stage.mapper.{key}" for key in ("steps", "batch", "positives", "positions", "rate", "chunk")),

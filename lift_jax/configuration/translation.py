@@ -43,6 +43,7 @@ def missing_mr() -> ConfigDict:
         {
             "weight_decay": 0.01,
             "clip": 1.0,  # global gradient norm
+            "max_skipped": 10,  # steps without a finite loss and gradient, in a row, at which training stops
             "warmup": 100,  # steps to the full learning rate, cosine to zero from there
             "ema": 0.999,  # decay of the averaged parameters, which inference uses
             "shard_state": False,  # divide optimiser state and averages over devices: less memory, the same numbers

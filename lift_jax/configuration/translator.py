@@ -160,6 +160,7 @@ def _positive_keys(config):
         *stage_keys,
         *model_keys,
         "optimiser.clip",
+        "optimiser.max_skipped",
         "checkpoint.every",
         "checkpoint.keep",
         "log.every",

@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import threading
+import types
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -98,13 +99,22 @@ def cache_cases(
     return [CachedCase(path) for path in paths]
 
 
+def save_array(path: pathlib.Path, array: np.ndarray) -> None:
+    """Writes a `.npy` file, or raises OSError.
+
+    Given a file of the system's, NumPy does not see that the last few kilobytes found no room on the disk; Python does.
+    """
+    with path.open("wb") as file:
+        np.save(types.SimpleNamespace(write=file.write), array, allow_pickle=False)
+
+
 def _store(case: StoredCase, path: pathlib.Path) -> None:
     facts, arrays = case.stored()
     aside = path.with_name(f".writing-{uuid.uuid4().hex}")
     try:
         aside.mkdir()
         for name, array in arrays.items():
-            np.save(aside / f"{name}.npy", array, allow_pickle=False)
+            save_array(aside / f"{name}.npy", array)
         (aside / "facts.json").write_text(json.dumps(facts))
         os.replace(aside, path)
     except OSError as error:

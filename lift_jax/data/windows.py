@@ -131,6 +131,12 @@ def training_batches(
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)))
 
 
+def batch_cases(count: int, *, seed: int, batch: int, number: int) -> list[int]:
+    """Which of `count` cases the windows of global batch `number`, from 0, of `training_batches` are taken from."""
+    order = grain.MapDataset.range(count).seed(seed).shuffle().repeat()
+    return [int(order[n]) for n in range(number * batch, (number + 1) * batch)]
+
+
 def slice_size(
     cases: Sequence[CachedCase], crop: tuple[int, int], multiple: int, array: str = "sources"
 ) -> tuple[int, int]:

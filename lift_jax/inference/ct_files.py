@@ -12,7 +12,7 @@ from lift_jax.data.regrid import regrid_brain_onto
 from lift_jax.data.synthrad import SynthradCases
 from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.inference.ct import predict_ct
-from lift_jax.inference.files import make_folder, write_facts
+from lift_jax.inference.files import make_folder, output_path, write_facts
 from lift_jax.trained import Trained
 
 
@@ -95,7 +95,7 @@ class CtSynthesis:
         return [path]
 
     def _paths(self, name: str) -> list[pathlib.Path]:
-        return [self.output / f"{name}-ct.nii.gz", self.output / f"{name}-synthesis.json"]
+        return [output_path(self.output, name, ending) for ending in ("-ct.nii.gz", "-synthesis.json")]
 
 
 def _onto_body(prediction: np.ndarray, case: PairedCase, native: PairedCase) -> np.ndarray:

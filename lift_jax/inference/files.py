@@ -130,10 +130,21 @@ class ContrastSynthesis:
         return wanted_contrasts(name, available, self.target, self.force)
 
     def _volume(self, name: str, contrast: str) -> pathlib.Path:
-        return self.output / f"{name}-{contrast}.nii.gz"
+        return output_path(self.output, name, f"-{contrast}.nii.gz")
 
     def _facts(self, name: str) -> pathlib.Path:
-        return self.output / f"{name}-synthesis.json"
+        return output_path(self.output, name, "-synthesis.json")
+
+
+def output_path(folder: pathlib.Path, name: str, ending: str) -> pathlib.Path:
+    """The file of a result that is named after a case; it lies in `folder`, whatever the case is called.
+
+    Raises:
+      UserError: if the name would lead elsewhere.
+    """
+    if name in ("", ".", "..") or pathlib.PurePath(name).name != name or "\0" in name:
+        raise UserError(f"{name!r}: is no name of a case, which results could be named after")
+    return folder / f"{name}{ending}"
 
 
 def wanted_contrasts(name: str, available: np.ndarray, target: str | None, force: bool = False) -> list[str]:

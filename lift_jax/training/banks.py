@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from lift_jax.data.cache import save_array
 from lift_jax.data.intensities import to_network
 from lift_jax.errors import UserError
 from lift_jax.losses.trajectories import PLANES
@@ -90,7 +91,7 @@ def _write(path: pathlib.Path, tensors: dict[str, np.ndarray]) -> None:
     try:
         aside.mkdir(parents=True)
         for name, x in tensors.items():
-            np.save(aside / f"{name}.npy", x.view(np.uint16) if x.dtype == jnp.bfloat16 else x, allow_pickle=False)
+            save_array(aside / f"{name}.npy", x.view(np.uint16) if x.dtype == jnp.bfloat16 else x)
         os.replace(aside, path)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)

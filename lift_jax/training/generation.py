@@ -1,7 +1,9 @@
 """LiFT-U's training: an encoder, then a slice generator, then a depth mapper."""
 
+import dataclasses
 import functools
 import pathlib
+from collections.abc import Sequence
 
 import jax
 from ml_collections import ConfigDict
@@ -9,7 +11,7 @@ from ml_collections import ConfigDict
 from lift_jax import run_directory
 from lift_jax.data.contrasts import contrast_source, stack_volumes, volume_shape
 from lift_jax.data.slices import TakeSlice
-from lift_jax.data.windows import training_batches
+from lift_jax.data.windows import batch_cases, training_batches
 from lift_jax.errors import UserError
 from lift_jax.losses.drifting import DriftingOptions
 from lift_jax.models.encoders import initial_encoder_parameters
@@ -38,7 +40,7 @@ def train_generation(config: ConfigDict, workdir: pathlib.Path) -> None:
 
     Raises:
       UserError: before any training, if configuration, data, devices or work directory do not fit; later on a full
-        disk, or when the loss is no longer finite.
+        disk, or when too many steps have no finite loss.
     """
     check_generation(config, jax.device_count())
     sources = {split: contrast_source(config.data, split) for split in ("train", "validation")}
@@ -56,7 +58,9 @@ def train_generation(config: ConfigDict, workdir: pathlib.Path) -> None:
         like = stage_parameters(name, params, networks, config)
         trained = finished_parameters(workdir, name, config.stage[name].steps, like)
         if trained is None:
-            trained = run_stage(_stage(index, name, like, networks, config, real, cache), config, workdir)
+            trained = run_stage(
+                _stage(index, name, like, networks, config, real, cache, sources["train"].names), config, workdir
+            )
         params |= {"encoder": trained["autoencoder"]["encoder"]} if name == "encoder" else trained
 
 
@@ -110,7 +114,7 @@ def check_shapes(networks: GenerationNetworks, config: ConfigDict, sides: tuple[
         )
 
 
-def _stage(index, name, params, networks, config, real, cache) -> Stage:
+def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
     settings = config.stage[name]
     drifting = drifting_settings(config.loss)
     annealing = config.loss.annealing / settings.steps
@@ -129,7 +133,8 @@ def _stage(index, name, params, networks, config, real, cache) -> Stage:
         network = autoencoder(networks)
         loss = reconstruction_loss(network, patch=settings.patch, covered=settings.covered, axis_name=DATA_AXIS)
         validate = functools.partial(look_at_reconstructions, network, **look)
-        return _planned(index, name, "autoencoder", loss, params, batches, settings.batch, validate, config)
+        stage = _planned(index, name, "autoencoder", loss, params, batches, settings.batch, validate, config)
+        return dataclasses.replace(stage, cases=functools.partial(_batch_names, settings.batch, cases, config.seed))
 
     planes = ["axial"] if name == "generator" else [p for p, weight in config.loss.planes.items() if weight > 0]
     bank = real_bank(
@@ -191,6 +196,11 @@ def drifting_settings(loss: ConfigDict) -> dict:
 def numbered_step(state: TrainState, batch: dict, *, loss_function: LossFunction, **settings):
     """`train_step` with a loss that is told which step it is."""
     return train_step(state, batch, loss_function=functools.partial(loss_function, step=state.step), **settings)
+
+
+def _batch_names(batch: int, cases: Sequence[str], seed: int, step: int) -> list[str]:
+    """The names of the cases in the encoder's batch of a step."""
+    return [cases[i] for i in batch_cases(len(cases), seed=seed, batch=batch, number=step - 1)]
 
 
 def _planned(index, name, group, loss: LossFunction, params, batches, slices, validate, config) -> Stage:

@@ -1,11 +1,12 @@
 """A run: the stages of a task in order, each from wherever it stopped."""
 
+import contextlib
 import hashlib
 import pathlib
 
 from ml_collections import ConfigDict
 
-from lift_jax import hosts
+from lift_jax import hosts, run_directory
 from lift_jax.configuration.checks import flatten
 from lift_jax.training.ct_translation import train_ct_translation
 from lift_jax.training.generation import check_generation, train_generation
@@ -23,11 +24,12 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains all stages of a valid configuration in a work directory, going on from its checkpoints if it has any.
 
     Raises:
-      UserError: before any training, if configuration, data, devices or work directory do not fit; later on a full
-        disk, or when a loss is no longer finite.
+      UserError: before any training, if configuration, data, devices or work directory do not fit, or another
+        process trains in that directory; later on a full disk, or when too many steps have no finite loss.
     """
     _agree_on_configuration(config)
-    TRAINERS[config.task](config, workdir)
+    with run_directory.claimed(workdir) if hosts.is_first() else contextlib.nullcontext():
+        TRAINERS[config.task](config, workdir)
 
 
 def check(config: ConfigDict, devices: int) -> None:

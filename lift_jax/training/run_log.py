@@ -1,6 +1,7 @@
 """What a run tells while it trains: `metrics.jsonl`, TensorBoard scalars and pictures."""
 
 import json
+import math
 import os
 import pathlib
 
@@ -14,18 +15,21 @@ class RunLog:
     """Writes one JSON object a line, and the same numbers and pictures for TensorBoard, under `<stage>/<name>`.
 
     Lines that an interrupted run wrote after the checkpoint it goes on from are dropped when the log is opened, so that
-    the file reads as if it had never been interrupted. With `enabled` False (all processes but the first) it is silent.
+    the file reads as if it had never been interrupted. What is written outlives a process that is killed: a line at
+    once, TensorBoard's events after a second. Numbers that are not finite are left out: JSON has none. With `enabled`
+    False (all processes but the first) it is silent.
     """
 
     def __init__(self, workdir: pathlib.Path, stage: str, step: int, enabled: bool = True):
         """Goes on with `stage` from after `step`."""
         self._stage = stage
         self._lines = self._events = None
+        self._earlier: list[dict] = []
         if enabled:
             path = workdir / METRICS_FILE
-            _drop_lines_after(path, stage, step)
+            self._earlier = _drop_lines_after(path, stage, step)
             self._lines = path.open("a")
-            self._events = SummaryWriter(str(workdir / "tensorboard" / stage), purge_step=step + 1, flush_secs=10)
+            self._events = SummaryWriter(str(workdir / "tensorboard" / stage), purge_step=step + 1, flush_secs=1)
 
     def __enter__(self):
         return self
@@ -35,11 +39,15 @@ class RunLog:
             self._lines.close()
             self._events.close()
 
+    def earlier(self, name: str) -> list[float]:
+        """The values of a scalar that the stage had logged when the log was opened."""
+        return [record[name] for record in self._earlier if name in record]
+
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """One line, and one TensorBoard scalar for each value."""
         if self._lines is None:
             return
-        values = {name: float(value) for name, value in values.items()}
+        values = {name: float(value) for name, value in values.items() if math.isfinite(value)}
         self._lines.write(json.dumps({"stage": self._stage, "step": step, **values}) + "\n")
         self._lines.flush()
         for name, value in values.items():
@@ -51,11 +59,14 @@ class RunLog:
             self._events.add_image(f"{self._stage}/{name}", picture, step, dataformats="HWC")
 
 
-def _drop_lines_after(path: pathlib.Path, stage: str, step: int) -> None:
-    """Rewrites the file without lines of `stage` after `step`, and without a last line cut off in the middle."""
+def _drop_lines_after(path: pathlib.Path, stage: str, step: int) -> list[dict]:
+    """Rewrites the file without lines of `stage` after `step`, and without a last line cut off in the middle.
+
+    Returns the lines of `stage` that stay.
+    """
     if not path.exists():
-        return
-    kept = []
+        return []
+    kept, earlier = [], []
     for line in path.read_text().splitlines():
         try:
             record = json.loads(line)
@@ -63,6 +74,8 @@ def _drop_lines_after(path: pathlib.Path, stage: str, step: int) -> None:
             continue
         if record["stage"] != stage or record["step"] <= step:
             kept.append(line + "\n")
+            earlier += [record] if record["stage"] == stage else []
     aside = path.with_suffix(".aside")
     aside.write_text("".join(kept))
     os.replace(aside, path)
+    return earlier

@@ -1,7 +1,6 @@
 """A stage of a run: one optimisation with its own checkpoints, which goes on from wherever it stopped."""
 
 import dataclasses
-import math
 import pathlib
 import time
 from collections.abc import Callable
@@ -13,8 +12,14 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from lift_jax import hosts, run_directory
-from lift_jax.errors import UserError
-from lift_jax.training.checkpoints import open_checkpoints, restore_checkpoint, restore_ema, save_checkpoint
+from lift_jax.training.checkpoints import (
+    finish_saving,
+    open_checkpoints,
+    restore_checkpoint,
+    restore_ema,
+    save_checkpoint,
+)
+from lift_jax.training.monitor import Monitor
 from lift_jax.training.parallel import (
     DIVIDED,
     WHOLE,
@@ -78,6 +83,7 @@ class Stage:
       state: before the first step.
       batches: what the steps take: arrays that are divided over the devices, or `Everywhere`.
       validate: what is looked at now and then.
+      cases: step, from 1, to the names of the cases in its batch, where batches are made of some of the cases.
     """
 
     name: str
@@ -87,14 +93,16 @@ class Stage:
     state: TrainState
     batches: Batches
     validate: Validation
+    cases: Callable[[int], list[str]] | None = None
 
 
 def finished_parameters(workdir: pathlib.Path, name: str, steps: int, like: dict) -> dict | None:
     """The averaged parameters of a stage that was trained to its end, or None."""
     directory = run_directory.checkpoint_directory(workdir, name)
-    if (directory / str(steps)).is_dir():
-        return restore_ema(directory, like)[0]
-    return None
+    if not (directory / str(steps)).is_dir():
+        return None
+    ema, step = restore_ema(directory, like)
+    return ema if step == steps else None  # else the last checkpoint is damaged, and its steps are to be repeated
 
 
 def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
@@ -107,7 +115,7 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
       workdir: of the run.
 
     Raises:
-      UserError: on a full disk, or when the loss is no longer finite.
+      UserError: on a full disk, or when too many steps in a row have no finite loss and gradient.
       Preempted: when SIGTERM asked for a stop, and a checkpoint is written.
     """
     mesh = data_mesh()
@@ -130,6 +138,9 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
             StopRequest() as stop,
             RunLog(workdir, stage.name, done, enabled=is_first) as log,
             StepTrace(workdir / "tensorboard" / stage.name, config.log.profile, enabled=is_first) as trace,
+            Monitor(
+                stage.name, config, skipped=int(state.skipped), losses=log.earlier("loss"), cases=stage.cases
+            ) as monitor,
             tqdm(total=stage.steps, initial=done, desc=stage.name, unit="step", disable=not is_first) as bar,
         ):
             clock = _Clock(stage.slices)
@@ -138,16 +149,20 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
                 trace.before(step)
                 state, metrics = step_function(state, batch)
                 trace.after(step, metrics)
+                monitor.note(step, metrics)
                 if mesh.size > 1 and jax.default_backend() == "cpu":
                     jax.block_until_ready(metrics)  # simulated devices on few cores deadlock if steps queue up
                 bar.update()
                 logged = step % config.log.every == 0 or step == 1
-                if logged or manager.should_save(step):
-                    values = _finite({key: float(value) for key, value in metrics.items()}, stage.name, step)
+                validated = step % config.log.validate == 0 or step == stage.steps
+                read = logged or validated or manager.should_save(step)
+                if read:
+                    values = {key: float(value) for key, value in metrics.items()}
+                    monitor.read(step)
                 if logged:
-                    log.scalars(step, values | clock.rates(step))
+                    log.scalars(step, values | clock.rates(step) | monitor.spike(step, values["loss"]))
                     bar.set_postfix(loss=f"{values['loss']:.4f}")
-                if step % config.log.validate == 0 or step == stage.steps:
+                if validated:
                     values, pictures = stage.validate(gather(state.ema))
                     log.scalars(step, values)
                     for name, picture in pictures.items():
@@ -156,20 +171,13 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
                 stopping = stop.is_due(meeting=logged or step == stage.steps)
                 save_checkpoint(manager, state, stage.batches, config, step, now=stopping)
                 if stopping and (step < stage.steps or stage.name != config.stages[-1]):
-                    manager.wait_until_finished()
+                    finish_saving(manager)
                     raise Preempted(f"{stage.name}: stopped as asked, saved at step {step:,} of {stage.steps:,}")
-        manager.wait_until_finished()
+                if read:
+                    monitor.resume(step)
+        finish_saving(manager)
         hosts.wait_for_all(f"end of stage {stage.name}")
         return jax.device_get(gather(state.ema))
-
-
-def _finite(values: dict[str, float], stage: str, step: int) -> dict[str, float]:
-    if not math.isfinite(values["loss"]):
-        raise UserError(
-            f"{stage}: the loss is {values['loss']} at step {step}; lower config.stage.{stage}'s rates or "
-            "config.optimiser.clip, and start again: training goes on from the last checkpoint"
-        )
-    return values
 
 
 class _Clock:

@@ -15,11 +15,12 @@ class TrainState(struct.PyTreeNode):
     """All that a step changes.
 
     Attributes:
-      step: int32, optimiser steps taken.
+      step: int32, steps taken, and skipped.
       params: `{group: parameters}`, float32.
       optimiser_state: of the trained groups.
       ema: exponential moving average of `params`, which inference uses.
       key: typed random key of the stage; each step folds its number into it.
+      skipped: int32, how many of the steps were skipped.
     """
 
     step: jax.Array
@@ -27,12 +28,14 @@ class TrainState(struct.PyTreeNode):
     optimiser_state: optax.OptState
     ema: dict
     key: jax.Array
+    skipped: jax.Array
 
 
 def initial_state(params: dict, optimiser: optax.GradientTransformation, trained: tuple[str, ...], key) -> TrainState:
     """The state before the first step of a stage; the average starts at the parameters."""
     optimiser_state = optimiser.init({group: params[group] for group in trained})
-    return TrainState(jnp.zeros((), jnp.int32), params, optimiser_state, jax.tree.map(jnp.copy, params), key)
+    ema, step, skipped = jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+    return TrainState(step, params, optimiser_state, ema, key, skipped)
 
 
 def train_step(
@@ -49,6 +52,9 @@ def train_step(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Takes one optimiser step on the mean loss of the global batch.
 
+    If the loss or the norm of its gradient is not finite, the step is skipped, on all devices: parameters, optimiser
+    and average stay what they were, to the bit.
+
     Args:
       state: before the step.
       batch: this device's windows, each array `[B, …]`.
@@ -62,7 +68,8 @@ def train_step(
         the optimiser then sees global arrays, which may be sharded.
 
     Returns:
-      The state after the step, and metrics of the step: `loss`, its terms and `gradient_norm`, before clipping.
+      The state after the step, and metrics of the step: `loss`, its terms, `gradient_norm`, before clipping, and
+      `skipped`, how many steps were skipped up to now.
     """
     key = jax.random.fold_in(state.key, state.step)
     trainable = {group: state.params[group] for group in trained}
@@ -88,8 +95,13 @@ def train_step(
     params = frozen | optax.apply_updates(trainable, updates)
     decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
     ema = optax.incremental_update(params, state.ema, 1 - decay)
-    metrics["gradient_norm"] = optax.global_norm(gradients)
-    return TrainState(state.step + 1, params, optimiser_state, ema, state.key), metrics
+    norm = optax.global_norm(gradients)
+    finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
+    skipped = state.skipped + jnp.where(finite, 0, 1)
+    kept = (state.params, state.optimiser_state, state.ema)
+    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), (params, optimiser_state, ema), kept)
+    metrics |= {"gradient_norm": norm, "skipped": skipped}
+    return TrainState(state.step + 1, *kept, state.key, skipped), metrics
 
 
 def _accumulated_gradients(loss, params, batch, key, parts):

@@ -23,7 +23,7 @@ def train_translation(config: ConfigDict, workdir: pathlib.Path) -> None:
 
     Raises:
       UserError: before any training, if configuration, data, devices or work directory do not fit; later on a full
-        disk, or when the loss is no longer finite.
+        disk, or when too many steps have no finite loss.
     """
     check_batches(config, jax.device_count())
     data = config.data

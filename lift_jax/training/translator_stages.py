@@ -9,7 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from lift_jax.data.cache import CachedCase
-from lift_jax.data.windows import training_batches
+from lift_jax.data.windows import batch_cases, training_batches
 from lift_jax.training.optimisers import grouped_adamw
 from lift_jax.training.parallel import check_batch
 from lift_jax.training.stages import Stage, Validation, finished_parameters, run_stage
@@ -50,7 +50,9 @@ def train_stages(
             settings = config.stage[name]
             step, state = _step_and_state(index, name, params, loss(name != "translator"), config)
             batches = _batches(index, settings, cases, take_window(settings.window), config)
-            stage = Stage(name, settings.steps, settings.batch * settings.window, step, state, batches, look)
+            slices = settings.batch * settings.window
+            names = functools.partial(_batch_names, index, settings, cases, config)
+            stage = Stage(name, settings.steps, slices, step, state, batches, look, names)
             finished = run_stage(stage, config, workdir)
         params = finished
     return params
@@ -86,9 +88,19 @@ def _batches(index, stage: ConfigDict, cases, take_window, config: ConfigDict) -
     return training_batches(
         cases,
         take_window,
-        seed=config.seed * len(config.stage) + index,
+        seed=_data_seed(index, config),
         batch=stage.batch,
         threads=config.data.threads,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
+
+
+def _batch_names(index, stage: ConfigDict, cases, config: ConfigDict, step: int) -> list[str]:
+    """The names of the cases in the batch of a step, over all processes."""
+    chosen = batch_cases(len(cases), seed=_data_seed(index, config), batch=stage.batch, number=step - 1)
+    return [cases[i].facts["name"] for i in chosen]
+
+
+def _data_seed(index: int, config: ConfigDict) -> int:
+    return config.seed * len(config.stage) + index

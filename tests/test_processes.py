@@ -171,6 +171,7 @@ def when_saved(workdir, stage, running):
     assert all(process.poll() is None for process in running), ended(running)
 
 
+@pytest.mark.hosts
 def test_a_run_of_two_processes_one_of_which_is_killed_goes_on_on_one_device(tmp_path, trained, begin, shared):
     arguments = [*SHORT, f"--config.data.cache={shared / 'cache'}", f"--workdir={tmp_path}"]
     with started(begin, (2, 4), "train", *arguments) as running:

@@ -101,7 +101,7 @@ def is_first() -> bool:
 
 
 def own_share(count: int) -> range:
-    """Which of `count` pieces of work are this process's: every so-manieth."""
+    """Which of `count` pieces of work are this process's: every n-th of n processes."""
     return range(jax.process_index(), count, jax.process_count())
 
 

@@ -16,9 +16,6 @@ def get_config(variant=""):
     config.model.generator.widths = (128, 96, 64, 32)
     config.model.generator.head = 1
 
-    # The published floor of 1e-6 can hold samples together that have collapsed; docs/unconditional.md has the figures.
-    config.loss.drifting.affinity_floor = 0.0
-
     config.stage.encoder.steps = 600
     config.stage.generator.steps = 1500
     config.stage.generator.batch = 64

@@ -107,16 +107,16 @@ def test_other_data_or_another_protocol_is_made_anew(tmp_path):
     ],
 )
 def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_case(tmp_path, monkeypatch, failing, full):
-    save = np.save
+    save = cache.save_array
 
-    def save_until_full(path, array, **options):
+    def save_until_full(path, array):
         if path.name == failing and source.loads[-1] == 1:
             path.write_bytes(b"half")
             raise full
-        save(path, array, **options)
+        save(path, array)
 
     source = RandomCases(2, gained=True)
-    monkeypatch.setattr(cache.np, "save", save_until_full)
+    monkeypatch.setattr(cache, "save_array", save_until_full)
     with pytest.raises(UserError, match=r"No space left|40 written") as refusal:
         cache_cases(source, tmp_path, threads=1)
     assert "\n" not in str(refusal.value)

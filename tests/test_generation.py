@@ -152,11 +152,11 @@ def test_every_key_of_the_drifting_section_is_a_switch_of_the_loss():
         "kind": "drifting",
         "field": "softmax",
         "temperatures": tuple(config.loss.temperatures),
-        "options": DriftingOptions(),
+        "options": DriftingOptions(affinity_floor=0.0),
     }
     values = {
         "self_exclusion": "independent",
-        "affinity_floor": 0.0,
+        "affinity_floor": 1e-4,
         "distance_scale": "frozen",
         "frozen_scale": 2.5,
         "bias_correction": True,
@@ -165,7 +165,7 @@ def test_every_key_of_the_drifting_section_is_a_switch_of_the_loss():
     }
     config.loss.drifting.update(values)
     options = drifting_settings(config.loss)["options"]
-    assert options == DriftingOptions("independent", 0.0, 2.5, True, False, "sum")
+    assert options == DriftingOptions("independent", 1e-4, 2.5, True, False, "sum")
 
 
 def test_only_the_mapper_gets_a_gradient_and_chunks_do_not_change_it(networks_and_parameters, bank):

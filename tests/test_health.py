@@ -54,6 +54,18 @@ def test_so_many_in_a_row_stop_the_stage_even_over_several_readings():
     assert "\n" not in message
 
 
+def test_nothing_is_looked_at_while_steps_are_skipped_and_a_stage_does_not_end_so():
+    steps = noted([0, 0, 1])
+    assert steps.newest_was_taken(at_end=False)  # nothing is read yet
+    steps.read()
+    assert not steps.newest_was_taken(at_end=False)
+    with pytest.raises(UserError, match=r"^mixer: its last steps were skipped, 1 of them"):
+        steps.newest_was_taken(at_end=True)
+    steps.note(4, jnp.int32(1))
+    steps.read()
+    assert steps.newest_was_taken(at_end=True)
+
+
 def test_noting_a_step_does_not_wait_for_it(monkeypatch):
     def fail(*_):
         raise AssertionError("was read")

@@ -82,7 +82,7 @@ def unconditional() -> ConfigDict:
             "drifting": ConfigDict(
                 {
                     "self_exclusion": "mask",  # mask; independent: only `negatives` of a stage repel, not its batch
-                    "affinity_floor": -1.0,  # least squared affinity; below 0 each field's own
+                    "affinity_floor": 0.0,  # least squared affinity; below 0 each field's own, as published
                     "distance_scale": "batch",  # unit of distance: batch mean, each row's own mean, or frozen
                     "frozen_scale": 1.0,  # frozen: that unit
                     "guidance": 1.0,  # mapper: above 1, real slices of all depths repel; particles slice or segment

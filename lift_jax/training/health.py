@@ -69,6 +69,19 @@ class SkippedSteps:
                 )
         return lines
 
+    def newest_was_taken(self, *, at_end: bool) -> bool:
+        """Whether the last step read was taken, so that what was trained can be looked at.
+
+        Raises:
+          UserError: if it was skipped and is the stage's last: what was trained is of no use.
+        """
+        if self._row and at_end:
+            raise UserError(
+                f"{self._stage}: its last steps were skipped, {self._row} of them: loss or gradient was not finite; "
+                f"lower config.stage.{self._stage}'s rates or config.optimiser.clip in another --workdir"
+            )
+        return not self._row
+
     def _line(self, step: int) -> str:
         told = f"of {_several(self._cases(step))}" if self._cases else "drawn from the bank"
         return f"step {step:,} was skipped: loss or gradient is not finite; its batch is {told}"

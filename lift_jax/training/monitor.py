@@ -59,6 +59,10 @@ class Monitor:
         for line in self._skipped.read():
             self._tell(line)
 
+    def is_fit(self, *, at_end: bool) -> bool:
+        """Whether what is trained can be looked at: not while steps are skipped, see `SkippedSteps.newest_was_taken`."""
+        return self._skipped.newest_was_taken(at_end=at_end)
+
     def resume(self, step: int) -> None:
         """Steps after `step` begin now."""
         self._times.begin(step, time.monotonic())

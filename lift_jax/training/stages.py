@@ -162,7 +162,7 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
                 if logged:
                     log.scalars(step, values | clock.rates(step) | monitor.spike(step, values["loss"]))
                     bar.set_postfix(loss=f"{values['loss']:.4f}")
-                if validated:
+                if validated and monitor.is_fit(at_end=step == stage.steps):
                     values, pictures = stage.validate(gather(state.ema))
                     log.scalars(step, values)
                     for name, picture in pictures.items():

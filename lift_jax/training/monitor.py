@@ -60,7 +60,7 @@ class Monitor:
             self._tell(line)
 
     def is_fit(self, *, at_end: bool) -> bool:
-        """Whether what is trained can be looked at: not while steps are skipped, see `SkippedSteps.newest_was_taken`."""
+        """Whether what is trained can be looked at, see `SkippedSteps.newest_was_taken`."""
         return self._skipped.newest_was_taken(at_end=at_end)
 
     def resume(self, step: int) -> None:

@@ -72,6 +72,18 @@ def test_what_is_there_is_left_alone_only_if_asked(tmp_path):
     assert (tmp_path / "1").read_text() == "1"
 
 
+def test_a_case_of_which_only_some_results_are_there_is_done_again(tmp_path):
+    class TwoFiles(Recorded):
+        def outputs(self, index):
+            return [*super().outputs(index), self.folder / f"{index}-facts"]
+
+    for name in ("0", "1", "1-facts"):
+        (tmp_path / name).write_text("before")
+    outcomes = list(work_through(TwoFiles(2, tmp_path), skip_existing=True))
+    assert [outcome.skipped for outcome in outcomes] == [False, True]
+    assert (tmp_path / "0").read_text() == "0"
+
+
 def test_the_next_case_is_read_while_one_is_computed(tmp_path):
     reading = threading.Event()
 

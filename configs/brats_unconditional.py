@@ -3,7 +3,7 @@
     python train.py --config configs/brats_unconditional.py --config.data.root=DIR --workdir runs/brats_unconditional
 
 Sizes are for one GPU with 80 GB, on which it has not been run yet; the banks of real features take 18 GB of its
-memory in bfloat16 for the 1,176 training cases (20,161 numbers a slice, 128 slices in each of three planes).
+memory in bfloat16 for the 1,176 training cases (20,331 numbers a slice, 128 slices in each of three planes).
 """
 
 from lift_jax.configuration import unconditional

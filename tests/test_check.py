@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.check import table
 from lift_jax.data.findings import check_data_set
 from lift_jax.errors import UserError
 from tests.commands import REPOSITORY
@@ -76,6 +77,12 @@ def test_command_prints_a_row_for_each_case_its_problems_and_a_summary(mixed):
     assert [row.split()[-1] for row in cases[1:]] == ["3", "1"]
     assert sum(row.startswith(f"  problem: {mixed}") for row in rows) == 4
     assert summary.startswith("3 cases, 11 files, ") and "4 problems in 2 cases, 0 remarks" in summary
+
+
+def test_summary_counts_a_bad_case_that_comes_first(mixed):
+    _, bad, _ = check_data_set(mixed, "brats", headers_only=True)
+    *_, summary = table([bad])
+    assert summary.startswith("1 cases") and "2 problems in 1 cases" in summary
 
 
 def test_command_says_by_its_status_that_all_is_well_and_sends_no_escapes(tmp_path):

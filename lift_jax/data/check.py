@@ -37,7 +37,7 @@ def table(findings: Sequence[Findings]) -> Iterator[str]:
         yield from below
     counts = collections.Counter()
     for case in findings:
-        counts.update(files=len(case.files), problems=len(case.problems), bad=bool(case.problems))
+        counts.update(files=len(case.files), problems=len(case.problems), bad=int(bool(case.problems)))
         counts.update(remarks=len(case.remarks), size=case.size)
     yield (
         f"{len(findings)} cases, {counts['files']} files, {counts['size'] / 1e6:.1f} MB: {counts['problems']} problems "

@@ -43,12 +43,21 @@ def load_trained(workdir: pathlib.Path) -> Trained:
     config = run_directory.read_config(workdir)
     network = configured_translator(config)
     shapes = jax.eval_shape(lambda key: initial_parameters(network, key, side_features(config)), jax.random.key(0))
-    directories = {name: run_directory.checkpoint_directory(workdir, name) for name in config.stages}
-    saved = [name for name, directory in directories.items() if has_checkpoint(directory)]
-    if not saved:
-        raise UserError(f"{workdir}: holds no checkpoint yet; let train.py get to its first one")
-    params, step = restore_ema(directories[saved[-1]], shapes)
-    return Trained(config, network, params, saved[-1], step)
+    stage = newest_stage(workdir, config)
+    params, step = restore_ema(run_directory.checkpoint_directory(workdir, stage), shapes)
+    return Trained(config, network, params, stage, step)
+
+
+def newest_stage(workdir: pathlib.Path, config: ConfigDict) -> str:
+    """The last stage of a run that has a checkpoint.
+
+    Raises:
+      UserError: if none has.
+    """
+    for name in reversed(config.stages):
+        if has_checkpoint(run_directory.checkpoint_directory(workdir, name)):
+            return name
+    raise UserError(f"{workdir}: holds no checkpoint yet; let train.py get to its first one")
 
 
 @dataclasses.dataclass(frozen=True)

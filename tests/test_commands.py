@@ -130,6 +130,36 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_parameters_to_the_bit(
         assert_same_bits(ours, theirs)
 
 
+def test_a_run_begins_with_the_averaged_parameters_of_the_run_that_is_named(
+    tmp_path, trained, command, train_arguments
+):
+    workdir = tmp_path / "begun"
+    arguments = [argument for argument in train_arguments(workdir) if "stages" not in argument]
+    result = command("train", *arguments, "--config.stages=('mixer',)", f"--config.start_from={trained}")
+    assert result.returncode == 0, result.stderr
+    before, after = (load_trained(folder).params for folder in (trained, workdir))
+    assert_same_bits(before["translator"], after["translator"])  # it is frozen in this stage
+    changes = jax.tree.map(lambda a, b: np.abs(a - b).max(), before["mixer"], after["mixer"])
+    assert 0 < max(jax.tree.leaves(changes)) < 0.01  # four steps from where it was
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ({"start_from": "nowhere"}, "config.start_from: nowhere/config.json: "),
+        ({"model.mixer.hidden": 5}, "config.start_from: {trained}/checkpoints/mixer/4: parameter mixer/"),
+        ({"model.translator.widths": "(4, 16)"}, "parameter translator/"),
+    ],
+)
+def test_a_run_that_cannot_be_begun_with_is_refused_before_anything_is_made(
+    tmp_path, trained, command, train_arguments, extra, told
+):
+    values = {"start_from": trained} | extra
+    flags = [f"--config.{key}={value}" for key, value in values.items()]
+    assert_refused(command("train", *train_arguments(tmp_path / "new"), *flags), told.format(trained=trained))
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_finished_run_started_again_changes_nothing(trained, command, train_arguments):
     before = snapshot(trained)
     result = command("train", *train_arguments(trained))

@@ -88,6 +88,7 @@ REFUSED = [
     ("optimiser.clip", 0.0),
     ("stages", ()),
     ("stages", ("joint", "polish")),
+    ("stages", ("joint", "joint")),
     ("stage.joint.steps", 0),
     ("stage.joint.batch", -1),
     ("stage.joint.window", 0),

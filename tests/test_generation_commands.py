@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 
+import jax
 import matplotlib.image
 import nibabel as nib
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from lift_jax.run_directory import checkpoint_directory
 from lift_jax.sweeps.columns import GENERATION_COLUMNS
 from lift_jax.sweeps.scoring import read_scores, read_shown, write_scores
+from lift_jax.trained import load_generation
 from tests.commands import SECONDS, assert_refused, metrics, snapshot
 
 STEPS, EVERY = {"encoder": 4, "generator": 6, "mapper": 6}, 2
@@ -90,6 +92,25 @@ def test_a_run_stopped_in_its_generator_goes_on_to_the_same_losses(tmp_path, tra
     result = command("train", *arguments(workdir))
     assert result.returncode == 0, result.stderr
     assert metrics(workdir) == metrics(trained)
+
+
+def test_a_mapper_alone_is_trained_for_the_generator_of_another_run_and_goes_on_without_it(
+    tmp_path, trained, command, arguments
+):
+    start, workdir = tmp_path / "start", tmp_path / "begun"
+    shutil.copytree(trained, start)
+    shutil.rmtree(checkpoint_directory(start, "mapper"))
+    begun = [*arguments(workdir), "--config.stages=('mapper',)", f"--config.start_from={start}"]
+    assert command("train", *begun).returncode == 0
+    before, whole = (load_generation(folder).params for folder in (trained, workdir))
+    for part in ("encoder", "generator"):
+        jax.tree.map(np.testing.assert_array_equal, before[part], whole[part])
+
+    shutil.rmtree(start)
+    shutil.rmtree(checkpoint_directory(workdir, "mapper") / str(STEPS["mapper"]))
+    result = command("train", *begun)
+    assert result.returncode == 0, result.stderr
+    jax.tree.map(np.testing.assert_array_equal, whole, load_generation(workdir).params)
 
 
 def test_a_finished_run_started_again_changes_nothing(trained, command, arguments):

@@ -15,6 +15,7 @@ def mr_to_ct() -> ConfigDict:
     config = ConfigDict()
     config.task = "mr_to_ct"
     config.seed = 0
+    config.start_from = ""  # work directory of a trained run of the same network to begin with; "" begins at random
 
     config.data = data = ConfigDict()
     data.layout = "phantom"  # phantom, or synthrad: <root>/<case>/{mr,ct,mask}.nii.gz

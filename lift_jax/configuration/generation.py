@@ -20,6 +20,7 @@ def unconditional() -> ConfigDict:
     config = ConfigDict()
     config.task = "unconditional"
     config.seed = 0
+    config.start_from = ""  # work directory of a trained run of the same network to begin with; "" begins at random
 
     config.data = data = ConfigDict()
     data.layout = "phantom"  # phantom, or brats: 128³ by WDM's protocol out of <root>/<case>/<case>-<contrast>.nii.gz
@@ -173,12 +174,7 @@ def complaints(config: ConfigDict) -> Iterator[str]:
         yield "config.data.root: not set; give the folder of the cases, --config.data.root=DIR"
     if tuple(config.stages) != tuple(name for name in STAGES if name in config.stages):
         yield f"config.stages: {tuple(config.stages)} are not in the order {', '.join(STAGES)}"
-    if ("encoder" in config.stages) != (encoder.kind == "mae"):
-        yield f"config.stages: an encoder of kind {encoder.kind} " + (
-            "is trained by a stage encoder; name it" if encoder.kind == "mae" else "is not trained; leave encoder out"
-        )
-    if "mapper" in config.stages and "generator" not in config.stages:
-        yield "config.stages: mapper needs a trained generator; name generator before it"
+    yield from _complaints_of_stages(config)
     if encoder.kind == "resnet18" and not encoder.weights:
         yield "config.model.encoder.weights: not set; give the .safetensors file of ResNet-18's weights"
     for part in ("encoder", "generator"):
@@ -200,6 +196,18 @@ def complaints(config: ConfigDict) -> Iterator[str]:
             f"config.stage.mapper.positives: {config.stage.mapper.positives} real volumes a step are asked for, but "
             f"there are {data.cases.train} (config.data.cases.train)"
         )
+
+
+def _complaints_of_stages(config):
+    stages, kind = config.stages, config.model.encoder.kind
+    if "encoder" in stages and kind != "mae":
+        yield f"config.stages: an encoder of kind {kind} is not trained; leave encoder out"
+    if "encoder" in stages and config.start_from:
+        yield "config.stages: the encoder is that of config.start_from; leave encoder out"
+    if "encoder" not in stages and kind == "mae" and not config.start_from:
+        yield "config.stages: an encoder of kind mae is trained by a stage encoder; name it"
+    if "mapper" in stages and "generator" not in stages and not config.start_from:
+        yield "config.stages: mapper needs a trained generator; name generator before it, or config.start_from"
 
 
 def _complaints_of_loss(config):

@@ -16,6 +16,7 @@ def missing_mr() -> ConfigDict:
     config = ConfigDict()
     config.task = "missing_mr"
     config.seed = 0
+    config.start_from = ""  # work directory of a trained run of the same network to begin with; "" begins at random
 
     config.data = data = ConfigDict()
     data.layout = "phantom"  # phantom, or brats: <root>/<case>/<case>-{t1n,t1c,t2w,t2f}.nii.gz

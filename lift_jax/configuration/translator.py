@@ -97,6 +97,8 @@ def shared_complaints(config: ConfigDict) -> Iterator[str]:
     yield from one_of("model.translator.dtype", translator.dtype, DTYPES)
     for name in config.stages:
         yield from one_of("stages", name, STAGES)
+    if len(set(config.stages)) < len(config.stages):
+        yield f"config.stages: {tuple(config.stages)} names a stage twice (flags given twice are joined)"
     yield from not_empty(config, ("stages", "model.translator.widths"))
     yield from in_order(config, ("log.profile",))
     yield from all_positive(config, _positive_keys(config))

@@ -169,17 +169,16 @@ def _restore_state(manager, step, state):
         "ema": ocp.args.StandardRestore(wanted["ema"]),
         "data": ocp.args.JsonRestore(),
     }
+    _check_network(manager.directory / str(step), state.ema)
     restored, checks = _restore(manager, step, parts)
-    _check_shapes(restored["state"]["params"], state.params, manager.directory / str(step))
     # An array like the first state's, so that the step is not compiled again.
     skipped = jax.device_put(np.int32(checks["skipped"]), state.skipped.sharding)
     return state.replace(**restored["state"], skipped=skipped), restored["data"]
 
 
 def _restore_average(manager, step, like):
-    restored, _ = _restore(manager, step, {"ema": ocp.args.StandardRestore(like)})
-    _check_shapes(restored["ema"], like, manager.directory / str(step))
-    return restored["ema"]
+    _check_network(manager.directory / str(step), like)
+    return _restore(manager, step, {"ema": ocp.args.StandardRestore(like)})[0]["ema"]
 
 
 def _restore(manager, step, parts):
@@ -215,14 +214,28 @@ def _put_aside(manager, step, line):
     warnings.warn(line, DataWarning, stacklevel=2)
 
 
-def _check_shapes(restored, expected, path):
-    """Orbax can return arrays of a checkpoint's own shapes: these must be the network's."""
-    for (name, found), (_, wanted) in zip(
-        jax.tree_util.tree_leaves_with_path(restored), jax.tree_util.tree_leaves_with_path(expected), strict=True
-    ):
-        if found.shape != wanted.shape:
-            key = jax.tree_util.keystr(name, simple=True, separator="/")
-            raise UserError(f"{path}: parameter {key} has shape {found.shape}, the network's has {wanted.shape}")
+def _check_network(path, expected):
+    """Refuses a checkpoint whose averaged parameters have other names or shapes, before any of them is read.
+
+    Orbax would refuse some of these with a page of complaints, and return others in the checkpoint's own shapes.
+    """
+    try:
+        stored = _shapes(ocp.StandardCheckpointHandler().metadata(path / "ema").tree)
+    except Exception:  # of any kind where files are damaged, which restoring will tell
+        return
+    wanted = _shapes(expected)
+    odd = sorted(set(stored) ^ set(wanted))
+    if odd:
+        which = f"lacks parameter {odd[0]} of the" if odd[0] in wanted else f"holds parameter {odd[0]}, unlike the"
+        raise UserError(f"{path}: is of another network; it {which} network that is wanted")
+    for key, shape in stored.items():
+        if shape != wanted[key]:
+            raise UserError(f"{path}: parameter {key} has shape {shape}, the network's has {wanted[key]}")
+
+
+def _shapes(tree) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(name, simple=True, separator="/"): tuple(leaf.shape) for name, leaf in leaves}
 
 
 def _one_line(error: Exception) -> str:

@@ -15,6 +15,7 @@ from lift_jax.training.cases import agree_on_cases, cache_shared
 from lift_jax.training.ct_loss import ct_loss
 from lift_jax.training.ct_validation import validate_ct
 from lift_jax.training.parallel import DATA_AXIS
+from lift_jax.training.starting import starting_parameters
 from lift_jax.training.translator_stages import check_batches, train_stages
 
 
@@ -29,14 +30,15 @@ def train_ct_translation(config: ConfigDict, workdir: pathlib.Path) -> None:
     data = config.data
     sources = {split: pair_source(data, split) for split in ("train", "validation")}
     agree_on_cases(sources)
+    network = configured_translator(config)
+    params = starting_parameters(config, workdir, initial_parameters(network, jax.random.key(config.seed)))
     run_directory.prepare(workdir, config)
     cases = cache_shared(sources["train"], config, workdir)
-    network = configured_translator(config)
     size = slice_size(cases, data.crop, network.translator.multiple, array="mr")
     train_stages(
         config,
         workdir,
-        initial_parameters(network, jax.random.key(config.seed)),
+        params,
         cases,
         take_window=functools.partial(TakePair, size=size, flip=data.flip, gamma=data.gamma),
         loss=functools.partial(ct_loss, network, config.loss, config.loss.bone_weight, axis_name=DATA_AXIS),

@@ -29,6 +29,7 @@ from lift_jax.training.generation_validation import look_at_reconstructions, loo
 from lift_jax.training.optimisers import grouped_adamw
 from lift_jax.training.parallel import DATA_AXIS, check_batch
 from lift_jax.training.stages import Everywhere, Stage, finished_parameters, run_stage
+from lift_jax.training.starting import starting_parameters
 from lift_jax.training.step import LossFunction, TrainState, initial_state, train_step
 
 NEEDED = {"generator": ("encoder", "generator"), "mapper": ("encoder", "generator", "mapper")}
@@ -51,6 +52,8 @@ def train_generation(config: ConfigDict, workdir: pathlib.Path) -> None:
     params = fresh_parameters(networks, config)
     if config.model.encoder.kind == "resnet18":
         params["encoder"] = resnet18_parameters(config.model.encoder.weights)
+    held = functools.partial(stage_parameters, params=params, networks=networks, config=config)
+    params = with_trained(params, starting_parameters(config, workdir, params, held))
     run_directory.prepare(workdir, config)
     cache = run_directory.cache_directory(workdir, config)
     real = {split: stack_volumes(cache_shared(source, config, workdir)) for split, source in sources.items()}
@@ -61,7 +64,7 @@ def train_generation(config: ConfigDict, workdir: pathlib.Path) -> None:
             trained = run_stage(
                 _stage(index, name, like, networks, config, real, cache, sources["train"].names), config, workdir
             )
-        params |= {"encoder": trained["autoencoder"]["encoder"]} if name == "encoder" else trained
+        params = with_trained(params, trained)
 
 
 def check_generation(config: ConfigDict, devices: int) -> None:
@@ -79,6 +82,13 @@ def stage_parameters(name: str, params: dict, networks: GenerationNetworks, conf
     if name == "encoder":
         return {"autoencoder": fresh_autoencoder(networks, config)}
     return {group: params[group] for group in NEEDED[name]}
+
+
+def with_trained(params: dict, trained: dict) -> dict:
+    """Parameters of the three networks, with those that a stage has trained; of the encoder's stage, the encoder."""
+    if "autoencoder" in trained:
+        return params | {"encoder": trained["autoencoder"]["encoder"]}
+    return params | trained
 
 
 def fresh_autoencoder(networks: GenerationNetworks, config: ConfigDict) -> dict:

@@ -13,6 +13,7 @@ from lift_jax.data.windows import TakeWindow, slice_size
 from lift_jax.models.build import configured_translator, initial_parameters, side_features
 from lift_jax.training.cases import agree_on_cases, cache_shared
 from lift_jax.training.parallel import DATA_AXIS
+from lift_jax.training.starting import starting_parameters
 from lift_jax.training.translation_loss import translation_loss
 from lift_jax.training.translator_stages import check_batches, train_stages
 from lift_jax.training.validation import validate
@@ -29,9 +30,11 @@ def train_translation(config: ConfigDict, workdir: pathlib.Path) -> None:
     data = config.data
     sources = {split: case_source(data, split) for split in ("train", "validation")}
     agree_on_cases(sources)
+    network = configured_translator(config)
+    fresh = initial_parameters(network, jax.random.key(config.seed), side_features(config))
+    params = starting_parameters(config, workdir, fresh)
     run_directory.prepare(workdir, config)
     cases = cache_shared(sources["train"], config, workdir)
-    network = configured_translator(config)
     take_window = functools.partial(
         TakeWindow,
         size=slice_size(cases, data.crop, network.translator.multiple),
@@ -44,7 +47,7 @@ def train_translation(config: ConfigDict, workdir: pathlib.Path) -> None:
     train_stages(
         config,
         workdir,
-        initial_parameters(network, jax.random.key(config.seed), side_features(config)),
+        params,
         cases,
         take_window=take_window,
         loss=functools.partial(translation_loss, network, config.loss, config.loss.brain_weight, axis_name=DATA_AXIS),

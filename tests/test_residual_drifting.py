@@ -1,5 +1,7 @@
 """The drifting term beside a regression: its particles, its weight, and eight devices against one."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +9,12 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from lift_jax.configuration import missing_mr
+from lift_jax.errors import UserError
 from lift_jax.losses.drifting import drifting_loss
 from lift_jax.losses.residual_drifting import residual_drifting_loss
+from lift_jax.models.build import configured_translator
 from lift_jax.training.translation_loss import mean_source, weighted_sum
+from lift_jax.training.translator_stages import training_size
 
 
 def windows(batch=8, slices=2, height=9, width=8, seed=0):
@@ -74,3 +79,14 @@ def test_the_mean_source_is_of_those_that_are_there():
     mean = mean_source(sources, available)
     np.testing.assert_allclose(mean[0], sources[0, ..., [0, 2]].mean(axis=0), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(mean[1], sources[1, ..., 1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("crop", "told"), [((0, 0), "24x40"), ((16, 16), "16x16")])
+def test_patches_larger_than_the_slices_are_refused_by_their_key(crop, told):
+    case = types.SimpleNamespace(array=lambda name: np.zeros((5, 20, 40, 4)))
+    config = missing_mr()
+    config.update_from_flattened_dict({"loss.drifting": 0.1, "loss.drifting_patch": 32, "data.crop": crop})
+    with pytest.raises(UserError, match=rf"^config\.loss\.drifting_patch: 32 .* {told}$"):
+        training_size([case], config, configured_translator(config))
+    config.loss.drifting = 0.0
+    assert min(training_size([case], config, configured_translator(config))) < 32

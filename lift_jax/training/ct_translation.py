@@ -9,14 +9,13 @@ from ml_collections import ConfigDict
 from lift_jax import run_directory
 from lift_jax.data.pair_sources import pair_source
 from lift_jax.data.paired_windows import TakePair
-from lift_jax.data.windows import slice_size
 from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.training.cases import agree_on_cases, cache_shared
 from lift_jax.training.ct_loss import ct_loss
 from lift_jax.training.ct_validation import validate_ct
 from lift_jax.training.parallel import DATA_AXIS
 from lift_jax.training.starting import starting_parameters
-from lift_jax.training.translator_stages import check_batches, train_stages
+from lift_jax.training.translator_stages import check_batches, train_stages, training_size
 
 
 def train_ct_translation(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -34,7 +33,7 @@ def train_ct_translation(config: ConfigDict, workdir: pathlib.Path) -> None:
     params = starting_parameters(config, workdir, initial_parameters(network, jax.random.key(config.seed)))
     run_directory.prepare(workdir, config)
     cases = cache_shared(sources["train"], config, workdir)
-    size = slice_size(cases, data.crop, network.translator.multiple, array="mr")
+    size = training_size(cases, config, network, "mr")
     train_stages(
         config,
         workdir,

@@ -9,13 +9,13 @@ from ml_collections import ConfigDict
 from lift_jax import run_directory
 from lift_jax.data.cases import CONTRASTS
 from lift_jax.data.sources import case_source
-from lift_jax.data.windows import TakeWindow, slice_size
+from lift_jax.data.windows import TakeWindow
 from lift_jax.models.build import configured_translator, initial_parameters, side_features
 from lift_jax.training.cases import agree_on_cases, cache_shared
 from lift_jax.training.parallel import DATA_AXIS
 from lift_jax.training.starting import starting_parameters
 from lift_jax.training.translation_loss import translation_loss
-from lift_jax.training.translator_stages import check_batches, train_stages
+from lift_jax.training.translator_stages import check_batches, train_stages, training_size
 from lift_jax.training.validation import validate
 
 
@@ -37,7 +37,7 @@ def train_translation(config: ConfigDict, workdir: pathlib.Path) -> None:
     cases = cache_shared(sources["train"], config, workdir)
     take_window = functools.partial(
         TakeWindow,
-        size=slice_size(cases, data.crop, network.translator.multiple),
+        size=training_size(cases, config, network),
         targets=tuple(CONTRASTS.index(name) for name in data.targets),
         flip=data.flip,
         source_drop=data.source_drop,

@@ -9,7 +9,9 @@ import jax
 from ml_collections import ConfigDict
 
 from lift_jax.data.cache import CachedCase
-from lift_jax.data.windows import batch_cases, training_batches
+from lift_jax.data.windows import batch_cases, slice_size, training_batches
+from lift_jax.errors import UserError
+from lift_jax.models.volume_translator import VolumeTranslator
 from lift_jax.training.optimisers import grouped_adamw
 from lift_jax.training.parallel import check_batch
 from lift_jax.training.stages import Stage, Validation, finished_parameters, run_stage
@@ -21,6 +23,20 @@ def check_batches(config: ConfigDict, devices: int) -> None:
     for name in config.stages:
         stage = config.stage[name]
         check_batch(stage.batch, stage.accumulate, devices, f"stage.{name}.batch")
+
+
+def training_size(
+    cases: Sequence[CachedCase], config: ConfigDict, network: VolumeTranslator, array: str = "sources"
+) -> tuple[int, int]:
+    """Rows and columns of training slices, see `slice_size`.
+
+    Raises:
+      UserError: if the cases differ in size and are not cropped, or patches of the loss do not fit.
+    """
+    size, patch = slice_size(cases, config.data.crop, network.translator.multiple, array), config.loss.drifting_patch
+    if config.loss.drifting > 0 and min(size) < patch:
+        raise UserError(f"config.loss.drifting_patch: {patch} pixels do not fit in slices of {size[0]}x{size[1]}")
+    return size
 
 
 def train_stages(

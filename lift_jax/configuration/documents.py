@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration import ct_translation, generation, translation
+from lift_jax.configuration import ct_translation, generation, generation_checks, translation
 from lift_jax.configuration.checks import flatten, mistyped
 from lift_jax.errors import UserError
 
 TASKS: dict[str, tuple[Callable[[], ConfigDict], Callable[[ConfigDict], Iterator[str]]]] = {
     "missing_mr": (translation.missing_mr, translation.complaints),
     "mr_to_ct": (ct_translation.mr_to_ct, ct_translation.complaints),
-    "unconditional": (generation.unconditional, generation.complaints),
+    "unconditional": (generation.unconditional, generation_checks.complaints),
 }
 """Task to its defaults, and to what yields one line for every key of a configuration that cannot work."""
 

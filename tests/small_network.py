@@ -40,3 +40,18 @@ def random_window(batch=1, slices=4, height=16, width=16, seed=0) -> dict[str, n
         "depth": np.tile(np.linspace(-1, 1, slices, dtype=np.float32), (batch, 1)),
         "brain": (rng.random((batch, slices, height, width)) < 0.5).astype(np.float32),
     }
+
+
+def random_pair(batch=2, slices=4, side=16, seed=0) -> dict[str, np.ndarray]:
+    """A batch of MR to CT as training takes it: about half of it air outside the body."""
+    rng = np.random.default_rng(seed)
+    target = rng.uniform(-1, 1, (batch, slices, side, side)).astype(np.float32)
+    body = (rng.random(target.shape) < 0.6).astype(np.float32)
+    return {
+        "sources": rng.uniform(-1, 1, (*target.shape, 1)).astype(np.float32),
+        "target": np.where(body > 0, target, -1).astype(np.float32),
+        "available": np.ones((batch, 1), np.float32),
+        "wanted": np.ones((batch, 1), np.float32),
+        "depth": np.tile(np.linspace(-1, 1, slices, dtype=np.float32), (batch, 1)),
+        "body": body,
+    }

@@ -15,7 +15,7 @@ from lift_jax.inference.ct_files import _onto_body
 from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.training.ct_loss import ct_loss
 from lift_jax.training.optimisers import grouped_adamw
-from tests.small_network import random_parameters, small_network
+from tests.small_network import random_pair, random_parameters, small_network
 
 WEIGHTS = mr_to_ct().loss.to_dict() | {"pixel": 1.0, "similarity": 0.0, "through_plane": 2.0}
 
@@ -30,20 +30,6 @@ def params(network):
     return random_parameters(network)
 
 
-def batch(seed=0, slices=4):
-    rng = np.random.default_rng(seed)
-    target = rng.uniform(-1, 1, (2, slices, 16, 16)).astype(np.float32)
-    body = (rng.random(target.shape) < 0.6).astype(np.float32)
-    return {
-        "sources": rng.uniform(-1, 1, (*target.shape, 1)).astype(np.float32),
-        "target": np.where(body > 0, target, -1).astype(np.float32),
-        "available": np.ones((2, 1), np.float32),
-        "wanted": np.ones((2, 1), np.float32),
-        "depth": np.tile(np.linspace(-1, 1, slices, dtype=np.float32), (2, 1)),
-        "body": body,
-    }
-
-
 def predicted(network, params, batch, **options):
     inputs = [batch[name] for name in ("sources", "available", "wanted", "depth")]
     apply = jax.jit(functools.partial(network.apply, **options))
@@ -51,7 +37,7 @@ def predicted(network, params, batch, **options):
 
 
 def test_loss_weighs_bone_and_sees_nothing_outside_the_body(network, params):
-    window = batch()
+    window = random_pair()
     made = np.where(window["body"] > 0, predicted(network, params, window), -1)
     target = window["target"].astype(np.float64)
     bone = target > (250 + 1024) / 2012 - 1
@@ -73,7 +59,7 @@ def test_direct_head_does_not_copy_the_source(network, params):
         "bias": 0 * params["translator"]["head"]["bias"] + 0.25,
     }
     silenced = params | {"translator": params["translator"] | {"head": head}}
-    assert np.ptp(predicted(network, silenced, batch()), axis=(2, 3)).max() < 1e-6
+    assert np.ptp(predicted(network, silenced, random_pair()), axis=(2, 3)).max() < 1e-6
 
 
 def test_the_task_has_one_source_and_a_head_that_tells_the_value_itself():

@@ -198,7 +198,7 @@ def test_two_processes_of_which_one_is_asked_to_stop_save_the_same_step(tmp_path
     stage, step = re.search(r"(\w+): stopped as asked, saved at step (\d+) of 10; the same", results[0][1]).groups()
     assert "stopped" not in results[1][1]
     assert (checkpoint_directory(tmp_path, stage) / step / "state").is_dir()
-    more = ["--config.optimiser.shard_state=True", "--config.log.profile=(3, 4)"]
+    more = ["--config.optimiser.shard_state=True", "--profile_steps=3,4"]
     with started(begin, (1, 8), "train", *arguments, *more) as running:
         ((code, _, errors),) = ended(running)
     assert code == 0, errors

@@ -13,10 +13,11 @@ import optax
 import pytest
 from conftest import DEVICES
 from jax.sharding import Mesh
-from small_network import random_parameters, random_window, small_network
+from small_network import random_pair, random_parameters, random_window, small_network
 
-from lift_jax.configuration import missing_mr
+from lift_jax.configuration import missing_mr, mr_to_ct
 from lift_jax.errors import UserError
+from lift_jax.training.ct_loss import ct_loss
 from lift_jax.training.optimisers import grouped_adamw, warmup_cosine
 from lift_jax.training.parallel import (
     DATA_AXIS,
@@ -113,6 +114,31 @@ def test_descent_on_eight_devices_in_two_parts_each_equals_one_device(descent):
 def test_descent_under_pmap_equals_one_device(descent):
     step, state, batches, expected = descent
     assert_same_run(run_pmapped(step, state, batches), expected)
+
+
+def joint_stage(task):
+    """The joint stage of a task with all of its terms, among them the one that compares the windows of a batch."""
+    if task == "missing_mr":
+        network, weights = small_network(widths=(8,)), missing_mr().loss.to_dict() | {"drifting": 0.5}
+        loss = translation_loss(network, weights, 2.0, True, DATA_AXIS)
+        batches = [random_window(DEVICES, slices=2, height=12, width=12, seed=seed) for seed in range(STEPS)]
+    else:
+        network = small_network(widths=(8,), contrasts=1, combine=False)
+        loss = ct_loss(network, mr_to_ct().loss.to_dict() | {"drifting": 0.5}, 3.0, True, DATA_AXIS)
+        batches = [random_pair(DEVICES, slices=2, side=12, seed=seed) for seed in range(STEPS)]
+    optimiser = adamw(dict.fromkeys(GROUPS, 1e-3), warmup=2, weight_decay=0.01, clip=0.1)
+    step = functools.partial(train_step, loss_function=loss, optimiser=optimiser, trained=GROUPS, ema_decay=0.9)
+    return step, initial_state(random_parameters(network), optimiser, GROUPS, jax.random.key(0)), batches
+
+
+@pytest.mark.parametrize("task", ["missing_mr", "mr_to_ct"])
+def test_a_joint_stage_whose_loss_compares_windows_is_the_same_on_one_two_four_and_eight_devices(task):
+    step, state, batches = joint_stage(task)
+    expected = run_sharded(step, state, batches, 1)
+    assert {"pixel", "similarity", "through_plane", "drifting"} <= expected[1][0].keys()
+    assert min(metrics["gradient_norm"] for metrics in expected[1]) > 0.1  # clipping acts at every step
+    for devices in (2, 4, DEVICES):
+        assert_same_run(run_sharded(step, state, batches, devices), expected)
 
 
 def test_terms_of_weight_zero_are_left_out_and_a_loss_is_the_weighted_sum_of_its_terms():

@@ -1,9 +1,21 @@
 """A trace of some steps by JAX's profiler, for TensorBoard's page of profiles."""
 
 import pathlib
+import re
 from collections.abc import Sequence
 
 import jax
+
+from lift_jax.errors import UserError
+
+
+def steps_of(text: str) -> tuple[int, int]:
+    """First and last step of `FIRST,LAST` or `FIRST-LAST`, a value of `--profile_steps`, as `config.log.profile`."""
+    told = re.fullmatch(r"\s*(\d{1,18})\s*[,-]\s*(\d{1,18})\s*", text, re.ASCII)
+    first, last = (int(number) for number in told.groups()) if told else (0, 0)
+    if not 1 <= first <= last:
+        raise UserError(f"--profile_steps: {text!r} are no first and last step, from 1; give them as 20,24")
+    return first, last
 
 
 class StepTrace:

@@ -6,8 +6,6 @@ python evaluate.py --predictions DIR --targets DIR --protocol cwdm
 python evaluate.py --predictions DIR --targets DIR --protocol synthrad2023
 """
 
-import pathlib
-
 from absl import flags
 
 from lift_jax import commands
@@ -39,17 +37,19 @@ def main():
 
 def _evaluate_run():
     from lift_jax.evaluation.report import write_evaluation
+    from lift_jax.places import place
     from lift_jax.run_directory import read_config
     from lift_jax.trained import load_trained
 
-    workdir = pathlib.Path(commands.required_path("workdir"))
+    workdir = place(commands.required_path("workdir"))
     if read_config(workdir).task == "unconditional":
         return _evaluate_generation(workdir)
     trained = load_trained(workdir)
     data_set = f"all cases of {ROOT.value}" if ROOT.value else f"{trained.config.data.layout}, test split"
     scored = {"missing_mr": _score_contrasts, "mr_to_ct": _score_ct}[trained.config.task]
     rows, pictures, facts, columns = scored(trained, data_set)
-    output = pathlib.Path(OUTPUT.value or workdir / ("evaluation_of_root" if ROOT.value else "evaluation"))
+    made = workdir / ("evaluation_of_root" if ROOT.value else "evaluation")
+    output = place(OUTPUT.value) if OUTPUT.value else made
     if not commands.is_first():
         return None
     write_evaluation(output, rows, pictures, title=f"{workdir.name}: {data_set}", facts=facts, columns=columns)
@@ -61,9 +61,10 @@ def _score_contrasts(trained, data_set):
     from lift_jax.data.sources import case_source, folder_source
     from lift_jax.evaluation.aggregates import CWDM_COLUMNS
     from lift_jax.evaluation.runs import picture_run, run_facts, score_run
+    from lift_jax.places import local_place
 
     data = trained.config.data
-    root = ROOT.value and pathlib.Path(ROOT.value)
+    root = ROOT.value and local_place(ROOT.value)
     cases = folder_source(root, CONTRASTS, data.spacing) if root else case_source(data, "test")
     rows, cost = score_run(trained, cases)
     return rows, picture_run(trained, cases, rows), run_facts(trained, cases, data_set, cost), CWDM_COLUMNS
@@ -73,9 +74,10 @@ def _score_ct(trained, data_set):
     from lift_jax.data.pair_sources import folder_pairs, pair_source
     from lift_jax.evaluation.ct_runs import ct_run_facts, picture_ct_run, score_ct_run
     from lift_jax.evaluation.ct_scores import CT_COLUMNS
+    from lift_jax.places import local_place
 
     data = trained.config.data
-    cases = folder_pairs(pathlib.Path(ROOT.value), data.side) if ROOT.value else pair_source(data, "test")
+    cases = folder_pairs(local_place(ROOT.value), data.side) if ROOT.value else pair_source(data, "test")
     rows, cost = score_ct_run(trained, cases)
     return rows, picture_ct_run(trained, cases, rows), ct_run_facts(trained, cases, data_set, cost), CT_COLUMNS
 
@@ -83,6 +85,7 @@ def _score_ct(trained, data_set):
 def _evaluate_generation(workdir):
     from lift_jax.evaluation.generation_runs import generation_facts, real_volumes, sampled_sets, score_generation
     from lift_jax.evaluation.unconditional_report import write_unconditional_evaluation
+    from lift_jax.places import place
     from lift_jax.trained import load_generation
 
     trained = load_generation(workdir)
@@ -91,7 +94,7 @@ def _evaluate_generation(workdir):
     real = real_volumes(trained, workdir)
     count = min(len(real["validation"]), len(real["test"]))
     sets, seconds = sampled_sets(trained, real["validation"], count)
-    output = pathlib.Path(OUTPUT.value or workdir / "evaluation")
+    output = place(OUTPUT.value) if OUTPUT.value else workdir / "evaluation"
     write_unconditional_evaluation(
         output,
         score_generation(trained, sets, real, MEDICALNET.value),
@@ -111,10 +114,10 @@ def _evaluate_folder():
     from lift_jax.evaluation.ct_scores import CT_COLUMNS
     from lift_jax.evaluation.folders import score_folder
     from lift_jax.evaluation.report import write_evaluation
+    from lift_jax.places import local_place, place
 
-    predictions, targets, output = (
-        pathlib.Path(commands.required_path(flag)) for flag in ("predictions", "targets", "output")
-    )
+    predictions, targets = (local_place(commands.required_path(flag)) for flag in ("predictions", "targets"))
+    output = place(commands.required_path("output"))
     protocols = {"cwdm": (score_folder, CWDM_COLUMNS), "synthrad2023": (score_ct_folder, CT_COLUMNS)}
     score, columns = protocols[PROTOCOL.value]
     rows, pictures, facts = score(predictions, targets)

@@ -6,7 +6,6 @@ Started again with the same command, a sweep goes on from where it was: runs tha
 runs have in common, such as an encoder, is trained once. `sweep.csv` and `sweep.html` are written after every run.
 """
 
-import pathlib
 import sys
 
 from absl import flags
@@ -26,13 +25,14 @@ def main():
     import jax
 
     from lift_jax.errors import UserError
+    from lift_jax.places import local_place
     from lift_jax.sweeps.course import carry_here, follow
     from lift_jax.sweeps.definition import load_sweep
     from lift_jax.sweeps.parallel import carry_in_processes
     from lift_jax.sweeps.plan import check_runs, plan_runs
     from lift_jax.sweeps.report import write_sweep
 
-    name, workdir = commands.required_path("sweep"), pathlib.Path(commands.required_path("workdir"))
+    name, workdir = commands.required_path("sweep"), local_place(commands.required_path("workdir"))
     if PARALLEL.value < 1:
         raise UserError(f"--parallel: {PARALLEL.value} must be 1 or more")
     sweep = load_sweep(name)

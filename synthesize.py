@@ -7,8 +7,6 @@ DIR is a case, or a folder of cases. For a run of missing MR, <case>/<case>-{t1n
 missing; for a run of MR to CT, <case>/{mr,mask}.nii.gz, of which the mask may be missing too.
 """
 
-import pathlib
-
 from absl import flags
 
 from lift_jax import commands
@@ -37,9 +35,10 @@ def main():
 
 def _sample():
     from lift_jax.inference.sample_files import synthesize_samples
+    from lift_jax.places import local_place, place
     from lift_jax.trained import load_generation
 
-    workdir, output = (pathlib.Path(commands.required_path(flag)) for flag in ("workdir", "output"))
+    workdir, output = place(commands.required_path("workdir")), local_place(commands.required_path("output"))
     options = {"depth": DEPTH.value, "spacing": SPACING.value}
     for path in synthesize_samples(load_generation(workdir), COUNT.value, SEED.value, output, **options):
         print(path)
@@ -48,13 +47,15 @@ def _sample():
 def _translate():
     from lift_jax.errors import UserError
     from lift_jax.inference.folder import work_through
+    from lift_jax.places import local_place, place
     from lift_jax.trained import load_trained
 
-    workdir, case, output = (pathlib.Path(commands.required_path(flag)) for flag in ("workdir", "case", "output"))
+    workdir = place(commands.required_path("workdir"))
+    case, output = (local_place(commands.required_path(flag)) for flag in ("case", "output"))
     trained = load_trained(workdir)
     opened = {"missing_mr": _contrasts, "mr_to_ct": _pairs}[trained.config.task]
     work = opened(trained, case.resolve(), output)
-    root = pathlib.Path(work.cases.root)
+    root = work.cases.root
     if output.resolve() in (root.resolve(), *((root / name).resolve() for name in work.cases.names)):
         raise UserError(f"--output: {output} holds the sources; name another folder")
     failures = []

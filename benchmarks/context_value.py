@@ -21,7 +21,7 @@ from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.intervals import LEVEL, RESAMPLES
 from lift_jax.evaluation.runs import score_run
 from lift_jax.evaluation.scores import MODEL
-from lift_jax.run_directory import write_aside
+from lift_jax.places import write_aside
 from lift_jax.trained import load_trained
 from lift_jax.training.run import train
 

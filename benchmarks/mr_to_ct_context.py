@@ -29,7 +29,7 @@ from lift_jax.evaluation.image_metrics import synthrad2023
 from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
 from lift_jax.evaluation.through_plane import BONE_THRESHOLD, delta_z
 from lift_jax.inference.ct import predict_ct
-from lift_jax.run_directory import write_aside
+from lift_jax.places import write_aside
 from lift_jax.trained import load_trained
 from lift_jax.training.run import train
 

@@ -1,12 +1,11 @@
 """A work directory: the configuration of a run beside all that the run makes.
 
 `config.json`, `metrics.jsonl`, `tensorboard/`, `checkpoints/<stage>/<step>/`, and, unless they are shared, the
-preprocessed volumes in `cache/`. Nothing in it is executed: networks are rebuilt from the JSON.
+preprocessed volumes in `cache/`. Nothing in it is executed: networks are rebuilt from the JSON. It may be in a bucket.
 """
 
 import contextlib
 import fcntl
-import os
 import pathlib
 from collections.abc import Iterator
 
@@ -15,6 +14,7 @@ from ml_collections import ConfigDict
 from lift_jax import hosts
 from lift_jax.configuration import differences, from_json, to_json
 from lift_jax.errors import UserError
+from lift_jax.places import Place, is_in_bucket, local_place, write_aside
 
 CONFIG_FILE, LOCK_FILE = "config.json", ".lock"
 
@@ -32,14 +32,18 @@ MAY_DIFFER = (
 
 
 @contextlib.contextmanager
-def claimed(workdir: pathlib.Path) -> Iterator[None]:
+def claimed(workdir: Place) -> Iterator[None]:
     """A context in which no other process trains in a work directory; the claim ends with the process in any case.
 
-    The directory is made if it is not there, and removed again if nothing was prepared in it.
+    The directory is made if it is not there, and removed again if nothing was prepared in it. In a bucket, which has no
+    locks, this claims nothing.
 
     Raises:
       UserError: if another process trains there, or the directory cannot be written.
     """
+    if is_in_bucket(workdir):
+        yield
+        return
     made = [path for path in (workdir, *workdir.parents) if not path.exists()]
     lock = workdir / LOCK_FILE
     try:
@@ -64,14 +68,16 @@ def claimed(workdir: pathlib.Path) -> Iterator[None]:
                         path.rmdir()
 
 
-def prepare(workdir: pathlib.Path, config: ConfigDict) -> None:
+def prepare(workdir: Place, config: ConfigDict) -> None:
     """Makes the work directory of a new run, or checks that it is one of a run with the same configuration.
 
     Of several processes the first writes, and all return when it has.
 
     Raises:
-      UserError: if the directory belongs to another run, naming the keys that differ, or cannot be written.
+      UserError: if the directory belongs to another run, naming the keys that differ, or cannot be written; or if
+        preprocessed volumes would not be kept on this machine.
     """
+    cache_directory(workdir, config)
     path = workdir / CONFIG_FILE
     if path.exists():
         told = [line for line in differences(read_config(workdir), config) if not line.startswith(MAY_DIFFER)]
@@ -86,7 +92,7 @@ def prepare(workdir: pathlib.Path, config: ConfigDict) -> None:
             workdir.mkdir(parents=True, exist_ok=True)
             write_aside(path, to_json(config) + "\n")
     except OSError as error:
-        raise UserError(f"{workdir}: cannot be written ({error.strerror}); name another --workdir") from None
+        raise UserError(f"{workdir}: cannot be written ({error.strerror or error}); name another --workdir") from None
     hosts.wait_for_all("work directory")
     if not path.exists():
         raise UserError(
@@ -94,7 +100,7 @@ def prepare(workdir: pathlib.Path, config: ConfigDict) -> None:
         )
 
 
-def read_config(workdir: pathlib.Path) -> ConfigDict:
+def read_config(workdir: Place) -> ConfigDict:
     """The configuration of the run in a work directory.
 
     Raises:
@@ -104,25 +110,24 @@ def read_config(workdir: pathlib.Path) -> ConfigDict:
     try:
         text = path.read_text()
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; --workdir must name the folder of a run of train.py") from None
+        reason = error.strerror or error
+        raise UserError(f"{path}: {reason}; --workdir must name the folder of a run of train.py") from None
     return from_json(text, str(path))
 
 
-def checkpoint_directory(workdir: pathlib.Path, stage: str) -> pathlib.Path:
+def checkpoint_directory(workdir: Place, stage: str) -> Place:
     """Where a stage keeps its checkpoints."""
     return workdir / "checkpoints" / stage
 
 
-def cache_directory(workdir: pathlib.Path, config: ConfigDict) -> pathlib.Path:
-    """Where preprocessed volumes are kept."""
-    return pathlib.Path(config.data.cache) if config.data.cache else workdir / "cache"
+def cache_directory(workdir: Place, config: ConfigDict) -> pathlib.Path:
+    """Where preprocessed volumes are kept, of which windows are read as parts of files.
 
-
-def write_aside(path: pathlib.Path, text: str) -> None:
-    """Writes a text file under a temporary name and renames it, so that it is there whole or not at all."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text(text)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    Raises:
+      UserError: if that would be in a bucket.
+    """
+    if config.data.cache:
+        return local_place(config.data.cache)
+    if is_in_bucket(workdir):
+        raise UserError(f"config.data.cache: empty, and {workdir} is a bucket; name a folder of this machine")
+    return workdir / "cache"

@@ -1,7 +1,6 @@
 """A trained network, rebuilt from a work directory: its configuration as JSON, its averaged parameters from Orbax."""
 
 import dataclasses
-import pathlib
 
 import jax
 from ml_collections import ConfigDict
@@ -12,7 +11,8 @@ from lift_jax.errors import UserError
 from lift_jax.models.build import configured_translator, initial_parameters, side_features
 from lift_jax.models.generation import GenerationNetworks, fresh_parameters, generation_networks
 from lift_jax.models.volume_translator import VolumeTranslator
-from lift_jax.training.checkpoints import has_checkpoint, restore_ema
+from lift_jax.places import Place
+from lift_jax.training.checkpoints import restore_ema, saved_steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Trained:
     step: int
 
 
-def load_trained(workdir: pathlib.Path) -> Trained:
+def load_trained(workdir: Place) -> Trained:
     """The newest state of a run; nothing from the work directory is executed.
 
     Raises:
@@ -48,14 +48,14 @@ def load_trained(workdir: pathlib.Path) -> Trained:
     return Trained(config, network, params, stage, step)
 
 
-def newest_stage(workdir: pathlib.Path, config: ConfigDict) -> str:
+def newest_stage(workdir: Place, config: ConfigDict) -> str:
     """The last stage of a run that has a checkpoint.
 
     Raises:
       UserError: if none has.
     """
     for name in reversed(config.stages):
-        if has_checkpoint(run_directory.checkpoint_directory(workdir, name)):
+        if saved_steps(run_directory.checkpoint_directory(workdir, name)):
             return name
     raise UserError(f"{workdir}: holds no checkpoint yet; let train.py get to its first one")
 
@@ -80,7 +80,7 @@ class TrainedGeneration:
     step: int
 
 
-def load_generation(workdir: pathlib.Path) -> TrainedGeneration:
+def load_generation(workdir: Place) -> TrainedGeneration:
     """The newest state of a run of LiFT-U; nothing from the work directory is executed.
 
     Raises:

@@ -20,7 +20,7 @@ from absl import app, flags
 from scipy.spatial.distance import cdist
 
 from lift_jax.losses.drifting import FIELDS, TEMPERATURES, DriftingOptions, drifting_loss
-from lift_jax.run_directory import write_aside
+from lift_jax.places import write_aside
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

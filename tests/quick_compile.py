@@ -4,4 +4,6 @@ import functools
 
 import jax
 
-quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+QUICK = {"xla_backend_optimization_level": 0}
+
+quick_jit = functools.partial(jax.jit, compiler_options=QUICK)

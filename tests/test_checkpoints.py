@@ -12,11 +12,11 @@ from lift_jax.configuration import missing_mr
 from lift_jax.errors import DataWarning, UserError
 from lift_jax.training.checkpoints import (
     bit_sum,
-    has_checkpoint,
     open_checkpoints,
     restore_checkpoint,
     restore_ema,
     save_checkpoint,
+    saved_steps,
 )
 from lift_jax.training.parallel import DATA_AXIS, lay_out, replicate, state_shardings
 from lift_jax.training.step import initial_state
@@ -148,13 +148,13 @@ def test_averaged_parameters_come_from_the_newest_checkpoint(tmp_path):
 
 def test_a_checkpoint_in_the_writing_does_not_count(tmp_path):
     directory = tmp_path / "mixer"
-    assert not has_checkpoint(directory)
+    assert not saved_steps(directory)
     (directory / "4.orbax-checkpoint-tmp").mkdir(parents=True)
-    assert not has_checkpoint(directory)
+    assert not saved_steps(directory)
     with pytest.raises(UserError, match="no checkpoint there yet"):
         restore_ema(directory, state_of().ema)
     save(directory, [3])
-    assert has_checkpoint(directory)
+    assert saved_steps(directory) == {3}
     assert restore_ema(directory, state_of().ema)[1] == 3
 
 

@@ -21,7 +21,7 @@ from lift_jax.data.cases import CONTRASTS
 from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops
 from lift_jax.inference.translate import translate_volume
 from lift_jax.models.build import initial_parameters, volume_translator
-from lift_jax.run_directory import write_aside
+from lift_jax.places import write_aside
 from lift_jax.training.optimisers import grouped_adamw
 from lift_jax.training.parallel import compile_step, data_mesh, place_batch, replicate
 from lift_jax.training.step import initial_state, train_step

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from lift_jax.data.cases import CONTRASTS, Case, CaseSource
 from lift_jax.data.sources import case_source
 from lift_jax.data.splits import read_split_file, split_cases
 from lift_jax.errors import UserError
+from lift_jax.places import local_place
 
 WDM_SHAPE = (155, 240, 240)
 """Grid `(D, H, W)` of BraTS, for which WDM's protocol is defined."""
@@ -68,7 +68,7 @@ def contrast_source(data: ConfigDict, split: str) -> ContrastCases:
     """
     if data.layout == "phantom":
         return ContrastCases(case_source(data, split), data.contrast)
-    root = pathlib.Path(data.root)
+    root = local_place(data.root)
     names = find_cases(root)
     splits = read_split_file(data.split_file, names) if data.split_file else split_cases(names)
     required = (data.contrast,)

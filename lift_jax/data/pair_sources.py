@@ -8,6 +8,7 @@ from lift_jax.data.cases import CaseSource
 from lift_jax.data.phantom_head import PhantomHeads
 from lift_jax.data.splits import SPLITS, read_split_file
 from lift_jax.data.synthrad import SynthradCases, check_pairs, find_pairs, split_synthrad
+from lift_jax.places import local_place
 
 
 def pair_source(data: ConfigDict, split: str) -> CaseSource:
@@ -23,7 +24,7 @@ def pair_source(data: ConfigDict, split: str) -> CaseSource:
         counts = data.cases
         first = sum(counts[name] for name in SPLITS[: SPLITS.index(split)])
         return PhantomHeads(data.phantom_seed, first, counts[split], tuple(data.shape), data.spacing)
-    root = pathlib.Path(data.root)
+    root = local_place(data.root)
     names = find_pairs(root)
     splits = read_split_file(data.split_file, names) if data.split_file else split_synthrad(names)
     check_pairs(root, sorted(name for members in splits.values() for name in members), ("ct", "mask"))

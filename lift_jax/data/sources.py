@@ -8,6 +8,7 @@ from lift_jax.data.brats import BratsCases, check_split, find_cases
 from lift_jax.data.cases import CONTRASTS, CaseSource
 from lift_jax.data.phantom import PhantomCases
 from lift_jax.data.splits import SPLITS, read_split_file, split_cases
+from lift_jax.places import local_place
 
 
 def case_source(data: ConfigDict, split: str) -> CaseSource:
@@ -23,7 +24,7 @@ def case_source(data: ConfigDict, split: str) -> CaseSource:
         counts = data.cases
         first = sum(counts[name] for name in SPLITS[: SPLITS.index(split)])
         return PhantomCases(data.phantom_seed, first, counts[split], tuple(data.shape), data.spacing)
-    root = pathlib.Path(data.root)
+    root = local_place(data.root)
     names = find_cases(root)
     splits = read_split_file(data.split_file, names) if data.split_file else split_cases(names)
     check_split(root, sorted(name for members in splits.values() for name in members), CONTRASTS)

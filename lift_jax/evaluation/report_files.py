@@ -6,9 +6,9 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from lift_jax.errors import UserError
+from lift_jax.places import Place, place, write_aside
 
 
 def write_report(
@@ -32,7 +32,7 @@ def write_report(
         "report.html": page,
     }
     for name, text in files.items():
-        write_whole(Path(directory) / name, text)
+        write_whole(place(os.fspath(directory)) / name, text)
 
 
 def _finite(value):
@@ -51,16 +51,11 @@ def _cases_csv(rows: Sequence[Mapping], keys: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file in UTF-8 under a temporary name and renames it; UserError if that cannot be."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+def write_whole(path: Place, text: str) -> None:
+    """Writes a file in UTF-8 that is there whole or not at all, and its folder; UserError if that cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            aside.write_text(text, encoding="utf-8")
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
+        write_aside(path, text)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror or error}); check the folder, its permissions and free space"

@@ -20,6 +20,7 @@ from lift_jax.evaluation.plane_features import slice_encoder
 from lift_jax.evaluation.runs import score_cases
 from lift_jax.evaluation.scores import BEST_SOURCE, MEAN_OF_SOURCES, MODEL
 from lift_jax.evaluation.unconditional import score_unconditional
+from lift_jax.places import write_aside
 from lift_jax.sweeps.columns import TASK_COLUMNS
 from lift_jax.trained import Trained, load_generation, load_trained
 
@@ -59,7 +60,7 @@ def write_scores(workdir: pathlib.Path) -> None:
     )
     _write_shown(workdir / PICTURES_FILE, shown, spacing)
     record = {"scores": scores, "n": count, "hardware": hardware()}
-    run_directory.write_aside(workdir / SCORES_FILE, json.dumps(record, indent=2) + "\n")
+    write_aside(workdir / SCORES_FILE, json.dumps(record, indent=2) + "\n")
 
 
 def read_scores(workdir: pathlib.Path) -> dict | None:

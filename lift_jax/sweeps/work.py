@@ -15,10 +15,11 @@ from ml_collections import ConfigDict
 from lift_jax import run_directory
 from lift_jax.configuration import to_json
 from lift_jax.errors import UserError
+from lift_jax.places import write_aside
 from lift_jax.sweeps.dependence import stage_digest
 from lift_jax.sweeps.plan import Run
 from lift_jax.sweeps.scoring import SCORES_FILE, write_scores
-from lift_jax.training.checkpoints import has_checkpoint
+from lift_jax.training.checkpoints import saved_steps
 from lift_jax.training.run import train
 
 TIMING_FILE = "timing.json"
@@ -80,7 +81,7 @@ def prepare_work(workdir: pathlib.Path, directory: pathlib.Path, config: ConfigD
             link.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
     directory.mkdir(parents=True, exist_ok=True)
     # What a shared stage does not depend on may differ between the runs that share it: the last to come is written.
-    run_directory.write_aside(directory / run_directory.CONFIG_FILE, to_json(config) + "\n")
+    write_aside(directory / run_directory.CONFIG_FILE, to_json(config) + "\n")
 
 
 def train_work(directory: pathlib.Path) -> None:
@@ -88,11 +89,11 @@ def train_work(directory: pathlib.Path) -> None:
     config = run_directory.read_config(directory)
     if is_trained(directory, config):
         return
-    went_on = has_checkpoint(run_directory.checkpoint_directory(directory, config.stages[-1]))
+    went_on = bool(saved_steps(run_directory.checkpoint_directory(directory, config.stages[-1])))
     began = time.perf_counter()
     train(config, directory)
     timing = {"seconds": time.perf_counter() - began, "went_on": went_on}
-    run_directory.write_aside(directory / TIMING_FILE, json.dumps(timing) + "\n")
+    write_aside(directory / TIMING_FILE, json.dumps(timing) + "\n")
 
 
 def finish_run(directory: pathlib.Path) -> None:

@@ -1,7 +1,6 @@
 """The cases of a run, the same on all of its processes."""
 
 import hashlib
-import pathlib
 from collections.abc import Mapping
 
 import jax
@@ -10,6 +9,7 @@ from ml_collections import ConfigDict
 from lift_jax import hosts, run_directory
 from lift_jax.data.cache import CachedCase, cache_cases
 from lift_jax.data.cases import CaseSource
+from lift_jax.places import Place
 
 
 def agree_on_cases(sources: Mapping[str, CaseSource]) -> None:
@@ -18,7 +18,7 @@ def agree_on_cases(sources: Mapping[str, CaseSource]) -> None:
     hosts.agree("the set of cases", _hash(names))
 
 
-def cache_shared(source: CaseSource, config: ConfigDict, workdir: pathlib.Path) -> list[CachedCase]:
+def cache_shared(source: CaseSource, config: ConfigDict, workdir: Place) -> list[CachedCase]:
     """The cached cases of a source; processes that share the cache share the work.
 
     Raises:

@@ -6,8 +6,6 @@ for those who need no more), `data` (the position of Grain's iterator), `config`
 """
 
 import contextlib
-import pathlib
-import shutil
 import warnings
 
 import grain
@@ -20,10 +18,11 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers
 
 from lift_jax.errors import DataWarning, UserError
+from lift_jax.places import Place, is_in_bucket
 from lift_jax.training.step import TrainState
 
 
-def open_checkpoints(directory: pathlib.Path, *, every: int, keep: int, last: int) -> ocp.CheckpointManager:
+def open_checkpoints(directory: Place, *, every: int, keep: int, last: int) -> ocp.CheckpointManager:
     """A manager, also a context manager, that saves at multiples of `every` and at step `last`, and keeps `keep`.
 
     Leaving the context waits for the write under way.
@@ -33,7 +32,7 @@ def open_checkpoints(directory: pathlib.Path, *, every: int, keep: int, last: in
         save_decision_policy=checkpoint_managers.AnySavePolicy(saving),
         preservation_policy=checkpoint_managers.LatestN(keep),
     )
-    return ocp.CheckpointManager(directory.absolute(), options=options)
+    return ocp.CheckpointManager(_absolute(directory), options=options)
 
 
 def save_checkpoint(
@@ -98,12 +97,16 @@ def restore_checkpoint(manager: ocp.CheckpointManager, state: TrainState, batche
     return restored
 
 
-def has_checkpoint(directory: pathlib.Path) -> bool:
-    """Whether a stage has a checkpoint; one that is, or was, in the writing has another name than its step's."""
-    return any(path.name.isdigit() for path in directory.glob("*"))
+def saved_steps(directory: Place) -> set[int]:
+    """The steps of which a stage has checkpoints; not those that are, or were, in the writing.
+
+    They have other names than their steps' or, in a bucket, lack the object that Orbax writes last.
+    """
+    paths = [path for path in directory.glob("*") if path.name.isdigit()]
+    return {int(path.name) for path in paths if not is_in_bucket(path) or ocp.utils.is_checkpoint_finalized(path)}
 
 
-def restore_ema(directory: pathlib.Path, like: dict) -> tuple[dict, int]:
+def restore_ema(directory: Place, like: dict) -> tuple[dict, int]:
     """The averaged parameters of a stage's newest whole checkpoint, and its step; newer ones are warned of.
 
     Args:
@@ -115,7 +118,7 @@ def restore_ema(directory: pathlib.Path, like: dict) -> tuple[dict, int]:
     """
     if not directory.is_dir():
         raise UserError(f"{directory}: no checkpoint there yet; let train.py get to its first one")
-    with ocp.CheckpointManager(directory.absolute()) as manager:
+    with ocp.CheckpointManager(_absolute(directory)) as manager:
         if not manager.all_steps():
             raise UserError(f"{directory}: no checkpoint there yet; let train.py get to its first one")
         # On this process's own device, wherever the checkpoint's arrays lay.
@@ -206,12 +209,16 @@ def _put_aside(manager, step, line):
     path = manager.directory / str(step)
     aside = path.with_name(f"{step}.damaged")
     if jax.process_index() == 0:
-        shutil.rmtree(aside, ignore_errors=True)
+        aside.rmtree(missing_ok=True)
         path.rename(aside)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"{aside}")  # before any process looks again
     manager.reload()
     warnings.warn(line, DataWarning, stacklevel=2)
+
+
+def _absolute(directory: Place) -> Place:
+    return directory if is_in_bucket(directory) else directory.absolute()
 
 
 def _check_network(path, expected):

@@ -1,7 +1,6 @@
 """LiFT-C's training for MR to CT."""
 
 import functools
-import pathlib
 
 import jax
 from ml_collections import ConfigDict
@@ -10,6 +9,7 @@ from lift_jax import run_directory
 from lift_jax.data.pair_sources import pair_source
 from lift_jax.data.paired_windows import TakePair
 from lift_jax.models.build import configured_translator, initial_parameters
+from lift_jax.places import Place
 from lift_jax.training.cases import agree_on_cases, cache_shared
 from lift_jax.training.ct_loss import ct_loss
 from lift_jax.training.ct_validation import validate_ct
@@ -18,7 +18,7 @@ from lift_jax.training.starting import starting_parameters
 from lift_jax.training.translator_stages import check_batches, train_stages, training_size
 
 
-def train_ct_translation(config: ConfigDict, workdir: pathlib.Path) -> None:
+def train_ct_translation(config: ConfigDict, workdir: Place) -> None:
     """Trains all stages of a configuration in a work directory, going on from its checkpoints if it has any.
 
     Raises:

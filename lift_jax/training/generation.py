@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Sequence
 
 import jax
@@ -22,6 +21,7 @@ from lift_jax.models.generation import (
     generation_networks,
 )
 from lift_jax.models.resnet import resnet18_parameters
+from lift_jax.places import Place
 from lift_jax.training.banks import real_bank
 from lift_jax.training.cases import agree_on_cases, cache_shared
 from lift_jax.training.generation_losses import generator_loss, mapper_loss, reconstruction_loss
@@ -36,7 +36,7 @@ NEEDED = {"generator": ("encoder", "generator"), "mapper": ("encoder", "generato
 """Stage to the networks that it holds: the last is trained, through the others."""
 
 
-def train_generation(config: ConfigDict, workdir: pathlib.Path) -> None:
+def train_generation(config: ConfigDict, workdir: Place) -> None:
     """Trains all stages of a configuration in a work directory, going on from its checkpoints if it has any.
 
     Raises:

@@ -19,10 +19,13 @@ def steps_of(text: str) -> tuple[int, int]:
 
 
 class StepTrace:
-    """A context in which steps `first` to `last` are traced, into a folder of TensorBoard's; none if `last` is 0."""
+    """A context in which steps `first` to `last` are traced, into a folder of TensorBoard's; none if `last` is 0.
 
-    def __init__(self, directory: pathlib.Path, steps: Sequence[int], enabled: bool = True):
-        self._directory, self._steps = directory, tuple(steps) if enabled else (0, 0)
+    Without a folder (all processes but the first) none are.
+    """
+
+    def __init__(self, directory: pathlib.Path | None, steps: Sequence[int]):
+        self._directory, self._steps = directory, tuple(steps) if directory else (0, 0)
         self._running = False
 
     def __enter__(self) -> "StepTrace":

@@ -2,12 +2,12 @@
 
 import contextlib
 import hashlib
-import pathlib
 
 from ml_collections import ConfigDict
 
 from lift_jax import hosts, run_directory
 from lift_jax.configuration.checks import flatten
+from lift_jax.places import Place
 from lift_jax.training.ct_translation import train_ct_translation
 from lift_jax.training.generation import check_generation, train_generation
 from lift_jax.training.translation import train_translation
@@ -20,7 +20,7 @@ CHECKS = {"missing_mr": check_batches, "mr_to_ct": check_batches, "unconditional
 """Task to what its training refuses by configuration and number of devices alone."""
 
 
-def train(config: ConfigDict, workdir: pathlib.Path) -> None:
+def train(config: ConfigDict, workdir: Place) -> None:
     """Trains all stages of a valid configuration in a work directory, going on from its checkpoints if it has any.
 
     Raises:

@@ -8,6 +8,9 @@ import pathlib
 import numpy as np
 from tensorboardX import SummaryWriter
 
+from lift_jax.places import Place
+from lift_jax.training.log_folder import LogFolder
+
 METRICS_FILE = "metrics.jsonl"
 
 
@@ -16,28 +19,41 @@ class RunLog:
 
     Lines that an interrupted run wrote after the checkpoint it goes on from are dropped when the log is opened, so that
     the file reads as if it had never been interrupted. What is written outlives a process that is killed: a line at
-    once, TensorBoard's events after a second. Numbers that are not finite are left out: JSON has none. With `enabled`
-    False (all processes but the first) it is silent.
+    once, TensorBoard's events after a second; in a bucket, what was published. Numbers that are not finite are left
+    out: JSON has none. With `enabled` False (all processes but the first) it is silent.
     """
 
-    def __init__(self, workdir: pathlib.Path, stage: str, step: int, enabled: bool = True):
+    def __init__(self, workdir: Place, stage: str, step: int, enabled: bool = True):
         """Goes on with `stage` from after `step`."""
         self._stage = stage
-        self._lines = self._events = None
+        self._lines = self._events = self._folder = None
         self._earlier: list[dict] = []
         if enabled:
-            path = workdir / METRICS_FILE
+            self._folder = LogFolder(workdir, (METRICS_FILE,))
+            path = self._folder.here / METRICS_FILE
             self._earlier = _drop_lines_after(path, stage, step)
             self._lines = path.open("a")
-            self._events = SummaryWriter(str(workdir / "tensorboard" / stage), purge_step=step + 1, flush_secs=1)
+            self._events = SummaryWriter(str(self.events), purge_step=step + 1, flush_secs=1)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         if self._lines is not None:
-            self._lines.close()
-            self._events.close()
+            with self._folder:
+                self._lines.close()
+                self._events.close()
+
+    @property
+    def events(self) -> pathlib.Path | None:
+        """The folder of this machine that TensorBoard's files of the stage are written to, if any are."""
+        return self._folder and self._folder.here / "tensorboard" / self._stage
+
+    def publish(self) -> None:
+        """Sees to it that what was written is in the work directory, which is so at any time if that is a folder."""
+        if self._folder is not None:
+            self._events.flush()
+            self._folder.publish()
 
     def earlier(self, name: str) -> list[float]:
         """The values of a scalar that the stage had logged when the log was opened."""

@@ -1,7 +1,6 @@
 """A stage of a run: one optimisation with its own checkpoints, which goes on from wherever it stopped."""
 
 import dataclasses
-import pathlib
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -12,12 +11,14 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from lift_jax import hosts, run_directory
+from lift_jax.places import Place
 from lift_jax.training.checkpoints import (
     finish_saving,
     open_checkpoints,
     restore_checkpoint,
     restore_ema,
     save_checkpoint,
+    saved_steps,
 )
 from lift_jax.training.monitor import Monitor
 from lift_jax.training.parallel import (
@@ -96,16 +97,16 @@ class Stage:
     cases: Callable[[int], list[str]] | None = None
 
 
-def finished_parameters(workdir: pathlib.Path, name: str, steps: int, like: dict) -> dict | None:
+def finished_parameters(workdir: Place, name: str, steps: int, like: dict) -> dict | None:
     """The averaged parameters of a stage that was trained to its end, or None."""
     directory = run_directory.checkpoint_directory(workdir, name)
-    if not (directory / str(steps)).is_dir():
+    if steps not in saved_steps(directory):
         return None
     ema, step = restore_ema(directory, like)
     return ema if step == steps else None  # else the last checkpoint is damaged, and its steps are to be repeated
 
 
-def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
+def run_stage(stage: Stage, config: ConfigDict, workdir: Place) -> dict:
     """Trains a stage from its newest checkpoint, or from its first state, and returns its averaged parameters.
 
     Args:
@@ -137,7 +138,7 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
         with (
             StopRequest() as stop,
             RunLog(workdir, stage.name, done, enabled=is_first) as log,
-            StepTrace(workdir / "tensorboard" / stage.name, config.log.profile, enabled=is_first) as trace,
+            StepTrace(log.events, config.log.profile) as trace,
             Monitor(
                 stage.name, config, skipped=int(state.skipped), losses=log.earlier("loss"), cases=stage.cases
             ) as monitor,
@@ -169,6 +170,8 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: pathlib.Path) -> dict:
                         log.picture(step, name, picture)
                 # Last, so that whatever interrupts a run, all that a checkpoint's steps tell has been logged.
                 stopping = stop.is_due(meeting=logged or step == stage.steps)
+                if stopping or manager.should_save(step):
+                    log.publish()
                 save_checkpoint(manager, state, stage.batches, config, step, now=stopping)
                 if stopping and (step < stage.steps or stage.name != config.stages[-1]):
                     finish_saving(manager)

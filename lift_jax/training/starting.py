@@ -1,18 +1,18 @@
 """What training begins with: random parameters, or those of another run."""
 
-import pathlib
 from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
 from lift_jax import run_directory
 from lift_jax.errors import UserError
+from lift_jax.places import Place, place
 from lift_jax.trained import newest_stage
-from lift_jax.training.checkpoints import has_checkpoint, restore_ema
+from lift_jax.training.checkpoints import restore_ema, saved_steps
 
 
 def starting_parameters(
-    config: ConfigDict, workdir: pathlib.Path, fresh: dict, held: Callable[[str], dict] | None = None
+    config: ConfigDict, workdir: Place, fresh: dict, held: Callable[[str], dict] | None = None
 ) -> dict:
     """`fresh`, or, if `config.start_from` names a run, the averaged parameters of its newest checkpoint.
 
@@ -29,8 +29,8 @@ def starting_parameters(
     """
     if not config.start_from:
         return fresh
-    begun = any(has_checkpoint(run_directory.checkpoint_directory(workdir, name)) for name in config.stages)
-    origin = workdir if begun else pathlib.Path(config.start_from)
+    begun = any(saved_steps(run_directory.checkpoint_directory(workdir, name)) for name in config.stages)
+    origin = workdir if begun else place(config.start_from)
     try:
         other = run_directory.read_config(origin)
         if other.task != config.task:

@@ -1,7 +1,6 @@
 """LiFT-C's training for missing-modality MR."""
 
 import functools
-import pathlib
 
 import jax
 from ml_collections import ConfigDict
@@ -11,6 +10,7 @@ from lift_jax.data.cases import CONTRASTS
 from lift_jax.data.sources import case_source
 from lift_jax.data.windows import TakeWindow
 from lift_jax.models.build import configured_translator, initial_parameters, side_features
+from lift_jax.places import Place
 from lift_jax.training.cases import agree_on_cases, cache_shared
 from lift_jax.training.parallel import DATA_AXIS
 from lift_jax.training.starting import starting_parameters
@@ -19,7 +19,7 @@ from lift_jax.training.translator_stages import check_batches, train_stages, tra
 from lift_jax.training.validation import validate
 
 
-def train_translation(config: ConfigDict, workdir: pathlib.Path) -> None:
+def train_translation(config: ConfigDict, workdir: Place) -> None:
     """Trains all stages of a configuration in a work directory, going on from its checkpoints if it has any.
 
     Raises:

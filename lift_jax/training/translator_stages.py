@@ -1,7 +1,6 @@
 """The stages of LiFT-C, whatever it translates: `translator` then `mixer`, or `joint`."""
 
 import functools
-import pathlib
 from collections.abc import Callable, Sequence
 
 import grain
@@ -12,6 +11,7 @@ from lift_jax.data.cache import CachedCase
 from lift_jax.data.windows import batch_cases, slice_size, training_batches
 from lift_jax.errors import UserError
 from lift_jax.models.volume_translator import VolumeTranslator
+from lift_jax.places import Place
 from lift_jax.training.optimisers import grouped_adamw
 from lift_jax.training.parallel import check_batch
 from lift_jax.training.stages import Stage, Validation, finished_parameters, run_stage
@@ -41,7 +41,7 @@ def training_size(
 
 def train_stages(
     config: ConfigDict,
-    workdir: pathlib.Path,
+    workdir: Place,
     params: dict,
     cases: Sequence[CachedCase],
     *,

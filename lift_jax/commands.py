@@ -66,6 +66,7 @@ def define_host_flags() -> None:
     flags.DEFINE_integer("process", None, "number of this one, from 0", 0)
     flags.DEFINE_integer("join_seconds", 300, "seconds to wait for the other processes", 1)
     flags.DEFINE_integer("heartbeat_seconds", 100, "seconds of silence after which a process counts as dead", 1)
+    flags.DEFINE_integer("hang_seconds", 1800, "seconds without a step after which a process of many is ended", 1)
 
 
 def join_processes() -> None:
@@ -91,6 +92,7 @@ def join_processes() -> None:
             values.process,
             seconds=seconds + LEAVING_SECONDS,
             heartbeat=values.heartbeat_seconds,
+            hang=values.hang_seconds,
         )
     finally:
         timer.cancel()

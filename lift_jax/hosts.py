@@ -4,9 +4,11 @@ JAX's own model: every process runs the same program and drives its own devices.
 same functions, without any of this.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -19,8 +21,18 @@ SHUTDOWN_SECONDS = 3600
 """For which processes that are done wait for the first one, which writes reports."""
 
 
+HANG_SECONDS = 1800
+"""Without a step after which a process of many is ended: longer than any validation, by far."""
+
+
 def join(
-    coordinator: str | None, processes: int | None, process: int | None, *, seconds: int, heartbeat: int = 100
+    coordinator: str | None,
+    processes: int | None,
+    process: int | None,
+    *,
+    seconds: int,
+    heartbeat: int = 100,
+    hang: int = HANG_SECONDS,
 ) -> None:
     """Makes this process one of a run of many, as told or, where nothing is told, as the environment shows.
 
@@ -32,6 +44,7 @@ def join(
       process: this one's number, from 0.
       seconds: for which the others are waited for, before JAX ends this process.
       heartbeat: seconds of silence after which a process counts as dead, and JAX ends the others.
+      hang: what `hang_seconds` gives from now on.
 
     Raises:
       UserError: if only some of the three are told, or the numbers do not fit, or the cluster cannot be made out.
@@ -62,6 +75,7 @@ def join(
             f"{coordinator or 'the cluster in the environment'}: cannot be joined ({reason}); "
             "give --coordinator=HOST:PORT, --processes and --process, or --processes=1 to run alone"
         ) from None
+    post("hang_seconds", str(hang))
 
 
 def _check(told: Mapping, missing: Sequence[str]) -> None:
@@ -150,3 +164,44 @@ def agree(what: str, digest: str) -> None:
             f"{what} of process {other} is not that of process 0 (hashes {digests[other][:8]} and {digests[0][:8]}); "
             "start all with the same command on the same files"
         )
+
+
+def post(topic: str, text: str) -> None:
+    """Leaves a text of this process where all can read it, in place of the one before; nobody waits for it."""
+    if (store := _store()) is not None:
+        with contextlib.suppress(RuntimeError):  # the coordinator is gone, which JAX will tell of
+            store.key_value_set(f"lift_jax/{topic}/{jax.process_index()}", text, allow_overwrite=True)
+
+
+def posted(topic: str) -> dict[int, str]:
+    """The texts that processes have left under a topic, by their numbers."""
+    texts = []
+    if (store := _store()) is not None:
+        with contextlib.suppress(RuntimeError):
+            texts = store.key_value_dir_get(f"lift_jax/{topic}/")
+    return {int(key.rpartition("/")[2]): text for key, text in texts}
+
+
+def hang_seconds() -> float:
+    """After how long without a step this process is to be ended, see `join`."""
+    return float(posted("hang_seconds").get(jax.process_index(), HANG_SECONDS))
+
+
+def end_process(line: str) -> None:
+    """Ends this process at once, with status 1 and a line, whatever its other threads wait for."""
+    sys.stderr.write(f"process {jax.process_index()}: {line}\n")
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _store():
+    """The key-value store that JAX's coordinator keeps for all processes; None if there is none.
+
+    JAX uses it itself and gives no public way to it.
+    """
+    try:
+        from jax._src.distributed import global_state
+
+        return global_state.client
+    except (ImportError, AttributeError):
+        return None

@@ -65,7 +65,7 @@ class Bucket(type(backend.os_backend)):
     replace = rename
 
     def store(self, path):
-        """What TensorStore writes to in place of a bucket: an object, or all below a name, which it ends with a slash."""
+        """What TensorStore writes to in place of a bucket: an object, or all below a name."""
         return {"driver": "file", "path": str(self.file(path))}
 
 

@@ -1,16 +1,13 @@
 """A work directory in a bucket, of which only a stand-in is at hand: see tests/bucket.py."""
 
-import functools
 import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from etils import epath
 
-from configs.quickstart import get_config
 from lift_jax import places, run_directory
 from lift_jax.errors import UserError
 from lift_jax.evaluation.report_files import write_report
@@ -18,11 +15,11 @@ from lift_jax.places import local_place, place
 from lift_jax.training.checkpoints import restore_ema, saved_steps
 from lift_jax.training.run import train
 from lift_jax.training.run_log import METRICS_FILE
-from lift_jax.training.stages import Everywhere, Stage, finished_parameters, run_stage
-from lift_jax.training.step import initial_state, train_step
+from lift_jax.training.stages import finished_parameters, run_stage
 from tests.bucket import stand_in
+from tests.small_stage import descent, small_run
 
-STEPS, EVERY = 7, 3
+STEPS = 7
 
 
 @pytest.fixture
@@ -33,34 +30,6 @@ def workdir(monkeypatch, tmp_path):
     return place("gs://bucket/runs/first")
 
 
-def configured():
-    config = get_config("tiny")
-    with config.unlocked():
-        config.data.cache = "cache"
-        config.stage.joint.batch = 8
-        config.checkpoint.every, config.checkpoint.keep = EVERY, 2
-        config.log.every, config.log.validate = 1, 4
-    return config
-
-
-def descent(steps=STEPS, after=None):
-    """A stage of one number that goes down to the mean of what is there; `after` is called after each validation."""
-
-    def loss(params, batch, key):
-        error = ((params["only"]["x"] - batch["y"]) ** 2).mean()
-        return error, {"error": error}
-
-    def validate(averages):
-        if after is not None:
-            after()
-        return {"x": float(averages["only"]["x"][0])}, {"square": np.zeros((4, 4, 3), np.uint8)}
-
-    optimiser = optax.sgd(0.1)
-    step = functools.partial(train_step, loss_function=loss, optimiser=optimiser, trained=("only",), ema_decay=0.5)
-    state = initial_state({"only": {"x": jnp.zeros(1)}}, optimiser, ("only",), jax.random.key(0))
-    return Stage("joint", steps, 1, step, state, Everywhere({"y": np.ones(8, np.float32)}), validate)
-
-
 def logged(workdir):
     lines = [json.loads(line) for line in (workdir / METRICS_FILE).read_text().splitlines()]
     return [{key: value for key, value in line.items() if not key.endswith("_per_second")} for line in lines]
@@ -68,7 +37,7 @@ def logged(workdir):
 
 def test_a_stage_leaves_in_a_bucket_what_it_leaves_in_a_folder(workdir, tmp_path):
     folder = tmp_path / "folder"
-    ours, theirs = (run_stage(descent(), configured(), where) for where in (workdir, folder))
+    ours, theirs = (run_stage(descent(STEPS), small_run(), where) for where in (workdir, folder))
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
     assert logged(workdir) == logged(folder)
     events = workdir / "tensorboard" / "joint"
@@ -89,15 +58,15 @@ def test_a_stage_that_was_cut_off_goes_on_from_the_bucket(workdir, tmp_path):
         raise Cut
 
     with pytest.raises(Cut):
-        run_stage(descent(after=cut), configured(), workdir)  # in step 4
+        run_stage(descent(STEPS, looking=cut), small_run(), workdir)  # in step 4
     assert saved_steps(run_directory.checkpoint_directory(workdir, "joint")) == {3}
-    expected = run_stage(descent(), configured(), tmp_path / "folder")
-    jax.tree.map(np.testing.assert_array_equal, run_stage(descent(), configured(), workdir), expected)
+    expected = run_stage(descent(STEPS), small_run(), tmp_path / "folder")
+    jax.tree.map(np.testing.assert_array_equal, run_stage(descent(STEPS), small_run(), workdir), expected)
     assert logged(workdir) == logged(tmp_path / "folder")
 
 
 def test_a_checkpoint_in_the_writing_does_not_count(workdir, tmp_path):
-    run_stage(descent(), configured(), workdir)
+    run_stage(descent(STEPS), small_run(), workdir)
     checkpoints = run_directory.checkpoint_directory(workdir, "joint")
     (checkpoints / str(STEPS) / "commit_success.txt").unlink()
     assert saved_steps(checkpoints) == {6}
@@ -106,14 +75,14 @@ def test_a_checkpoint_in_the_writing_does_not_count(workdir, tmp_path):
 
 
 def test_a_bucket_holds_the_configuration_and_refuses_another(workdir):
-    config = configured()
+    config = small_run()
     with run_directory.claimed(workdir), run_directory.claimed(workdir):
         run_directory.prepare(workdir, config)
     assert run_directory.read_config(workdir).to_dict() == config.to_dict()
     config.seed = 5
     with pytest.raises(UserError, match="belongs to a run with another configuration: seed"):
         run_directory.prepare(workdir, config)
-    with pytest.raises(UserError, match="gs://bucket/nowhere/config.json: .*must name the folder of a run"):
+    with pytest.raises(UserError, match=r"nowhere/config.json: .*must name the folder of a run"):
         run_directory.read_config(place("gs://bucket/nowhere"))
 
 
@@ -125,7 +94,7 @@ def test_a_report_is_written_into_a_bucket(workdir):
 
 
 def test_preprocessed_volumes_are_never_kept_in_a_bucket(workdir, tmp_path):
-    config = configured()
+    config = small_run()
     for cache, told in (("", "config.data.cache: empty"), ("gs://bucket/cache", "gs://bucket/cache: must be a path")):
         config.data.cache = cache
         with pytest.raises(UserError, match=told):
@@ -139,10 +108,10 @@ def test_a_bucket_that_cannot_be_written_is_told_in_one_line(workdir, monkeypatc
 
     monkeypatch.setattr(type(epath.Path("gs://bucket/x")), "write_bytes", refuse)
     with pytest.raises(UserError) as refusal:
-        run_directory.prepare(workdir, configured())
+        run_directory.prepare(workdir, small_run())
     assert str(refusal.value) == f"{workdir}: cannot be written (403: no permission); name another --workdir"
     with pytest.raises(UserError, match=r"metrics.jsonl: cannot be written \(403: no permission\)"):
-        run_stage(descent(), configured(), workdir)
+        run_stage(descent(STEPS), small_run(), workdir)
 
 
 @pytest.mark.parametrize("name", ["gs://bucket/x", "s3://bucket/x", "https://host/x"])

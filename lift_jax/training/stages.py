@@ -35,6 +35,7 @@ from lift_jax.training.parallel import (
 from lift_jax.training.preemption import Preempted, StopRequest
 from lift_jax.training.profiling import StepTrace
 from lift_jax.training.run_log import RunLog
+from lift_jax.training.stalls import Stalls
 from lift_jax.training.step import TrainState
 
 Validation = Callable[[dict], tuple[dict[str, float], dict[str, np.ndarray]]]
@@ -142,6 +143,7 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: Place) -> dict:
             Monitor(
                 stage.name, config, skipped=int(state.skipped), losses=log.earlier("loss"), cases=stage.cases
             ) as monitor,
+            Stalls(stage.name, hosts.hang_seconds()) as stalls,
             tqdm(total=stage.steps, initial=done, desc=stage.name, unit="step", disable=not is_first) as bar,
         ):
             clock = _Clock(stage.slices)
@@ -151,6 +153,7 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: Place) -> dict:
                 state, metrics = step_function(state, batch)
                 trace.after(step, metrics)
                 monitor.note(step, metrics)
+                stalls.mark(step)
                 if mesh.size > 1 and jax.default_backend() == "cpu":
                     jax.block_until_ready(metrics)  # simulated devices on few cores deadlock if steps queue up
                 bar.update()
@@ -178,6 +181,7 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: Place) -> dict:
                     raise Preempted(f"{stage.name}: stopped as asked, saved at step {step:,} of {stage.steps:,}")
                 if read:
                     monitor.resume(step)
+                    stalls.mark(step)
         finish_saving(manager)
         hosts.wait_for_all(f"end of stage {stage.name}")
         return jax.device_get(gather(state.ema))

@@ -1,0 +1,77 @@
+"""Processes that wait for one that does not come: JAX has no time-out for that on GPUs."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import jax
+
+from lift_jax import hosts
+from lift_jax.training.monitor import Watchdog
+
+
+class Stalls:
+    """A context around the steps of a stage, in which a process that takes no step for long is ended, and says why.
+
+    Every process posts the newest step that it has begun, which the device may still be waiting with for others. All of
+    it is done by another thread, since a collective cannot be interrupted, and by none where there is one process.
+    """
+
+    def __init__(self, stage: str, seconds: float, end: Callable[[str], None] = hosts.end_process):
+        """Nothing is timed before the first `mark`, since compiling takes as long as it takes.
+
+        Args:
+          stage: its name.
+          seconds: without a mark after which `end` is called.
+          end: takes a line.
+        """
+        self._stage, self._seconds = stage, seconds
+        self._step = self._since = self._posted = None
+        self._watchdog = Watchdog(self._look, end, seconds / 60) if hosts.are_many() else None
+
+    def __enter__(self) -> "Stalls":
+        if self._watchdog is not None:
+            self._watchdog.__enter__()
+        return self
+
+    def __exit__(self, *_):
+        if self._watchdog is not None:
+            self._watchdog.__exit__()
+
+    def mark(self, step: int) -> None:
+        """This process is alive, and `step` is the newest that it has begun."""
+        self._step, self._since = step, time.monotonic()
+
+    def _look(self) -> str | None:
+        step, since, topic = self._step, self._since, f"begun/{self._stage}"
+        if since is None:
+            return None
+        if step != self._posted:
+            hosts.post(topic, str(step))
+            self._posted = step
+        if time.monotonic() - since < self._seconds:
+            return None
+        begun = {process: int(text) for process, text in hosts.posted(topic).items()}
+        return stalled(self._stage, begun | {jax.process_index(): step}, jax.process_count(), self._seconds)
+
+
+def stalled(stage: str, begun: Mapping[int, int], count: int, seconds: float) -> str:
+    """The line that names the processes that are furthest behind.
+
+    Args:
+      stage: its name.
+      begun: process to the newest step that it has begun, of those that have begun any.
+      count: how many processes there are.
+      seconds: for which there was no step.
+    """
+    steps = [begun.get(process, 0) for process in range(count)]
+    last = [process for process, step in enumerate(steps) if step == min(steps)]
+    if len(last) == count:
+        told = f"all processes have begun step {min(steps):,} and none has come past it"
+    else:
+        names = ", ".join(map(str, last[:8])) + (f" and {len(last) - 8} more" if len(last) > 8 else "")
+        which = f"processes {names} have" if len(last) > 1 else f"process {names} has"
+        told = f"{which} not begun step {min(steps) + 1:,}, for which the others wait"
+    return (
+        f"{stage}: no step for {seconds:,.0f} s (--hang_seconds): {told}; "
+        "start all again: the same command goes on from the last checkpoint"
+    )

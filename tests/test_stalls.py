@@ -1,0 +1,74 @@
+"""Processes that wait for one that does not come."""
+
+import re
+import socket
+
+import pytest
+
+from lift_jax import hosts
+from lift_jax.training.stalls import Stalls, stalled
+from tests.commands import REPOSITORY, SECONDS
+
+
+@pytest.mark.parametrize(
+    ("begun", "count", "told"),
+    [
+        ({0: 41, 1: 40}, 2, "process 1 has not begun step 41, for which the others wait"),
+        ({0: 60, 1: 40, 2: 55, 3: 40}, 4, "processes 1, 3 have not begun step 41"),  # 2 was told fewer steps ahead
+        ({0: 1}, 2, "process 1 has not begun step 1,"),
+        ({0: 1240, 1: 1240}, 2, "all processes have begun step 1,240 and none has come past it"),
+        ({0: 5}, 12, "processes 1, 2, 3, 4, 5, 6, 7, 8 and 3 more have not begun step 1,"),
+    ],
+)
+def test_the_line_names_the_processes_that_are_furthest_behind(begun, count, told):
+    line = stalled("mixer", begun, count, 1800)
+    assert line.startswith("mixer: no step for 1,800 s (--hang_seconds): ") and told in line
+    assert "\n" not in line and line.endswith("the same command goes on from the last checkpoint")
+
+
+def watched(monkeypatch, begun):
+    """Stalls of process 0, which is not watched by a thread here, and a clock that is moved by hand."""
+    clock, texts = [100.0], {f"begun/mixer/{process}": str(step) for process, step in begun.items()}
+    monkeypatch.setattr("lift_jax.training.stalls.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("lift_jax.training.stalls.jax.process_count", lambda: 2)
+    monkeypatch.setattr(hosts, "post", lambda topic, text: texts.update({f"{topic}/0": text}))
+    monkeypatch.setattr(
+        hosts, "posted", lambda topic: {int(k[-1]): v for k, v in texts.items() if k.startswith(f"{topic}/")}
+    )
+    return Stalls("mixer", 60.0), clock, texts
+
+
+def test_only_a_process_that_takes_no_step_for_so_long_is_ended(monkeypatch):
+    stalls, clock, texts = watched(monkeypatch, {1: 3})
+    clock[0] += 1000  # compiling
+    assert stalls._look() is None
+    for step in range(1, 5):
+        stalls.mark(step)
+        clock[0] += 59
+        assert stalls._look() is None
+    assert texts["begun/mixer/0"] == "4"
+    clock[0] += 1
+    assert "process 1 has not begun step 4" in stalls._look()
+
+
+def test_a_process_alone_is_not_watched():
+    with Stalls("mixer", 0.01) as stalls:
+        stalls.mark(1)
+        assert stalls._watchdog is None
+    assert hosts.posted("begun/mixer") == {} and hosts.hang_seconds() == hosts.HANG_SECONDS
+
+
+def test_two_processes_of_which_one_stops_reading_end_by_the_time_out_and_name_it(tmp_path, begin):
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{found.getsockname()[1]}"
+    running = [begin("tests/blocked_stage", address, i, tmp_path, PYTHONPATH=str(REPOSITORY)) for i in range(2)]
+    try:
+        told = [process.communicate(timeout=SECONDS) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert all(process.returncode != 0 for process in running)
+    lines = [line for _, errors in told for line in errors.splitlines() if "--hang_seconds" in line]
+    pattern = r"process [01]: joint: no step for 6 s \(--hang_seconds\): process 1 has not begun step 3, for which"
+    assert lines and all(re.match(pattern, line) for line in lines), told

@@ -2,11 +2,38 @@
 
 import json
 import pathlib
+import socket
 import subprocess
 import sys
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 SECONDS = 240  # bound on any wait: far beyond what a slow machine takes
+
+SMALL_VOLUMES = [
+    "--config.data.shape=(16, 16, 16)",
+    "--config.data.spacing=12.0",
+    "--config.inference.chunk=16",
+]
+SMALL_TRANSLATION = [
+    "--config=configs/quickstart.py:tiny",
+    *SMALL_VOLUMES,
+    "--config.model.translator.widths=(4, 8)",
+    "--config.model.translator.condition_features=8",
+    "--config.model.mixer.hidden=4",
+]
+SMALL_GENERATION = [
+    "--config=configs/phantom_unconditional.py:tiny",
+    *SMALL_VOLUMES,
+    "--config.model.encoder.widths=(4, 4)",
+    "--config.model.encoder.groups=2",
+    "--config.model.generator.widths=(4, 4)",
+    "--config.model.generator.groups=2",
+    "--config.features.grids=(1,)",
+    "--config.features.pixels=0",
+    "--config.loss.temperatures=(0.2,)",
+    "--config.stage.mapper.positions=3",
+]
+"""Options of train.py for networks and volumes that take as little time as any."""
 
 
 def begin_command(environment, name, *arguments):
@@ -19,6 +46,12 @@ def begin_command(environment, name, *arguments):
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
 
 
 def metrics(workdir):

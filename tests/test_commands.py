@@ -21,26 +21,20 @@ from lift_jax.models.build import volume_translator
 from lift_jax.run_directory import checkpoint_directory
 from lift_jax.trained import Trained, load_trained
 from lift_jax.training.checkpoints import restore_ema
-from tests.commands import SECONDS, assert_refused, metrics, snapshot
+from tests.commands import SECONDS, SMALL_TRANSLATION, assert_refused, metrics, snapshot
 
 STEPS, EVERY = {"translator": 12, "mixer": 4}, 3
 
 TINY = [
-    "--config=configs/quickstart.py:tiny",
-    "--config.data.shape=(16, 16, 16)",
-    "--config.data.spacing=12.0",
+    *SMALL_TRANSLATION,
     "--config.data.cases.train=4",
     "--config.data.cases.test=1",
-    "--config.model.translator.widths=(4, 8)",
-    "--config.model.translator.condition_features=8",
-    "--config.model.mixer.hidden=4",
     "--config.stages=('translator', 'mixer')",
     *(f"--config.stage.{stage}.steps={steps}" for stage, steps in STEPS.items()),
     *(f"--config.stage.{stage}.batch=2" for stage in STEPS),
     *(f"--config.stage.{stage}.window=8" for stage in STEPS),
     f"--config.checkpoint.every={EVERY}",
     f"--config.log.validate={EVERY}",
-    "--config.inference.chunk=16",
 ]
 
 
@@ -183,6 +177,8 @@ def test_a_work_directory_of_another_configuration_is_refused_by_the_key(trained
         (["steps=3"], "steps=3"),
         (["--config=configs/quickstart.py:huge"], "huge"),
         (["--config=configs/nowhere.py"], "nowhere.py"),
+        (["--profile_steps=24,20"], "--profile_steps: '24,20'"),
+        (["--workdir=s3://bucket/run"], "s3://bucket/run: must be a path"),
     ],
 )
 def test_a_bad_option_is_told_in_one_line_before_anything_is_made(tmp_path, command, train_arguments, extra, told):

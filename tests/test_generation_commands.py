@@ -17,32 +17,21 @@ from lift_jax.run_directory import checkpoint_directory
 from lift_jax.sweeps.columns import GENERATION_COLUMNS
 from lift_jax.sweeps.scoring import read_scores, read_shown, write_scores
 from lift_jax.trained import load_generation
-from tests.commands import SECONDS, assert_refused, metrics, snapshot
+from tests.commands import SECONDS, SMALL_GENERATION, assert_refused, metrics, snapshot
 
 STEPS, EVERY = {"encoder": 4, "generator": 6, "mapper": 6}, 2
 
 TINY = [
-    "--config=configs/phantom_unconditional.py:tiny",
-    "--config.data.shape=(16, 16, 16)",
-    "--config.data.spacing=12.0",
+    *SMALL_GENERATION,
     "--config.data.cases.train=4",
     "--config.data.cases.validation=2",
     "--config.data.cases.test=2",
-    "--config.model.encoder.widths=(4, 4)",
-    "--config.model.encoder.groups=2",
-    "--config.model.generator.widths=(4, 4)",
-    "--config.model.generator.groups=2",
-    "--config.features.grids=(1,)",
-    "--config.features.pixels=0",
-    "--config.loss.temperatures=(0.2,)",
     "--config.stage.mapper.batch=2",
     "--config.stage.mapper.positives=4",
-    "--config.stage.mapper.positions=3",
     *(f"--config.stage.{stage}.steps={steps}" for stage, steps in STEPS.items()),
     f"--config.checkpoint.every={EVERY}",
     "--config.log.validate=4",
     "--config.log.validation_cases=2",
-    "--config.inference.chunk=16",
 ]
 
 

@@ -1,10 +1,13 @@
 """What a process does about others, as far as one process can show it; test_processes.py starts several."""
 
 import pytest
+from test_cache import RandomCases
 
 from benchmarks.chips import Chips, efficiency
 from lift_jax import hosts
+from lift_jax.configuration import missing_mr
 from lift_jax.errors import UserError
+from lift_jax.training.cases import agree_on_cases, cache_shared
 
 
 @pytest.mark.parametrize(
@@ -64,6 +67,36 @@ def test_processes_that_differ_are_refused_by_the_number_of_the_first(monkeypatc
     others(monkeypatch, ["aaaaaaaaaa", "aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"])
     with pytest.raises(UserError, match=r"^the cases of process 2 is not that of process 0 \(hashes bbbbbbbb and aaaa"):
         hosts.agree("the cases", "aaaaaaaaaa")
+
+
+def told_of(monkeypatch, look):
+    """The hash of what a process has, which it tells the others."""
+    told = []
+    monkeypatch.setattr(hosts, "gathered", lambda value: told.append(value) or [value])
+    look()
+    return told[-1]
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [({"count": 3}, "the set of cases"), ({"salt": "b"}, "the content of the cases")],
+    ids=["names", "content"],
+)
+def test_processes_with_other_cases_or_cases_of_other_content_are_refused(monkeypatch, tmp_path, other, what):
+    config = missing_mr()
+
+    def look(source, folder):
+        agree_on_cases({"train": source})
+        cache_shared(source, config, folder)
+
+    theirs = told_of(monkeypatch, lambda: look(RandomCases(), tmp_path / "first"))
+    names = told_of(monkeypatch, lambda: agree_on_cases({"train": RandomCases()}))
+    answers = iter([names, theirs])
+    monkeypatch.setattr(hosts, "gathered", lambda value: [next(answers), value])
+    with pytest.raises(UserError, match=f"^{what} of process 1 is not that of process 0"):
+        look(RandomCases(**other), tmp_path / "second")
+    answers = iter([names, theirs])
+    look(RandomCases(), tmp_path / "third")
 
 
 def test_shares_are_merged_in_the_order_of_the_work(monkeypatch):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lift_jax.run_directory import checkpoint_directory
-from tests.commands import metrics
+from tests.commands import SMALL_GENERATION, SMALL_TRANSLATION, free_port, metrics
 
 SECONDS = 900
 """Bound on any wait: every process compiles for itself, and there may be fewer cores than processes."""
@@ -24,8 +24,6 @@ TOPOLOGIES = [(1, 1), (1, 8), (2, 4)]
 """Processes, and devices of each."""
 
 COMMON = [
-    "--config.data.shape=(16, 16, 16)",
-    "--config.data.spacing=12.0",
     "--config.data.cases.train=8",
     "--config.data.cases.validation=2",
     "--config.data.cases.test=3",
@@ -33,45 +31,24 @@ COMMON = [
     "--config.log.validate=100",
     "--config.log.validation_cases=2",
     "--config.log.every=1",
-    "--config.inference.chunk=16",
 ]
 TRANSLATION = [
-    "--config=configs/quickstart.py:tiny",
+    *SMALL_TRANSLATION,
     *COMMON,
     "--config.data.targets=('t2f',)",
-    "--config.model.translator.widths=(4, 8)",
     "--config.model.translator.groups=2",  # a norm of a single channel would leave the bias before it no gradient
-    "--config.model.translator.condition_features=8",
-    "--config.model.mixer.hidden=4",
     "--config.stages=('translator', 'mixer', 'joint')",
     *(f"--config.stage.{stage}.batch=8" for stage in ("translator", "mixer", "joint")),
     *(f"--config.stage.{stage}.steps=10" for stage in ("translator", "mixer", "joint")),
     *(f"--config.stage.{stage}.window=4" for stage in ("translator", "mixer", "joint")),
 ]
 SHORT = [*TRANSLATION, "--config.stages=('translator',)", "--config.stage.translator.steps=60"]
-GENERATION = [
-    "--config=configs/phantom_unconditional.py:tiny",
-    *COMMON,
-    "--config.model.encoder.widths=(4, 4)",
-    "--config.model.encoder.groups=2",
-    "--config.model.generator.widths=(4, 4)",
-    "--config.model.generator.groups=2",
-    "--config.features.grids=(1,)",
-    "--config.features.pixels=0",
-    "--config.loss.temperatures=(0.2,)",
-    "--config.stage.mapper.positions=3",
-]
+GENERATION = [*SMALL_GENERATION, *COMMON]
 
 
 def devices_of(count):
     """The surroundings of a process with so many simulated devices."""
     return {"XLA_FLAGS": f"--xla_backend_optimization_level=0 --xla_force_host_platform_device_count={count}"}
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def meeting(processes):

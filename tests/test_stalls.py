@@ -1,13 +1,12 @@
 """Processes that wait for one that does not come."""
 
 import re
-import socket
 
 import pytest
 
 from lift_jax import hosts
 from lift_jax.training.stalls import Stalls, stalled
-from tests.commands import REPOSITORY, SECONDS
+from tests.commands import REPOSITORY, SECONDS, free_port
 
 
 @pytest.mark.parametrize(
@@ -59,9 +58,7 @@ def test_a_process_alone_is_not_watched():
 
 
 def test_two_processes_of_which_one_stops_reading_end_by_the_time_out_and_name_it(tmp_path, begin):
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{found.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     running = [begin("tests/blocked_stage", address, i, tmp_path, PYTHONPATH=str(REPOSITORY)) for i in range(2)]
     try:
         told = [process.communicate(timeout=SECONDS) for process in running]

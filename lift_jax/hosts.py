@@ -189,7 +189,7 @@ def hang_seconds() -> float:
 
 def end_process(line: str) -> None:
     """Ends this process at once, with status 1 and a line, whatever its other threads wait for."""
-    sys.stderr.write(f"process {jax.process_index()}: {line}\n")
+    sys.stderr.write(f"\nprocess {jax.process_index()}: {line}\n")  # there may be a progress bar in this line
     sys.stderr.flush()
     os._exit(1)
 

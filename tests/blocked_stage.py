@@ -11,7 +11,7 @@ import numpy as np
 
 from lift_jax import hosts
 
-HANG_SECONDS, BLOCKED_AFTER = 6, 2
+HANG_SECONDS, BLOCKED_AFTER = 15, 2
 
 
 class Blocked:

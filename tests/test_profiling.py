@@ -15,6 +15,6 @@ def test_first_and_last_step_are_told_with_a_comma_or_a_dash(text, steps):
 
 @pytest.mark.parametrize("text", ["", "20", "24,20", "0,4", "1,2,3", "-1,3", "1.5,3", "a,b", "(20, 24)", "9" * 5000])
 def test_anything_else_is_refused_in_one_line_by_the_flag(text):
-    with pytest.raises(UserError, match="^--profile_steps: ") as refusal:
+    with pytest.raises(UserError, match=r"^--profile_steps: ") as refusal:
         steps_of(text)
     assert "\n" not in str(refusal.value)

@@ -150,6 +150,7 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: Place) -> dict:
             for step in range(done + 1, stage.steps + 1):
                 batch = same if everywhere else place_batch(next(stage.batches), mesh, layout)
                 trace.before(step)
+                stalls.mark(step)
                 state, metrics = step_function(state, batch)
                 trace.after(step, metrics)
                 monitor.note(step, metrics)

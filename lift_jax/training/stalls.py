@@ -17,7 +17,7 @@ class Stalls:
     """
 
     def __init__(self, stage: str, seconds: float, end: Callable[[str], None] = hosts.end_process):
-        """Nothing is timed before the first `mark`, since compiling takes as long as it takes.
+        """Nothing is timed before the second `mark`: after the first the step is compiled.
 
         Args:
           stage: its name.
@@ -38,17 +38,16 @@ class Stalls:
             self._watchdog.__exit__()
 
     def mark(self, step: int) -> None:
-        """This process is alive, and `step` is the newest that it has begun."""
-        self._step, self._since = step, time.monotonic()
+        """This process is alive, and begins `step`, or has begun it or ended it."""
+        self._since = None if self._step is None else time.monotonic()
+        self._step = step
 
     def _look(self) -> str | None:
         step, since, topic = self._step, self._since, f"begun/{self._stage}"
-        if since is None:
-            return None
         if step != self._posted:
             hosts.post(topic, str(step))
             self._posted = step
-        if time.monotonic() - since < self._seconds:
+        if since is None or time.monotonic() - since < self._seconds:
             return None
         begun = {process: int(text) for process, text in hosts.posted(topic).items()}
         return stalled(self._stage, begun | {jax.process_index(): step}, jax.process_count(), self._seconds)

@@ -42,7 +42,13 @@ TRANSLATION = [
     *(f"--config.stage.{stage}.steps=10" for stage in ("translator", "mixer", "joint")),
     *(f"--config.stage.{stage}.window=4" for stage in ("translator", "mixer", "joint")),
 ]
-SHORT = [*TRANSLATION, "--config.stages=('translator',)", "--config.stage.translator.steps=60"]
+SHORT = [
+    *TRANSLATION,
+    "--config.stages=('translator',)",
+    "--config.stage.translator.steps=30",
+    "--config.stage.translator.batch=2",
+    "--config.log.validation_cases=1",
+]
 GENERATION = [*SMALL_GENERATION, *COMMON]
 
 
@@ -148,10 +154,9 @@ def when_saved(workdir, stage, running):
     assert all(process.poll() is None for process in running), ended(running)
 
 
-@pytest.mark.hosts
 def test_a_run_of_two_processes_one_of_which_is_killed_goes_on_on_one_device(tmp_path, trained, begin, shared):
     arguments = [*SHORT, f"--config.data.cache={shared / 'cache'}", f"--workdir={tmp_path}"]
-    with started(begin, (2, 4), "train", *arguments) as running:
+    with started(begin, (2, 1), "train", *arguments) as running:
         when_saved(tmp_path, "translator", running)
         running[1].kill()
         (code, _, errors), _ = ended(running)

@@ -45,8 +45,11 @@ TRANSLATION = [
 SHORT = [
     *TRANSLATION,
     "--config.stages=('translator',)",
-    "--config.stage.translator.steps=30",
+    "--config.stage.translator.steps=20",
     "--config.stage.translator.batch=2",
+    "--config.data.cases.train=4",
+    "--config.data.cases.validation=1",
+    "--config.data.cases.test=1",
     "--config.log.validation_cases=1",
 ]
 GENERATION = [*SMALL_GENERATION, *COMMON]

@@ -74,10 +74,8 @@ def prepare(workdir: Place, config: ConfigDict) -> None:
     Of several processes the first writes, and all return when it has.
 
     Raises:
-      UserError: if the directory belongs to another run, naming the keys that differ, or cannot be written; or if
-        preprocessed volumes would not be kept on this machine.
+      UserError: if the directory belongs to another run, naming the keys that differ, or cannot be written.
     """
-    cache_directory(workdir, config)
     path = workdir / CONFIG_FILE
     if path.exists():
         told = [line for line in differences(read_config(workdir), config) if not line.startswith(MAY_DIFFER)]

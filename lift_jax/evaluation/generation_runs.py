@@ -1,6 +1,5 @@
 """Scores of a run of LiFT-U: its volumes, its slices without a mapper, and real volumes, against other real ones."""
 
-import pathlib
 import time
 
 import numpy as np
@@ -13,6 +12,7 @@ from lift_jax.evaluation.plane_features import slice_encoder
 from lift_jax.evaluation.unconditional import UnconditionalScores, score_unconditional
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
 from lift_jax.models.medicalnet import medicalnet_features, medicalnet_parameters
+from lift_jax.places import Place
 from lift_jax.trained import TrainedGeneration
 
 MODEL, INDEPENDENT, HELD_OUT = "LiFT-U", "independent slices", "real (held out)"
@@ -22,7 +22,7 @@ SEED = 2
 """Of the samples that are scored."""
 
 
-def real_volumes(trained: TrainedGeneration, workdir: pathlib.Path) -> dict[str, np.ndarray]:
+def real_volumes(trained: TrainedGeneration, workdir: Place) -> dict[str, np.ndarray]:
     """The volumes `[V, D, H, W]` float32 in [0, 1] of each split."""
     config = trained.config
     cache = run_directory.cache_directory(workdir, config)

@@ -28,6 +28,7 @@ def train(config: ConfigDict, workdir: Place) -> None:
         process trains in that directory; later on a full disk, or when too many steps have no finite loss.
     """
     _agree_on_configuration(config)
+    run_directory.cache_directory(workdir, config)  # which refuses one in a bucket
     with run_directory.claimed(workdir) if hosts.is_first() else contextlib.nullcontext():
         TRAINERS[config.task](config, workdir)
 

@@ -32,18 +32,18 @@ COMMON = [
     "--config.log.validation_cases=2",
     "--config.log.every=1",
 ]
-TRANSLATION = [
+PAIRED = [
     *SMALL_TRANSLATION,
     *COMMON,
     "--config.data.targets=('t2f',)",
     "--config.model.translator.groups=2",  # a norm of a single channel would leave the bias before it no gradient
-    "--config.stages=('translator', 'mixer', 'joint')",
     *(f"--config.stage.{stage}.batch=8" for stage in ("translator", "mixer", "joint")),
     *(f"--config.stage.{stage}.steps=10" for stage in ("translator", "mixer", "joint")),
     *(f"--config.stage.{stage}.window=4" for stage in ("translator", "mixer", "joint")),
 ]
+TRANSLATION = [*PAIRED, "--config.stages=('translator', 'mixer', 'joint')"]
 SHORT = [
-    *TRANSLATION,
+    *PAIRED,
     "--config.stages=('translator',)",
     "--config.stage.translator.steps=20",
     "--config.stage.translator.batch=2",

@@ -22,6 +22,9 @@ SKIP = flags.DEFINE_boolean("skip_existing", False, "leave out cases whose resul
 TARGET = flags.DEFINE_string("target", None, "missing MR: predict this contrast alone")
 FORCE = flags.DEFINE_boolean("force", False, "missing MR: predict --target from the others even if it is there")
 SIDE = flags.DEFINE_integer("side", None, "MR to CT: voxels along each axis to work at, 0 for the MR's own grid", 0)
+DTYPE = flags.DEFINE_enum(
+    "dtype", None, ["float32", "bfloat16"], "of activations, where it is not to be that of the training"
+)
 COUNT = flags.DEFINE_integer("count", None, "sample so many volumes out of noise")
 SEED = flags.DEFINE_integer("seed", 0, "of the samples: the same seed gives the same volumes")
 DEPTH = flags.DEFINE_integer("depth", 0, "slices of a sampled volume; 0 for as many as in training")
@@ -48,10 +51,10 @@ def _sample():
 def _translate():
     from lift_jax.errors import UserError
     from lift_jax.inference.folder import work_through
-    from lift_jax.trained import load_trained
+    from lift_jax.trained import for_inference, load_trained
 
     workdir, case, output = (pathlib.Path(commands.required_path(flag)) for flag in ("workdir", "case", "output"))
-    trained = load_trained(workdir)
+    trained = for_inference(load_trained(workdir), DTYPE.value)
     opened = {"missing_mr": _contrasts, "mr_to_ct": _pairs}[trained.config.task]
     work = opened(trained, case.resolve(), output)
     root = pathlib.Path(work.cases.root)

@@ -99,8 +99,7 @@ class ContrastSynthesis:
             work.available,
             [CONTRASTS.index(contrast) for contrast in work.targets],
             oracle=config.model.oracle,
-            chunk=config.inference.chunk,
-            skip_memory=config.inference.skip_memory,
+            **self.trained.options,
         )
         if work.native is not None:
             predictions = [regrid_brain_onto(p, work.case.affine, *work.native) for p in predictions]

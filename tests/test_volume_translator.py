@@ -9,6 +9,7 @@ import pytest
 from small_network import CHANNELS, random_parameters, random_window, small_network
 
 from lift_jax.inference.budget import plan_chunks
+from lift_jax.inference.passes import decode_chunk, encode_chunk, mix_volume
 from lift_jax.inference.translate import translate_volume
 from lift_jax.models.blocks import depth_to_space, modulate, space_to_depth, upsample
 from lift_jax.models.depth_encoding import depth_coordinates, fourier_features
@@ -240,6 +241,16 @@ def test_targets_that_are_decoded_together_equal_those_decoded_alone(trained):
     for row, target in zip(together, (3, 1), strict=True):
         np.testing.assert_array_equal(row, translate_volume(*trained, volume(), AVAILABLE, (target,), chunk=3)[0])
     assert np.abs(together[0] - together[1]).max() > 1e-3
+
+
+def test_volumes_of_one_shape_are_compiled_for_once_whatever_is_available_and_wanted(trained):
+    def compiled():
+        return [function._cache_size() for function in (encode_chunk, mix_volume, decode_chunk)]
+
+    translate_volume(*trained, volume(), AVAILABLE, (3,), chunk=3)
+    before = compiled()
+    translate_volume(*trained, volume(seed=1), (False, True, False, True), (0, 2), chunk=3)
+    assert compiled() == before
 
 
 def test_a_single_slice_is_a_volume(trained):

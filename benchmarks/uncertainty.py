@@ -6,6 +6,7 @@ Each contrast is hidden in turn and predicted from all others, with its standard
 `lift_jax.inference.uncertainty`), which is compared with the absolute error in the brain: correlations, and the mean
 error of what is kept when the most uncertain voxels are put aside. Means over cases, with 95 % bootstrap intervals. The
 same for the prediction itself, taken for an uncertainty: brighter voxels have larger errors, and that is soon known.
+`over cases` is the rank correlation of the means over whole brains: which volume is wrong, and not where.
 """
 
 import argparse
@@ -54,12 +55,13 @@ def table(found: dict[str, list[dict]]) -> str:
     """A row of Markdown for each contrast."""
     half = int(np.argmin(np.abs(FRACTIONS - 0.5)))
     keys = ("error", "deviation", "pearson", "rank", "rank of intensity")
-    heading = ["", *keys, *(f"error of half, kept by {name}" for name in CURVES)]
+    heading = ["", *keys, "over cases", *(f"error of half, kept by {name}" for name in CURVES)]
     lines = ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|"]
     for contrast, rows in found.items():
         values = [[row[key] for row in rows] for key in keys] + [[row[name][half] for row in rows] for name in CURVES]
-        cells = [bootstrap_mean(each, seed=0) for each in values]
-        lines.append(f"| {contrast} | " + " | ".join(f"{c.mean:.3f} [{c.low:.3f}, {c.high:.3f}]" for c in cells) + " |")
+        cells = [f"{c.mean:.3f} [{c.low:.3f}, {c.high:.3f}]" for c in (bootstrap_mean(each, seed=0) for each in values)]
+        cells.insert(len(keys), f"{rank_correlation(*values[:2]):.3f}")
+        lines.append(f"| {contrast} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -22,6 +22,9 @@ PROTOCOL = flags.DEFINE_enum("protocol", "cwdm", ["cwdm", "synthrad2023"], "how 
 MEDICALNET = flags.DEFINE_string(
     "medicalnet", None, "MedicalNet ResNet-50's weights, .safetensors: 3D Fréchet distances of a run of LiFT-U"
 )
+DTYPE = flags.DEFINE_enum(
+    "dtype", None, ["float32", "bfloat16"], "of activations, where it is not to be that of the training"
+)
 OUTPUT = flags.DEFINE_string("output", None, "folder for the results; of a run, its evaluation/ if not named")
 commands.define_host_flags()
 
@@ -39,12 +42,12 @@ def _evaluate_run():
     from lift_jax.evaluation.report import write_evaluation
     from lift_jax.places import place
     from lift_jax.run_directory import read_config
-    from lift_jax.trained import load_trained
+    from lift_jax.trained import for_inference, load_trained
 
     workdir = place(commands.required_path("workdir"))
     if read_config(workdir).task == "unconditional":
         return _evaluate_generation(workdir)
-    trained = load_trained(workdir)
+    trained = for_inference(load_trained(workdir), DTYPE.value)
     data_set = f"all cases of {ROOT.value}" if ROOT.value else f"{trained.config.data.layout}, test split"
     scored = {"missing_mr": _score_contrasts, "mr_to_ct": _score_ct}[trained.config.task]
     rows, pictures, facts, columns = scored(trained, data_set)

@@ -19,7 +19,17 @@ OUTPUT = flags.DEFINE_string("output", None, "folder for the results")
 SKIP = flags.DEFINE_boolean("skip_existing", False, "leave out cases whose results are there already")
 TARGET = flags.DEFINE_string("target", None, "missing MR: predict this contrast alone")
 FORCE = flags.DEFINE_boolean("force", False, "missing MR: predict --target from the others even if it is there")
+UNCERTAINTY = flags.DEFINE_integer(
+    "uncertainty",
+    0,
+    "missing MR: write <case>-<contrast>-sd.nii.gz, the standard deviation over so many views, mirrored and with a "
+    "source left out; 8 is all of them for a case that lacks one contrast",
+    0,
+)
 SIDE = flags.DEFINE_integer("side", None, "MR to CT: voxels along each axis to work at, 0 for the MR's own grid", 0)
+DTYPE = flags.DEFINE_enum(
+    "dtype", None, ["float32", "bfloat16"], "of activations, where it is not to be that of the training"
+)
 COUNT = flags.DEFINE_integer("count", None, "sample so many volumes out of noise")
 SEED = flags.DEFINE_integer("seed", 0, "of the samples: the same seed gives the same volumes")
 DEPTH = flags.DEFINE_integer("depth", 0, "slices of a sampled volume; 0 for as many as in training")
@@ -48,11 +58,15 @@ def _translate():
     from lift_jax.errors import UserError
     from lift_jax.inference.folder import work_through
     from lift_jax.places import local_place, place
-    from lift_jax.trained import load_trained
+    from lift_jax.trained import for_inference, load_trained
 
     workdir = place(commands.required_path("workdir"))
     case, output = (local_place(commands.required_path(flag)) for flag in ("case", "output"))
-    trained = load_trained(workdir)
+    if UNCERTAINTY.value == 1:
+        raise UserError("--uncertainty: one view differs from no other; give 2 or more")
+    trained = for_inference(load_trained(workdir), DTYPE.value)
+    if UNCERTAINTY.value and trained.config.task != "missing_mr":
+        raise UserError(f"--uncertainty: a run of task {trained.config.task} has no views to compare; leave it out")
     opened = {"missing_mr": _contrasts, "mr_to_ct": _pairs}[trained.config.task]
     work = opened(trained, case.resolve(), output)
     root = work.cases.root
@@ -76,7 +90,7 @@ def _contrasts(trained, case, output):
     single = bool(contrast_paths(case.parent, case.name))
     root, names = (case.parent, [case.name]) if single else (case, find_cases(case))
     cases = BratsCases(root, names, (), trained.config.data.spacing or None)
-    return ContrastSynthesis(trained, cases, output, TARGET.value, FORCE.value)
+    return ContrastSynthesis(trained, cases, output, TARGET.value, FORCE.value, UNCERTAINTY.value)
 
 
 def _pairs(trained, case, output):

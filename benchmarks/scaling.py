@@ -1,4 +1,4 @@
-"""What a training step costs each device, and what it sends: over 1, 2, 4, 8 simulated devices, and on paper beyond.
+"""What a step, or a translation, costs each device and sends: over 1, 2, 4, 8 simulated devices, and on paper beyond.
 
     taskset -c 0 python -m benchmarks.scaling            # tiny networks, compiled and timed
     python -m benchmarks.scaling --paper                 # native resolution: traced, not timed
@@ -30,6 +30,9 @@ from benchmarks.chips import CHIPS, efficiency  # noqa: E402
 from benchmarks.collectives import collective_bytes  # noqa: E402
 from configs import brats_missing_mr, brats_unconditional, phantom_unconditional, quickstart  # noqa: E402
 from lift_jax.data.cases import CONTRASTS  # noqa: E402
+from lift_jax.evaluation.cost import lowered_passes, translation_flops  # noqa: E402
+from lift_jax.inference.budget import plan_chunks  # noqa: E402
+from lift_jax.inference.passes import SLICE_AXIS  # noqa: E402
 from lift_jax.losses.trajectories import PLANES  # noqa: E402
 from lift_jax.models.build import configured_translator, initial_parameters  # noqa: E402
 from lift_jax.models.generation import fresh_parameters, generation_networks  # noqa: E402
@@ -143,6 +146,23 @@ def measure(make: Callable[[int], Problem]) -> None:
         print(f"| {devices} | {gigaflops:.3f} | {told or 'nothing'} | {seconds:.3f} |", flush=True)
 
 
+def measure_translation(config, shape: tuple[int, int, int, int]) -> None:
+    """Prints a row for each number of devices over which the slices of one volume are divided."""
+    network, options = configured_translator(config), {"chunk": 4, "skip_memory": config.inference.skip_memory}
+    params = jax.eval_shape(lambda key: initial_parameters(network, key), jax.random.key(0))
+    alone = translation_flops(network, params, shape, **options)
+    for devices in (1, 2, 4, 8):
+        mesh = Mesh(np.array(jax.devices()[:devices]), (SLICE_AXIS,))
+        flops = translation_flops(network, params, shape, mesh=mesh, **options)
+        slices, _ = plan_chunks(network, params, shape, devices=devices, **options)
+        chunks = -(-shape[0] // (slices * devices))
+        sent = [
+            collective_bytes(part.compile().as_text()) for part in lowered_passes(network, params, shape, slices, mesh)
+        ]
+        size = chunks * sum(size for part in sent for _, size in part.values())
+        print(f"| {devices} | {flops / 1e9:.3f} | {alone / flops / devices:.1%} | {size / 2**10:.1f} KiB |", flush=True)
+
+
 def estimate(make: Callable[[int], Problem]) -> None:
     """Prints what a step of a native configuration costs and sends, and its efficiency on paper."""
     lowered, _, _ = make(DEVICES).lower(DEVICES)
@@ -167,6 +187,9 @@ def main(_):
     measure(functools.partial(translation, quickstart.get_config("tiny"), 32))
     print(f"\nLiFT-U, mapper of configs/phantom_unconditional.py:tiny, one volume of 32³ a device\n\n{header}")
     measure(functools.partial(generation, phantom_unconditional.get_config("tiny"), 32))
+    print("\nLiFT-C of configs/quickstart.py:tiny, translating 64 slices of 32×32\n")
+    print("| devices | GFLOP a device | of them needed | results of collectives, all chunks |\n|---|---|---|---|")
+    measure_translation(quickstart.get_config("tiny"), (64, 32, 32, len(CONTRASTS)))
 
 
 if __name__ == "__main__":

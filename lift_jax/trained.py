@@ -3,11 +3,13 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from lift_jax import run_directory
 from lift_jax.data.contrasts import volume_shape
 from lift_jax.errors import UserError
+from lift_jax.inference.passes import place, slice_mesh
 from lift_jax.models.build import configured_translator, initial_parameters, side_features
 from lift_jax.models.generation import GenerationNetworks, fresh_parameters, generation_networks
 from lift_jax.models.volume_translator import VolumeTranslator
@@ -25,6 +27,7 @@ class Trained:
       params: averaged parameters of the newest checkpoint of the last stage that has one.
       stage: that stage.
       step: the checkpoint's step.
+      mesh: devices over which the slices of a volume are divided; None: one device.
     """
 
     config: ConfigDict
@@ -32,6 +35,13 @@ class Trained:
     params: dict
     stage: str
     step: int
+    mesh: jax.sharding.Mesh | None = None
+
+    @property
+    def options(self) -> dict:
+        """How volumes are translated: `chunk`, `skip_memory` and `mesh` of `translate_volume`."""
+        inference = self.config.inference
+        return {"chunk": inference.chunk, "skip_memory": inference.skip_memory, "mesh": self.mesh}
 
 
 def load_trained(workdir: Place) -> Trained:
@@ -58,6 +68,16 @@ def newest_stage(workdir: Place, config: ConfigDict) -> str:
         if saved_steps(run_directory.checkpoint_directory(workdir, name)):
             return name
     raise UserError(f"{workdir}: holds no checkpoint yet; let train.py get to its first one")
+
+
+def for_inference(trained: Trained, dtype: str | None = None) -> Trained:
+    """The same run on all devices of this process, and with activations of another type if one is named."""
+    network, config = trained.network, trained.config.copy_and_resolve_references()
+    if dtype:
+        network = network.clone(translator=network.translator.clone(dtype=jnp.dtype(dtype)))
+        config.model.translator.dtype = dtype
+    mesh = slice_mesh()
+    return dataclasses.replace(trained, config=config, network=network, params=place(trained.params, mesh), mesh=mesh)
 
 
 @dataclasses.dataclass(frozen=True)

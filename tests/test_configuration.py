@@ -99,7 +99,7 @@ REFUSED = [
     ("log.every", 0),
     ("log.validate", 0),
     ("log.validation_cases", 0),
-    ("inference.chunk", 0),
+    ("inference.chunk", -1),
     # found by tests/test_fuzzing.py
     ("optimiser.clip", None),
     ("data.source_drop", None),

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from small_network import CHANNELS, random_parameters, random_window, small_network
 
-from lift_jax.inference.translate import keeps_skips, translate_volume
+from lift_jax.inference.budget import plan_chunks
+from lift_jax.inference.passes import decode_chunk, encode_chunk, mix_volume
+from lift_jax.inference.translate import translate_volume
 from lift_jax.models.blocks import depth_to_space, modulate, space_to_depth, upsample
 from lift_jax.models.depth_encoding import depth_coordinates, fourier_features
 
@@ -206,12 +208,11 @@ def test_bfloat16_activations_stay_close_to_float32(trained):
     assert 0 < difference.mean() < 0.02 * np.abs(exact).mean()
 
 
-@pytest.mark.parametrize(("chunk", "skip_memory"), [(1, 1.0), (3, 1.0), (3, 0.0), (7, 0.0), (50, 1.0)])
+@pytest.mark.parametrize(("chunk", "skip_memory"), [(1, 1.0), (3, 1.0), (3, 0.0), (0, 1.0), (50, 0.0)])
 def test_two_passes_equal_one_for_any_chunk_with_skips_kept_or_encoded_again(trained, chunk, skip_memory):
     network, params = trained
     sources = volume()
-    kept = keeps_skips(network, params, sources.shape, chunk=min(chunk, 7), skip_memory=skip_memory)
-    assert kept == (skip_memory > 0)
+    assert plan_chunks(network, params, sources.shape, chunk=chunk, skip_memory=skip_memory).kept == (skip_memory > 0)
     result = translate_volume(network, params, sources, AVAILABLE, (3,), chunk=chunk, skip_memory=skip_memory)
     assert (result.shape, result.dtype) == ((1, 7, 16, 16), np.float32)
     # Sums in chunks round differently, and the mixer sees what sets a slice apart from its neighbours tenfold.
@@ -242,6 +243,16 @@ def test_targets_that_are_decoded_together_equal_those_decoded_alone(trained):
     assert np.abs(together[0] - together[1]).max() > 1e-3
 
 
+def test_volumes_of_one_shape_are_compiled_for_once_whatever_is_available_and_wanted(trained):
+    def compiled():
+        return [function._cache_size() for function in (encode_chunk, mix_volume, decode_chunk)]
+
+    translate_volume(*trained, volume(), AVAILABLE, (3,), chunk=3)
+    before = compiled()
+    translate_volume(*trained, volume(seed=1), (False, True, False, True), (0, 2), chunk=3)
+    assert compiled() == before
+
+
 def test_a_single_slice_is_a_volume(trained):
     sources = volume(depth=1)
     result = translate_volume(*trained, sources, AVAILABLE, (3,))
@@ -258,11 +269,3 @@ def test_side_information_reaches_its_own_slices():
     other[4] += 1
     changed = translate_volume(network, params, sources, AVAILABLE, (3,), chunk=3, side=other)
     np.testing.assert_array_equal(np.abs(changed - result).max(axis=(0, 2, 3)) > 1e-4, np.arange(7) == 4)
-
-
-def test_keeping_skips_counts_their_bytes(trained):
-    """Widths (8, 16) at 16 x 16 keep 16² (4 + 8) + 8² 16 numbers of 4 bytes a slice; 7 slices in chunks of 3 make 9."""
-    needed = 9 * 4 * (16**2 * (4 + 8) + 8**2 * 16) / 2**30
-    options = {"shape": (7, 16, 16, 4), "chunk": 3}
-    assert keeps_skips(*trained, skip_memory=needed, **options)
-    assert not keeps_skips(*trained, skip_memory=needed * 0.999, **options)

@@ -83,8 +83,8 @@ def add_run_sections(config: ConfigDict) -> None:
     )
     config.inference = ConfigDict(
         {
-            "chunk": 8,  # slices on the device at a time
-            "skip_memory": 1.0,  # GiB; skips are kept between the passes if they fit, else encoded again
+            "chunk": 8,  # the most slices on a device at a time; 0: as many as skip_memory has room for
+            "skip_memory": 1.0,  # GiB a device; features are kept between the passes if they fit, else encoded again
         }
     )
 
@@ -106,6 +106,8 @@ def shared_complaints(config: ConfigDict) -> Iterator[str]:
     for i, width in enumerate(translator.widths):
         if width % translator.groups:
             yield f"config.model.translator.widths: entry {i}, {width}, is no multiple of groups, {translator.groups}"
+    if config.inference.chunk < 0:
+        yield f"config.inference.chunk: {config.inference.chunk} must be a number of slices, or 0 for what fits"
     if any(crop) and min(crop) <= 0:
         yield f"config.data.crop: {tuple(crop)} must be positive, or (0, 0) for whole slices"
     multiple = translator.stem * 2 ** (len(translator.widths) - 1)
@@ -168,7 +170,6 @@ def _positive_keys(config):
         "log.every",
         "log.validate",
         "log.validation_cases",
-        "inference.chunk",
         "data.threads",
         *(f"data.cases.{split}" for split in config.data.cases),
     ]

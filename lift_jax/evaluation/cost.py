@@ -1,47 +1,80 @@
 """What a translation costs: floating-point operations, memory, and the machine it ran on."""
 
+import functools
 import platform
 import resource
 
 import jax
 import jax.numpy as jnp
 
-from lift_jax.inference.translate import decode_chunk, encode_chunk, keeps_skips, mix_volume
+from lift_jax.inference.budget import plan_chunks
+from lift_jax.inference.passes import DIVIDED, WHOLE, decode_chunk, encode_chunk, mix_volume
 from lift_jax.models.volume_translator import VolumeTranslator
 
 
 def translation_flops(
-    network: VolumeTranslator, params: dict, shape: tuple[int, int, int, int], *, chunk: int, skip_memory: float
+    network: VolumeTranslator,
+    params: dict,
+    shape: tuple[int, int, int, int],
+    *,
+    chunk: int,
+    skip_memory: float,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> float:
-    """Floating-point operations to translate one contrast of a volume: both passes and the mixer.
+    """Floating-point operations of each device to translate one contrast of a volume: both passes and the mixer.
 
-    XLA's own cost analysis of the programs that run. It counts the body of a loop once, so the recurrence's product for
-    each further slice is added: for two directions, three gates, hidden size h and g x g cells, 12 h² g².
+    XLA's own cost analysis of the programs that run. It counts the body of a loop once, so the product of a GRU's
+    recurrence is added for each further slice: two directions, three gates, hidden size h, g x g cells make 12 h² g².
+    The other mixers have no loop.
 
     Args:
-      network, params, chunk, skip_memory: as given to `translate_volume`.
+      network, params, chunk, skip_memory, mesh: as given to `translate_volume`; the parameters may be shapes alone.
       shape: `(D, H, W, C)` of the sources, sides multiples of the network's.
     """
-    depth, height, width, contrasts = shape
-    chunk = min(chunk, depth)
-    chunks = -(-depth // chunk)
-    sources, available = jnp.zeros((chunk, height, width, contrasts)), jnp.ones(contrasts)
-    skips, bottleneck, pooled = jax.eval_shape(
-        lambda *arrays: encode_chunk(network, *arrays), params, sources, None, available
-    )
-    whole = jax.ShapeDtypeStruct((depth, *pooled.shape[1:]), pooled.dtype)
-    depths = jax.ShapeDtypeStruct((depth,), jnp.float32)
-    context = jax.eval_shape(lambda *arrays: mix_volume(network, *arrays, 0), params, whole, depths, available)
-    part = None if context is None else jax.ShapeDtypeStruct((chunk, *context.shape[1:]), context.dtype)
-
-    encode = _flops(encode_chunk.lower(network, params, sources, None, available))
-    decode = _flops(decode_chunk.lower(network, params, skips, bottleneck, available, 0, part, None))
-    kept = keeps_skips(network, params, shape, chunk=chunk, skip_memory=skip_memory)
-    total = chunks * ((1 if kept else 2) * encode + decode)
-    if context is not None:
-        total += _flops(mix_volume.lower(network, params, whole, depths, available, 0))
-        total += (depth - 1) * 12 * network.hidden**2 * network.grid**2
+    devices = 1 if mesh is None else mesh.size
+    slices, kept = plan_chunks(network, params, shape, chunk=chunk, skip_memory=skip_memory, devices=devices)
+    chunks = -(-shape[0] // (slices * devices))
+    encode, mix, decode = (_flops(program) for program in lowered_passes(network, params, shape, slices, mesh))
+    total = chunks * ((1 if kept else 2) * encode + decode) + mix
+    if network.mixer_kind == "gru":
+        total += (shape[0] - 1) * 12 * network.hidden**2 * network.grid**2
     return total
+
+
+def lowered_passes(
+    network: VolumeTranslator,
+    params: dict,
+    shape: tuple[int, int, int, int],
+    slices: int,
+    mesh: jax.sharding.Mesh | None = None,
+) -> tuple:
+    """The programs that translate a volume, lowered and not run: a chunk's encoding, the mixer, a chunk's decoding.
+
+    Args:
+      network, params, mesh: as given to `translate_volume`; the parameters may be shapes alone.
+      shape: `(D, H, W, C)` of the sources, sides multiples of the network's.
+      slices: on a device at a time.
+    """
+
+    def on_devices(tree, layout=WHOLE):
+        sharding = None if mesh is None else jax.sharding.NamedSharding(mesh, layout)
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+
+    depth, *sides = shape
+    count = slices * (1 if mesh is None else mesh.size)
+    params, available, depths = on_devices((params, jnp.ones(sides[-1]), jnp.zeros(depth)))
+    encoded = (params, on_devices(jax.ShapeDtypeStruct((count, *sides), jnp.float32), DIVIDED), None, available)
+    skips, bottleneck, pooled = jax.eval_shape(functools.partial(encode_chunk, network), *encoded)
+    whole = on_devices(jax.ShapeDtypeStruct((depth, *pooled.shape[1:]), pooled.dtype))
+    mixed = (params, whole, depths, available)
+    context = jax.eval_shape(lambda *arrays: mix_volume(network, *arrays, 0), *mixed)
+    part = None if context is None else on_devices(jax.ShapeDtypeStruct((count, *context.shape[1:]), context.dtype))
+    features = on_devices((skips, bottleneck), DIVIDED)
+    return (
+        encode_chunk.lower(network, *encoded, mesh=mesh),
+        mix_volume.lower(network, *mixed, 0),
+        decode_chunk.lower(network, params, *features, available, 0, part, None, mesh=mesh),
+    )
 
 
 def peak_memory() -> float:
@@ -61,7 +94,7 @@ def hardware() -> str:
 
 
 def _flops(lowered) -> float:
-    return lowered.compile().cost_analysis()["flops"]
+    return (lowered.compile().cost_analysis() or {}).get("flops", 0.0)  # nothing is said of a program that is empty
 
 
 def _processor() -> str:

@@ -84,8 +84,7 @@ def ct_run_facts(trained: Trained, cases: CaseSource, data_set: str, cost: dict[
 
 
 def _predict(trained: Trained, case: PairedCase) -> np.ndarray:
-    inference = trained.config.inference
-    return predict_ct(trained.network, trained.params, case, chunk=inference.chunk, skip_memory=inference.skip_memory)
+    return predict_ct(trained.network, trained.params, case, **trained.options)
 
 
 def _cost(trained: Trained, shape: tuple[int, int, int], seconds: list[float]) -> dict[str, float]:

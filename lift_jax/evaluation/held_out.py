@@ -1,5 +1,6 @@
 """The task of missing-modality MR on a case that has all contrasts: hide one, and predict it from the others."""
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -14,7 +15,14 @@ def other_contrasts(case: Case, target: str) -> np.ndarray:
     return case.available & (np.array(CONTRASTS) != target)
 
 
-def predict_hidden(network: VolumeTranslator, params: dict, case: Case, target: str, config: ConfigDict) -> np.ndarray:
+def predict_hidden(
+    network: VolumeTranslator,
+    params: dict,
+    case: Case,
+    target: str,
+    config: ConfigDict,
+    mesh: jax.sharding.Mesh | None = None,
+) -> np.ndarray:
     """The hidden contrast from all others, `[D, H, W]` float32 in [0, 1].
 
     Args:
@@ -22,6 +30,7 @@ def predict_hidden(network: VolumeTranslator, params: dict, case: Case, target: 
       case: a case that has the target.
       target: the contrast to hide and predict.
       config: of the run, for its `inference` section and whether the network is an oracle.
+      mesh: see `translate_volume`.
     """
     available = other_contrasts(case, target)
     (prediction,) = predict_contrasts(
@@ -33,6 +42,7 @@ def predict_hidden(network: VolumeTranslator, params: dict, case: Case, target: 
         oracle=config.model.oracle,
         chunk=config.inference.chunk,
         skip_memory=config.inference.skip_memory,
+        mesh=mesh,
     )
     return prediction
 

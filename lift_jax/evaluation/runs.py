@@ -45,7 +45,7 @@ def score_cases(trained: Trained, cases: CaseSource) -> tuple[list[Row], tuple[i
         rows, seconds = [], []
         for name in trained.config.data.targets:
             began = time.perf_counter()
-            prediction = predict_hidden(trained.network, trained.params, case, name, trained.config)
+            prediction = predict_hidden(trained.network, trained.params, case, name, trained.config, trained.mesh)
             if case.sources.shape in compiled:
                 seconds.append(time.perf_counter() - began)
             compiled.add(case.sources.shape)
@@ -65,7 +65,7 @@ def picture_run(trained: Trained, cases: CaseSource, rows: list[Row]) -> list[Pi
     for contrast in distinct(rows, "contrast"):
         for rank, name in rank_cases(rows, contrast).items():
             case = cases.load(list(cases.names).index(name))
-            prediction = predict_hidden(trained.network, trained.params, case, contrast, trained.config)
+            prediction = predict_hidden(trained.network, trained.params, case, contrast, trained.config, trained.mesh)
             pictures.append(picture_hidden(case, contrast, prediction, rank))
     return pictures
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 
 from lift_jax.data.cases import Case, side_information
@@ -21,6 +22,7 @@ def predict_contrasts(
     oracle: str = "",
     chunk: int,
     skip_memory: float,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> np.ndarray:
     """Wanted contrasts of a case, `[len(targets), D, H, W]` float32 in [0, 1], zero where all sources are.
 
@@ -30,7 +32,7 @@ def predict_contrasts(
       available: `[C]` bool, the sources to use.
       targets: channels that are wanted.
       oracle: which of `ORACLES` to tell the network; an oracle answers one target at a time.
-      chunk, skip_memory: see `translate_volume`.
+      chunk, skip_memory, mesh: see `translate_volume`.
 
     Raises:
       UserError: if an oracle is asked for a scan, whose true acquisition nobody knows.
@@ -45,6 +47,7 @@ def predict_contrasts(
         targets,
         chunk=chunk,
         skip_memory=skip_memory,
+        mesh=mesh,
         side=side_information(oracle, case.acquisition, case.levels, case.gains, *targets) if oracle else None,
     )
     inside = (case.sources[..., np.flatnonzero(available)] > 0).any(axis=-1)

@@ -1,5 +1,6 @@
 """From an MR to its synthetic CT in Hounsfield units."""
 
+import jax
 import numpy as np
 
 from lift_jax.data.hounsfield import OUTSIDE, network_to_hounsfield
@@ -10,14 +11,20 @@ from lift_jax.models.volume_translator import VolumeTranslator
 
 
 def predict_ct(
-    network: VolumeTranslator, params: dict, case: PairedCase, *, chunk: int, skip_memory: float
+    network: VolumeTranslator,
+    params: dict,
+    case: PairedCase,
+    *,
+    chunk: int,
+    skip_memory: float,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> np.ndarray:
     """The CT of a case, `[D, H, W]` float32 in HU within [-1024, 3000], -1024 outside the body.
 
     Args:
       network: the network; params: its parameters.
       case: the case; its MR and mask are looked at, never its CT.
-      chunk, skip_memory: see `translate_volume`.
+      chunk, skip_memory, mesh: see `translate_volume`.
     """
     (prediction,) = translate_volume(
         network,
@@ -27,5 +34,6 @@ def predict_ct(
         targets=[0],
         chunk=chunk,
         skip_memory=skip_memory,
+        mesh=mesh,
     )
     return np.where(case.mask, network_to_hounsfield(prediction), np.float32(OUTSIDE)).astype(np.float32)

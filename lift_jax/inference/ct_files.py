@@ -73,9 +73,7 @@ class CtSynthesis:
 
     def predict(self, work: ReadPair) -> PredictedCt:
         """The CT."""
-        inference = self.trained.config.inference
-        options = {"chunk": inference.chunk, "skip_memory": inference.skip_memory}
-        ct = predict_ct(self.trained.network, self.trained.params, work.case, **options)
+        ct = predict_ct(self.trained.network, self.trained.params, work.case, **self.trained.options)
         if work.native is not None:
             ct = _onto_body(ct, work.case, work.native)
         return PredictedCt(work.case.name, work.grid, ct, work.has_mask)

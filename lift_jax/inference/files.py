@@ -15,7 +15,12 @@ from lift_jax.data.regrid import regrid_brain_onto
 from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.errors import UserError
 from lift_jax.inference.complete import predict_contrasts
+<<<<<<< HEAD
 from lift_jax.places import write_aside
+=======
+from lift_jax.inference.uncertainty import predict_with_deviation, views
+from lift_jax.run_directory import write_aside
+>>>>>>> cost
 from lift_jax.trained import Trained
 
 
@@ -30,11 +35,12 @@ class ReadCase(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """Contrasts of a case `[D, H, W]` in [0, 1], on its own grid, and what they were made from."""
+    """Contrasts of a case `[D, H, W]` in [0, 1], on its own grid, what they were made from, and how sure they are."""
 
     name: str
     grid: Grid
     contrasts: dict[str, np.ndarray]
+    deviations: dict[str, np.ndarray]
     available: np.ndarray
 
 
@@ -44,7 +50,8 @@ class ContrastSynthesis:
 
     Voxels are float32 in [0, 1], the protocol's unit: the scanner's unit of a contrast that was never scanned is not
     known. Beside them, `<case>-synthesis.json` says what they were made from. A run that was trained at a fixed voxel
-    size works at that size, and its result is interpolated onto the case's grid. A `folder.CaseWork`.
+    size works at that size, and its result is interpolated onto the case's grid. `<case>-<contrast>-sd.nii.gz` is its
+    standard deviation over several views, in the same unit, where that is asked for. A `folder.CaseWork`.
 
     Attributes:
       trained: the run.
@@ -52,6 +59,7 @@ class ContrastSynthesis:
       output: folder for the results; made if it is not there.
       target: the contrast to predict, from all others; None predicts all that are missing.
       force: predict a target that is there already.
+      passes: views of the case, of `uncertainty.views`, that the standard deviation is over; 0 for none.
     """
 
     trained: Trained
@@ -59,6 +67,7 @@ class ContrastSynthesis:
     output: pathlib.Path
     target: str | None = None
     force: bool = False
+    passes: int = 0
 
     def __len__(self) -> int:
         """How many cases there are."""
@@ -69,7 +78,7 @@ class ContrastSynthesis:
         name = self.cases.names[index]
         there = contrast_paths(pathlib.Path(self.cases.root), name)
         targets = self._targets(name, np.isin(CONTRASTS, list(there)))
-        return [*(self._volume(name, contrast) for contrast in targets), self._facts(name)]
+        return [*self._volumes(name, targets), self._facts(name)]
 
     def read(self, index: int) -> ReadCase:
         """A case and its grid.
@@ -91,21 +100,17 @@ class ContrastSynthesis:
 
     def predict(self, work: ReadCase) -> Predicted:
         """The wanted contrasts."""
-        config = self.trained.config
-        predictions = predict_contrasts(
-            self.trained.network,
-            self.trained.params,
-            work.case,
-            work.available,
-            [CONTRASTS.index(contrast) for contrast in work.targets],
-            oracle=config.model.oracle,
-            chunk=config.inference.chunk,
-            skip_memory=config.inference.skip_memory,
-        )
+        targets = [CONTRASTS.index(contrast) for contrast in work.targets]
+        inputs = self.trained.network, self.trained.params, work.case, work.available, targets
+        options = {"oracle": self.trained.config.model.oracle, **self.trained.options}
+        if self.passes:
+            made = predict_with_deviation(*inputs, self.passes, **options)
+        else:
+            made = predict_contrasts(*inputs, **options), []
         if work.native is not None:
-            predictions = [regrid_brain_onto(p, work.case.affine, *work.native) for p in predictions]
-        contrasts = dict(zip(work.targets, predictions, strict=True))
-        return Predicted(work.case.name, work.grid, contrasts, work.available)
+            made = [[regrid_brain_onto(volume, work.case.affine, *work.native) for volume in each] for each in made]
+        contrasts, deviations = (dict(zip(work.targets, volumes, strict=False)) for volumes in made)
+        return Predicted(work.case.name, work.grid, contrasts, deviations, work.available)
 
     def write(self, result: Predicted, seconds: float) -> list[pathlib.Path]:
         """Writes a case's contrasts, and last what they were made from.
@@ -114,26 +119,36 @@ class ContrastSynthesis:
           UserError: if results cannot be written.
         """
         make_folder(self.output)
-        for contrast, prediction in result.contrasts.items():
-            write_volume(self._volume(result.name, contrast), prediction, result.grid)
+        paths = self._volumes(result.name, list(result.contrasts))
+        for path, volume in zip(paths, [*result.contrasts.values(), *result.deviations.values()], strict=True):
+            write_volume(path, volume, result.grid)
         facts = {
             "case": result.name,
             "targets": list(result.contrasts),
-            "sources": [contrast for contrast, there in zip(CONTRASTS, result.available, strict=True) if there],
+            "sources": _names(result.available),
+            "deviation_over": [
+                {"sources": _names(view.available), "mirrored": view.mirrored}
+                for view in views(result.available, self.passes)
+            ],
             "spacing_mm": self.cases.spacing,
             "seconds": round(seconds, 3),
         }
         write_facts(self._facts(result.name), facts, self.trained)
-        return [self._volume(result.name, contrast) for contrast in result.contrasts]
+        return paths
 
     def _targets(self, name: str, available: np.ndarray) -> list[str]:
         return wanted_contrasts(name, available, self.target, self.force)
 
-    def _volume(self, name: str, contrast: str) -> pathlib.Path:
-        return output_path(self.output, name, f"-{contrast}.nii.gz")
+    def _volumes(self, name: str, targets: list[str]) -> list[pathlib.Path]:
+        kinds = ("", "-sd") if self.passes else ("",)
+        return [output_path(self.output, name, f"-{contrast}{kind}.nii.gz") for kind in kinds for contrast in targets]
 
     def _facts(self, name: str) -> pathlib.Path:
         return output_path(self.output, name, "-synthesis.json")
+
+
+def _names(available: np.ndarray) -> list[str]:
+    return [contrast for contrast, there in zip(CONTRASTS, available, strict=True) if there]
 
 
 def output_path(folder: pathlib.Path, name: str, ending: str) -> pathlib.Path:

@@ -24,7 +24,7 @@ from lift_jax.evaluation.inputs import pearson
 from lift_jax.evaluation.intervals import bootstrap_mean
 from lift_jax.evaluation.uncertainty import rank_correlation, retention_curve
 from lift_jax.inference.uncertainty import predict_with_deviation
-from lift_jax.run_directory import write_aside
+from lift_jax.places import write_aside
 from lift_jax.trained import Trained, for_inference, load_trained
 
 FRACTIONS = np.linspace(0.05, 1, 20)

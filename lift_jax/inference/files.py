@@ -15,12 +15,8 @@ from lift_jax.data.regrid import regrid_brain_onto
 from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.errors import UserError
 from lift_jax.inference.complete import predict_contrasts
-<<<<<<< HEAD
-from lift_jax.places import write_aside
-=======
 from lift_jax.inference.uncertainty import predict_with_deviation, views
-from lift_jax.run_directory import write_aside
->>>>>>> cost
+from lift_jax.places import write_aside
 from lift_jax.trained import Trained
 
 

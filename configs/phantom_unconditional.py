@@ -17,10 +17,12 @@ def get_config(variant=""):
     config.model.generator.head = 1
 
     config.stage.encoder.steps = 600
-    config.stage.generator.steps = 1500
+    config.stage.decoder.steps = 900
+    config.stage.decoder.rate = 2e-3
+    config.stage.generator.steps = 600
     config.stage.generator.batch = 64
-    config.stage.generator.positives = 64
-    config.stage.generator.rate = 1e-3
+    config.stage.generator.positives = 256
+    config.stage.generator.rate = 5e-4
     config.stage.mapper.steps = 400
     config.stage.mapper.rate = 1e-3
     config.optimiser.ema = 0.995
@@ -40,6 +42,8 @@ def get_config(variant=""):
         config.features.gradients = (1,)
         config.stage.encoder.steps = 10
         config.stage.encoder.batch = 8
+        config.stage.decoder.steps = 10
+        config.stage.decoder.batch = 8
         config.stage.generator.steps = 10
         config.stage.generator.batch = 8
         config.stage.generator.positives = 8
@@ -54,6 +58,7 @@ def get_config(variant=""):
     elif variant == "reference":
         config.data.shape = (48, 48, 48)
         config.data.spacing = 4.0
+        config.features.local = 12
     elif variant:
         raise ValueError(f"phantom_unconditional.py has the variants reference and tiny, not {variant!r}")
     return config

@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 LAYOUTS = ("phantom", "brats")
-STAGES = ("encoder", "generator", "mapper")
+STAGES = ("encoder", "decoder", "generator", "mapper")
 
 
 def unconditional() -> ConfigDict:
@@ -98,7 +98,7 @@ def unconditional() -> ConfigDict:
         }
     )
 
-    config.stages = STAGES  # in order; no stage encoder where its kind is not mae
+    config.stages = STAGES  # in order; no encoder where its kind is not mae; without decoder, drifting begins at random
     config.stage = ConfigDict()
     config.stage.encoder = ConfigDict(
         {
@@ -107,6 +107,15 @@ def unconditional() -> ConfigDict:
             "rate": 1e-3,  # learning rate
             "patch": 4,  # side of a covered patch
             "covered": 0.5,  # part of the patches that are covered
+        }
+    )
+    config.stage.decoder = ConfigDict(
+        {
+            "steps": 1000,
+            "batch": 64,  # real axial slices a step, over all devices, which the generator learns to decode
+            "noise": 0.3,  # standard deviation of what disturbs their codes, whose own is 1
+            "perceptual": 0.1,  # weight of the error of the encoder's maps
+            "rate": 1e-3,
         }
     )
     config.stage.generator = ConfigDict(

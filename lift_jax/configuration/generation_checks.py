@@ -30,6 +30,11 @@ def complaints(config: ConfigDict) -> Iterator[str]:
         yield "config.data.root: not set; give the folder of the cases, --config.data.root=DIR"
     if not 0 < covered < 1:
         yield f"config.stage.encoder.covered: {covered} is no part between 0 and 1"
+    if config.stage.decoder.batch < 2:
+        yield "config.stage.decoder.batch: one slice has no mean and variance; give 2 or more"
+    for key in ("noise", "perceptual"):
+        if config.stage.decoder[key] < 0:
+            yield f"config.stage.decoder.{key}: {config.stage.decoder[key]} must not be negative"
     if data.layout == "phantom" and mapper.positives > data.cases.train:
         yield (
             f"config.stage.mapper.positives: {mapper.positives} real volumes a step are asked for, but "
@@ -125,6 +130,7 @@ def _positive_keys(config):
         "optimiser.clip",
         "optimiser.max_skipped",
         *(f"stage.encoder.{key}" for key in ("steps", "batch", "rate", "patch")),
+        *(f"stage.decoder.{key}" for key in ("steps", "batch", "rate")),
         *(f"stage.generator.{key}" for key in ("steps", "batch", "positives", "rate")),
         *(f"stage.mapper.{key}" for key in ("steps", "batch", "positives", "positions", "rate", "chunk")),
         "checkpoint.every",

@@ -25,6 +25,12 @@ def upsample(x: jax.Array) -> jax.Array:
     return x.repeat(2, axis=1).repeat(2, axis=2)
 
 
+def upsample_smoothly(x: jax.Array) -> jax.Array:
+    """Doubles both sides bilinearly: `[N, H, W, C] -> [N, 2H, 2W, C]`."""
+    n, h, w, c = x.shape
+    return jax.image.resize(x, (n, 2 * h, 2 * w, c), "linear")
+
+
 def modulate(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
     """Feature-wise scale and shift, `x (1 + scale) + shift` (Perez et al., arXiv 1709.07871); zeros change nothing.
 

@@ -1,6 +1,7 @@
 """The slice generator: one code to one axial slice, in a single evaluation."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from lift_jax.models.blocks import (
@@ -10,14 +11,15 @@ from lift_jax.models.blocks import (
     depth_to_space,
     modulate,
     split_modulation,
-    upsample,
+    upsample_smoothly,
 )
 
 
 class SliceGenerator(nn.Module):
     """Codes to slices, `[N, K] -> [N, H, W, 1]` in [-1, 1]: a grid of features, doubled and refined, coarsest first.
 
-    The code makes the coarsest grid, and scales and shifts features at the entrance of every resolution.
+    The code makes the coarsest grid, and scales and shifts features at the entrance of every resolution. Doubling is
+    bilinear: repeated pixels pass through the residual blocks to the slice, as squares.
 
     Attributes:
       size: rows and columns (H, W) of a slice, multiples of `multiple`.
@@ -49,6 +51,7 @@ class SliceGenerator(nn.Module):
         """`codes [N, K]` float32."""
         block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
         height, width = (side // self.multiple for side in self.size)
+        codes = nn.Dense(self.code, kernel_init=_identity, name="codes")(codes)
         embedding = ConditionEmbedding(2 * self.code)(codes)
         film = Modulation((*self.widths, self.widths[-1]))(embedding)
         *scale_shifts, last = split_modulation(film, (*self.widths, self.widths[-1]))
@@ -56,10 +59,15 @@ class SliceGenerator(nn.Module):
         x = x.reshape(-1, height, width, self.widths[0])
         for level, (features, scale_shift) in enumerate(zip(self.widths, scale_shifts, strict=True)):
             if level:
-                x = upsample(nn.Conv(features, (1, 1), dtype=self.dtype)(x))
+                x = upsample_smoothly(nn.Conv(features, (1, 1), dtype=self.dtype)(x))
             x = modulate(x, *scale_shift)
             for _ in range(self.blocks):
                 x = block(features, self.groups, self.dtype)(x)
         x = nn.silu(modulate(nn.GroupNorm(self.groups, dtype=jnp.float32)(x), *last))
         x = nn.Conv(self.head**2, (3, 3), dtype=jnp.float32)(x)
         return jnp.tanh(depth_to_space(x, self.head))
+
+
+def _identity(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> jax.Array:
+    del key
+    return jnp.eye(*shape, dtype=dtype)

@@ -16,7 +16,11 @@ NEVER = ("log", "checkpoint", "inference", "data.threads", "data.cache", "stages
 
 NOT_OF_STAGE: dict[str, dict[str, tuple[str, ...]]] = {
     "unconditional": {
-        "encoder": ("model.generator", "model.mapper", "features", "loss", "stage.generator", "stage.mapper"),
+        "encoder": (
+            *("model.generator", "model.mapper", "features", "loss"),
+            *("stage.decoder", "stage.generator", "stage.mapper"),
+        ),
+        "decoder": ("model.mapper", "features", "loss", "stage.generator", "stage.mapper"),
         "generator": ("model.mapper", "loss.particles", "loss.planes", "loss.drifting.guidance", "stage.mapper"),
         "mapper": (),
     },

@@ -9,7 +9,8 @@ from lift_jax import hosts, run_directory
 from lift_jax.configuration.checks import flatten
 from lift_jax.places import Place
 from lift_jax.training.ct_translation import train_ct_translation
-from lift_jax.training.generation import check_generation, train_generation
+from lift_jax.training.generation import train_generation
+from lift_jax.training.generation_checks import check_generation
 from lift_jax.training.translation import train_translation
 from lift_jax.training.translator_stages import check_batches
 

@@ -14,15 +14,13 @@ from lift_jax.inference.sample import sample_independent_slices, sample_volumes
 from lift_jax.losses.drifting import DriftingOptions
 from lift_jax.models.depth_mapper import DepthMapper, unit_rms
 from lift_jax.models.generation import autoencoder
+from lift_jax.models.slice_autoencoder import mirrored_coder
 from lift_jax.training.banks import real_bank
-from lift_jax.training.generation import (
-    check_count,
-    check_shapes,
-    drifting_settings,
-    fresh_autoencoder,
-    numbered_step,
-)
+from lift_jax.training.decoding_loss import decoding_loss
+from lift_jax.training.generation import TRAINED, drifting_settings, numbered_step
+from lift_jax.training.generation_checks import check_count, check_shapes
 from lift_jax.training.generation_losses import generator_loss, in_chunks, mapper_loss, reconstruction_loss
+from lift_jax.training.generation_parameters import stage_parameters
 from lift_jax.training.parallel import DATA_AXIS, DIVIDED, WHOLE, compile_step, place_batch, replicate
 from lift_jax.training.step import initial_state, train_step
 from tests.small_generation import SHAPE, assert_trees_close, random_volumes, small_config, small_networks
@@ -65,6 +63,9 @@ def stage_loss(name, networks, axis_name, **switches):
     switches = {"drifting": DRIFTING} | switches
     if name == "encoder":
         return reconstruction_loss(autoencoder(networks), patch=4, covered=0.5, axis_name=axis_name)
+    if name == "decoder":
+        coder = mirrored_coder(networks.generator)
+        return decoding_loss(networks, coder, noise=0.3, perceptual=0.1, axis_name=axis_name)
     if name == "generator":
         return generator_loss(networks, batch=16, positives=24, axis_name=axis_name, **switches)
     return mapper_loss(
@@ -84,43 +85,41 @@ def stage_loss(name, networks, axis_name, **switches):
 
 def run_steps(name, networks, params, batch, devices, steps=2, **switches):
     """Metrics and the last parameters of plain gradient descent, which hides no factor in a gradient."""
-    group = "autoencoder" if name == "encoder" else name
+    groups = TRAINED[name]
     optimiser = optax.sgd(1e-3)
     mesh = Mesh(np.array(jax.devices()[:devices]), (DATA_AXIS,))
     step = functools.partial(
         numbered_step if switches else train_step,
         loss_function=stage_loss(name, networks, DATA_AXIS, **switches),
         optimiser=optimiser,
-        trained=(group,),
+        trained=groups,
         ema_decay=0.9,
     )
-    layout = DIVIDED if name == "encoder" else WHOLE
+    layout = DIVIDED if name in ("encoder", "decoder") else WHOLE
     compiled = compile_step(step, mesh, layout)
-    state = replicate(initial_state(jax.tree.map(jnp.array, params), optimiser, (group,), jax.random.key(3)), mesh)
+    state = replicate(initial_state(jax.tree.map(jnp.array, params), optimiser, groups, jax.random.key(3)), mesh)
     history = []
     for _ in range(steps):
         state, metrics = compiled(state, place_batch(batch, mesh, layout))
         history.append(jax.device_get(metrics))
-    return history, jax.device_get(state.params[group])
+    return history, jax.device_get({group: state.params[group] for group in groups})
 
 
-@pytest.mark.parametrize("name", ["encoder", "generator", "mapper"])
+@pytest.mark.parametrize("name", ["encoder", "decoder", "generator", "mapper"])
 def test_a_stage_takes_the_same_steps_on_eight_devices_as_on_one(name, networks_and_parameters, bank):
     networks, params = networks_and_parameters
     batch = bank
-    if name == "encoder":
-        params = {"autoencoder": fresh_autoencoder(networks, small_config())}
+    if name in ("encoder", "decoder"):
+        params = stage_parameters(name, params, networks, small_config())
         batch = {"image": np.random.default_rng(0).uniform(-1, 1, (16, 16, 16, 1)).astype(np.float32)}
     (history, after), (expected_history, expected) = (
         run_steps(name, networks, params, batch, devices) for devices in (8, 1)
     )
-    group = "autoencoder" if name == "encoder" else name
-    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), expected, jax.device_get(params[group]))
+    before = {group: params[group] for group in TRAINED[name]}
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), expected, jax.device_get(before))
     assert max(jax.tree.leaves(moved)) > 1e-5
     assert_trees_close(history, expected_history, 1e-4)
-    assert_trees_close(
-        jax.tree.map(np.subtract, after, params[group]), jax.tree.map(np.subtract, expected, params[group]), 1e-3
-    )
+    assert_trees_close(jax.tree.map(np.subtract, after, before), jax.tree.map(np.subtract, expected, before), 1e-3)
 
 
 @pytest.mark.parametrize(("name", "switches"), SWITCHED, ids=["log_kde", "frechet", "independent negatives, guided"])
@@ -130,9 +129,10 @@ def test_a_switched_stage_takes_the_same_step_on_eight_devices_as_on_one(name, s
         run_steps(name, networks, params, bank, devices, steps=1, **switches) for devices in (8, 1)
     )
     assert_trees_close(history, expected_history, 1e-4)
-    moved = jax.tree.map(np.subtract, expected, params[name])
+    before = {name: params[name]}
+    moved = jax.tree.map(np.subtract, expected, before)
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(moved)) > 0
-    assert_trees_close(jax.tree.map(np.subtract, after, params[name]), moved, 2e-3)
+    assert_trees_close(jax.tree.map(np.subtract, after, before), moved, 2e-3)
 
 
 def test_annealing_tells_the_loss_its_step(networks_and_parameters, bank):

@@ -19,7 +19,7 @@ from lift_jax.sweeps.scoring import read_scores, read_shown, write_scores
 from lift_jax.trained import load_generation
 from tests.commands import SECONDS, SMALL_GENERATION, assert_refused, metrics, snapshot
 
-STEPS, EVERY = {"encoder": 4, "generator": 6, "mapper": 6}, 2
+STEPS, EVERY = {"encoder": 4, "decoder": 4, "generator": 6, "mapper": 6}, 2
 
 TINY = [
     *SMALL_GENERATION,

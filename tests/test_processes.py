@@ -135,7 +135,7 @@ def saved(workdir, stage):
 @pytest.mark.parametrize("topology", TOPOLOGIES[1:], ids=["1x8", "2x4"])
 @pytest.mark.parametrize(
     "arguments, stages",
-    [(TRANSLATION, ("translator", "mixer", "joint")), (GENERATION, ("encoder", "generator", "mapper"))],
+    [(TRANSLATION, ("translator", "mixer", "joint")), (GENERATION, ("encoder", "decoder", "generator", "mapper"))],
     ids=["translation", "generation"],
 )
 def test_any_topology_takes_the_same_steps_as_one_device(trained, arguments, stages, topology):

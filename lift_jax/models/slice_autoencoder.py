@@ -35,7 +35,7 @@ class SliceCoder(nn.Module):
         """`images [N, H, W, 1]` in [-1, 1], sides multiples of `2 ** (len(widths) - 1)`."""
         x = ResidualEncoder(self.widths, 1, self.groups)(images)[-1]
         x = nn.silu(nn.GroupNorm(self.groups)(x)).reshape(x.shape[0], -1)
-        return nn.Dense(self.code)(nn.silu(nn.Dense(4 * self.code)(x)))
+        return nn.Dense(self.code, use_bias=False)(nn.silu(nn.Dense(4 * self.code)(x)))  # means are taken away
 
 
 def mirrored_coder(generator: SliceGenerator) -> SliceCoder:

@@ -3,7 +3,7 @@
     python train.py --config configs/phantom_unconditional.py --workdir runs/unconditional
 
 Fifty minutes of one core's time; docs/unconditional.md says what to expect. Variants: `reference`
-(48³ at 4 mm), and `tiny` (the same run in about a minute, for checks).
+(48³ at 4 mm), and `tiny` (the same run in minutes, for checks).
 """
 
 from lift_jax.configuration import unconditional

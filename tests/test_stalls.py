@@ -51,6 +51,16 @@ def test_only_a_process_that_takes_no_step_for_so_long_is_ended(monkeypatch):
     assert "process 1 has not begun step 4" in stalls._look()
 
 
+def test_the_line_stays_true_when_the_process_that_keeps_the_posts_has_ended_first(monkeypatch):
+    stalls, clock, texts = watched(monkeypatch, {1: 3})
+    stalls.mark(1)
+    stalls.mark(2)
+    assert stalls._look() is None
+    texts.clear()
+    clock[0] += 60
+    assert "process 0 has not begun step 3" in stalls._look()
+
+
 def test_a_process_alone_is_not_watched():
     with Stalls("mixer", 0.01) as stalls:
         stalls.mark(1)

@@ -26,6 +26,7 @@ class Stalls:
         """
         self._stage, self._seconds = stage, seconds
         self._step = self._since = self._posted = None
+        self._begun: dict[int, int] = {}
         self._watchdog = Watchdog(self._look, end, seconds / 60) if hosts.are_many() else None
 
     def __enter__(self) -> "Stalls":
@@ -47,10 +48,11 @@ class Stalls:
         if step != self._posted:
             hosts.post(topic, str(step))
             self._posted = step
+        # What was heard is kept: the process that keeps the posts may be the first that is ended.
+        self._begun |= {process: int(text) for process, text in hosts.posted(topic).items()}
         if since is None or time.monotonic() - since < self._seconds:
             return None
-        begun = {process: int(text) for process, text in hosts.posted(topic).items()}
-        return stalled(self._stage, begun | {jax.process_index(): step}, jax.process_count(), self._seconds)
+        return stalled(self._stage, self._begun | {jax.process_index(): step}, jax.process_count(), self._seconds)
 
 
 def stalled(stage: str, begun: Mapping[int, int], count: int, seconds: float) -> str:

@@ -109,7 +109,7 @@ def read_config(workdir: Place) -> ConfigDict:
         text = path.read_text()
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{path}: {reason}; --workdir must name the folder of a run of train.py") from None
+        raise UserError(f"{path}: {reason}; name the work directory of a run of train.py") from None
     return from_json(text, str(path))
 
 

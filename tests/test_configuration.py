@@ -102,6 +102,7 @@ REFUSED = [
     ("log.validate", 0),
     ("log.validation_cases", 0),
     ("inference.chunk", -1),
+    ("model.translator.neighbours", -1),
     # found by tests/test_fuzzing.py
     ("optimiser.clip", None),
     ("data.source_drop", None),

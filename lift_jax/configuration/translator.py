@@ -20,6 +20,7 @@ def network_section() -> ConfigDict:
             "widths": (64, 128, 256, 512),  # features per resolution, finest first
             "blocks": 2,  # residual blocks per resolution
             "stem": 1,  # space-to-depth in front: 1, 2 or 4
+            "neighbours": 0,  # slices on each side as further input channels; 0: each slice by itself (2D)
             "groups": 8,  # of every GroupNorm
             "condition_features": 128,
             "remat": False,  # recompute blocks in the backward pass: less memory, a third more time
@@ -106,6 +107,8 @@ def shared_complaints(config: ConfigDict) -> Iterator[str]:
     for i, width in enumerate(translator.widths):
         if width % translator.groups:
             yield f"config.model.translator.widths: entry {i}, {width}, is no multiple of groups, {translator.groups}"
+    if translator.neighbours < 0:
+        yield f"config.model.translator.neighbours: {translator.neighbours} must be 0 or more slices on each side"
     if config.inference.chunk < 0:
         yield f"config.inference.chunk: {config.inference.chunk} must be a number of slices, or 0 for what fits"
     if any(crop) and min(crop) <= 0:

@@ -64,7 +64,7 @@ def slice_bytes(
     """Bytes of a slice `(H, W, C)`: of its features, which pass 2 needs, and of what computing takes beside them."""
     height, width, contrasts = shape
     multiple = network.translator.multiple
-    padded = (1, height + -height % multiple, width + -width % multiple, contrasts)
+    padded = (1, height + -height % multiple, width + -width % multiple, network.translator.channels)
     skips, bottleneck, _ = jax.eval_shape(
         functools.partial(encode_chunk, network),
         params,
@@ -74,7 +74,7 @@ def slice_bytes(
     )
     arrays = [*skips, bottleneck]
     features = sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)
-    return features, WORKSPACE * 4 * sum(math.prod(x.shape) for x in arrays[:2])
+    return features, WORKSPACE * 4 * (math.prod(padded) + math.prod(arrays[1].shape))
 
 
 def _equal(slices: int, most: int) -> int:

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from lift_jax.models.slice_translator import BACKGROUND, SliceTranslator
+from lift_jax.models.slice_translator import BACKGROUND, SliceTranslator, with_neighbours
 from lift_jax.models.z_mixer import MIXER_KINDS, ZMixer, pool_cells, source_statistics
 
 
@@ -49,7 +49,7 @@ class VolumeTranslator(nn.Module):
             self.mixer = ZMixer(self.hidden, features, self.frequencies, self.mixer_kind, self.window, self.heads)
 
     def encode(self, sources, available, side=None):
-        """Slices `[N, H, W, C]` to `(skips, bottleneck)`; see `SliceTranslator.encode`."""
+        """Slices, with their neighbours where it looks at any, to features; see `SliceTranslator.encode`."""
         return self.translator.encode(sources, available, side)
 
     def pool(self, skips, bottleneck):
@@ -85,6 +85,7 @@ class VolumeTranslator(nn.Module):
 
         here, wanted = (slices(jnp.repeat(x[:, None], d, axis=1)) for x in (available, target))
         side = None if side is None else slices(side)
+        sources = with_neighbours(sources, self.translator.neighbours, axis=1)
         skips, bottleneck = self.encode(slices(sources), here, side)
         context = None
         if use_mixer and self.mixer is not None:

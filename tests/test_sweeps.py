@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from configs.sweeps import drifting_fields, mixers, paired_losses, particles, temperatures
+from configs.sweeps import drifting_fields, mixers, paired_losses, particles, temperatures, translators
 from configs.sweeps.small import small_generation, small_translation
 from lift_jax.errors import UserError
 from lift_jax.run_directory import checkpoint_directory
@@ -22,17 +22,18 @@ from lift_jax.sweeps.curves import mean_curve
 from lift_jax.sweeps.definition import Sweep, load_sweep
 from lift_jax.sweeps.dependence import NOT_OF_STAGE, stage_digest
 from lift_jax.sweeps.logs import read_stage
-from lift_jax.sweeps.page import sweep_page
+from lift_jax.sweeps.page import _tradeoff, sweep_page
 from lift_jax.sweeps.parallel import carry_in_processes, places
 from lift_jax.sweeps.plan import changed, check_runs, plan_runs
 from lift_jax.sweeps.report import results_csv
 from lift_jax.sweeps.results import Result
 from lift_jax.sweeps.scoring import Shown, _write_shown, read_shown
 from lift_jax.sweeps.tables import seed_differences, seed_means, t_interval
+from lift_jax.sweeps.tradeoff import front
 from lift_jax.sweeps.work import prepare_work, shared_stages, stage_directory
 from tests.commands import SECONDS, assert_refused, snapshot
 
-SHIPPED = (particles, drifting_fields, temperatures, paired_losses, mixers)
+SHIPPED = (particles, drifting_fields, temperatures, paired_losses, mixers, translators)
 
 ELSEWHERE = pathlib.Path("sweep")
 
@@ -293,6 +294,26 @@ def test_the_page_and_the_table_hold_the_same_numbers(tmp_path):
         assert f"{np.mean(values):.4f}" in means
     paired = np.array(by_seed["slice"]) - np.array(by_seed["base"])[:2]
     assert f"{paired.mean():+.4f}".replace("-", "−") in differences
+
+
+def test_the_front_holds_what_nothing_cheaper_comes_up_to():
+    costs, values = [1, 2, 2, 4, 8, 1], [3.0, 5.0, 4.0, 5.0, 6.0, 2.0]
+    assert front(costs, values, True) == [0, 1, 4]
+    assert front(costs, [-v for v in values], False) == [0, 1, 4]
+    assert front([], [], True) == []
+
+
+def test_what_variants_are_worth_is_drawn_over_what_they_cost_where_that_differs(tmp_path):
+    variants = {"a": {}, "b": {"model.translator.stem": 2}}
+    sweep = Sweep(small_translation("tiny"), variants, "a", (0,), TRANSLATION_COLUMNS)
+    runs = plan_runs(sweep, tmp_path)
+
+    def page(costs):
+        scores = [{c.key: 1.0 for c in TRANSLATION_COLUMNS} | {"gflop": cost} for cost in costs]
+        results = [Result(run, {"model": own}, 8, "1 x abacus", {}, "") for run, own in zip(runs, scores, strict=True)]
+        return _tradeoff(sweep, results)
+
+    assert "data:image/png" in page([1.0, 4.0]) and page([1.0, 1.0]) == "" and page([1.0, None]) == ""
 
 
 def test_shown_volumes_are_read_as_they_were_written(tmp_path):

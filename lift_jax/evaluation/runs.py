@@ -89,16 +89,19 @@ def run_facts(trained: Trained, cases: CaseSource, data_set: str, cost: dict[str
     }
 
 
-def _cost(trained: Trained, shape: tuple[int, ...], seconds: list[float]) -> dict[str, float]:
+def volume_flops(trained: Trained, shape: tuple[int, ...]) -> float:
+    """Operations of translating one contrast of sources `(D, H, W, C)`; nan for an oracle, which is told more."""
+    if trained.config.model.oracle:
+        return np.nan
     multiple, inference = trained.network.translator.multiple, trained.config.inference
     padded = (shape[0], *(-(-side // multiple) * multiple for side in shape[1:3]), shape[3])
-    flops = np.nan
-    if not trained.config.model.oracle:
-        flops = translation_flops(
-            trained.network, trained.params, padded, chunk=inference.chunk, skip_memory=inference.skip_memory
-        )
+    options = {"chunk": inference.chunk, "skip_memory": inference.skip_memory}
+    return translation_flops(trained.network, trained.params, padded, **options)
+
+
+def _cost(trained: Trained, shape: tuple[int, ...], seconds: list[float]) -> dict[str, float]:
     return {
         "seconds_per_volume": statistics.median(seconds) if seconds else np.nan,
-        "flops_per_volume": flops,
+        "flops_per_volume": volume_flops(trained, shape),
         "peak_memory_gib": peak_memory(),
     }

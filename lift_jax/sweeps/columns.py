@@ -21,8 +21,12 @@ TRANSLATION_COLUMNS = (
     Column("psnr_brain", "PSNR, brain (dB)", 2, True),
     Column("ssim_brain", "SSIM, brain", 4, True),
     Column("delta_z_mae", "Δz MAE, brain", 4, False),
+    Column("gflop", "a volume (GFLOP)", 1, False),
 )
-"""Of `missing_mr` runs, means over cases and contrasts."""
+"""Of `missing_mr` runs, means over cases and contrasts; and the operations of one translation."""
+
+TRADEOFF = ("gflop", ("psnr", "delta_z_mae"))
+"""What is drawn against what it costs: the cost, and the metrics; nothing where a sweep has no such cost."""
 
 TASK_COLUMNS = {"unconditional": GENERATION_COLUMNS, "missing_mr": TRANSLATION_COLUMNS}
 """Task to all that its runs are scored by; a task that is not in it cannot be swept."""

@@ -10,13 +10,14 @@ from lift_jax.evaluation.intervals import LEVEL
 from lift_jax.evaluation.report_pieces import cell, document, facts_table, figure, reading_list, table
 from lift_jax.evaluation.unconditional_figures import draw_volumes, view_of
 from lift_jax.evaluation.variety import brain_region
-from lift_jax.sweeps.columns import BEST_AT_ZERO, NOT_RANKED
+from lift_jax.sweeps.columns import BEST_AT_ZERO, NOT_RANKED, TRADEOFF
 from lift_jax.sweeps.curves import draw_curves
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.reading import reading_points, sweep_facts
 from lift_jax.sweeps.results import Result, metric_values, stage_seconds, step_seconds
 from lift_jax.sweeps.scoring import BASELINES, read_shown
 from lift_jax.sweeps.tables import Values, seed_differences, seed_means
+from lift_jax.sweeps.tradeoff import draw_tradeoff
 
 
 def sweep_page(sweep: Sweep, results: Sequence[Result], title: str) -> str:
@@ -26,6 +27,7 @@ def sweep_page(sweep: Sweep, results: Sequence[Result], title: str) -> str:
         _pictures(sweep, results),
         _means(sweep, results),
         _differences(sweep, results),
+        _tradeoff(sweep, results),
         _curves(sweep, results),
         _costs(sweep, results),
         facts_table(sweep_facts(sweep, results)),
@@ -99,6 +101,24 @@ def _differences(sweep: Sweep, results: Sequence[Result]) -> str:
     )
     heads = [f"minus {sweep.base_variant}", "seeds", *(column.label for column in sweep.metrics)]
     return f'<h2>Paired differences</h2>\n<p class="note">{note}</p>\n' + table(heads, lines, "wide", 1)
+
+
+def _tradeoff(sweep: Sweep, results: Sequence[Result]) -> str:
+    """What variants are worth against what they cost, where they do not all cost the same."""
+    key, metrics = TRADEOFF
+    columns = {column.key: column for column in sweep.metrics}
+    drawn = [columns[name] for name in metrics if name in columns]
+    costs = {name: e.mean for name, e in seed_means(metric_values(results, key)).items() if e.n}
+    if key not in columns or not drawn or len(set(costs.values())) < 2:
+        return ""
+    estimates = {c.key: seed_means(metric_values(results, c.key)) for c in drawn}
+    picture = draw_tradeoff(columns[key], costs, drawn, estimates)
+    note = (
+        "Means over seeds and their intervals over what one translation costs; the line joins those that nothing "
+        "cheaper comes up to."
+    )
+    shown = figure(picture, "metrics against operations", "<b>worth and cost</b>")
+    return f'<h2>Worth and cost</h2>\n<p class="note">{note}</p>\n{shown}'
 
 
 def _line(head, columns, estimates, variant, *, signed=False, best=False, start=False) -> str:

@@ -17,7 +17,7 @@ from lift_jax.evaluation.generation_runs import HELD_OUT, INDEPENDENT, real_volu
 from lift_jax.evaluation.generation_runs import MODEL as SAMPLES
 from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
 from lift_jax.evaluation.plane_features import slice_encoder
-from lift_jax.evaluation.runs import score_cases
+from lift_jax.evaluation.runs import score_cases, volume_flops
 from lift_jax.evaluation.scores import BEST_SOURCE, MEAN_OF_SOURCES, MODEL
 from lift_jax.evaluation.unconditional import score_unconditional
 from lift_jax.places import write_aside
@@ -109,13 +109,14 @@ def _shown_samples(samples: np.ndarray, real: np.ndarray) -> list[Shown]:
 def _score_translation(workdir: pathlib.Path):
     trained = load_trained(workdir)
     cases = case_source(trained.config.data, "test")
-    rows, _, _ = score_cases(trained, cases)
+    rows, shape, _ = score_cases(trained, cases)
     keys = [column for column in CWDM_COLUMNS if column.key in {c.key for c in TASK_COLUMNS["missing_mr"]}]
     table = aggregate([row | {"contrast": "all", "case": f"{row['case']} {row['contrast']}"} for row in rows], keys)
     scores = {
         method: {key: _number(estimate.mean) for key, estimate in contrasts["all"].items()}
         for method, contrasts in table.items()
     }
+    scores[MODEL]["gflop"] = _number(volume_flops(trained, shape) / 1e9)
     shown, spacing = _shown_predictions(trained, cases, rows)
     return scores, len(cases.names), shown, spacing
 

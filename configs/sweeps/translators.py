@@ -1,0 +1,43 @@
+"""LiFT-C's network: space-to-depth, width, depth, and what a slice is told of the others; what each is worth and costs.
+
+    python sweep.py --sweep configs/sweeps/translators.py --workdir runs/translators
+
+Slices of 96² at 2 mm. The networks have a quarter of the features of those for 240² and 1 mm, so that they cost a
+sixteenth. `:finalists` is three of them with three seeds, all others have one; `:tiny` is for checks.
+"""
+
+from configs.sweeps.small import known, small_seeds, small_slices
+from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
+from lift_jax.sweeps.definition import Sweep
+
+COMPARED = {
+    "stem_2": {},
+    "stem_1": {"model.translator.stem": 1},
+    "stem_4": {"model.translator.stem": 4},
+    "stem_1_narrow": {"model.translator.stem": 1, "model.translator.widths": (8, 16, 32)},
+    "stem_4_wide": {"model.translator.stem": 4, "model.translator.widths": (32, 64, 128)},
+    "four_levels": {"model.translator.widths": (16, 32, 64, 128)},
+    "two_levels": {"model.translator.widths": (16, 32)},
+    "one_block": {"model.translator.blocks": 1},
+    "hidden_16": {"model.mixer.hidden": 16},
+    "cells": {"model.mixer.grid": 4},
+    "no_mixer": {"model.mixer.kind": "none"},
+    "neighbours": {"model.mixer.kind": "none", "model.translator.neighbours": 1},
+    "neighbours_and_mixer": {"model.translator.neighbours": 1},
+}
+
+FINALISTS = ("stem_2", "stem_1", "stem_4_wide")
+
+TINY = ("stem_2", "stem_4", "neighbours")
+
+
+def get_sweep(variant=""):
+    known("translators.py", variant, ("finalists", "tiny"))
+    names = {"finalists": FINALISTS, "tiny": TINY}.get(variant, COMPARED)
+    return Sweep(
+        base=small_slices(variant),
+        variants={name: COMPARED[name] for name in names},
+        base_variant="stem_2",
+        seeds=small_seeds("" if variant == "finalists" else "tiny"),
+        metrics=TRANSLATION_COLUMNS,
+    )

@@ -31,6 +31,7 @@ def main():
     from lift_jax.sweeps.parallel import carry_in_processes
     from lift_jax.sweeps.plan import check_runs, plan_runs
     from lift_jax.sweeps.report import write_sweep
+    from lift_jax.training.preemption import Preempted
 
     name, workdir = commands.required_path("sweep"), local_place(commands.required_path("workdir"))
     if PARALLEL.value < 1:
@@ -52,7 +53,11 @@ def main():
             write_sweep(sweep, runs, workdir, failures, title=name)
 
     carry = carry_here if PARALLEL.value == 1 else carry_in_processes(PARALLEL.value)
-    follow(runs, workdir, carry, tell)
+    try:
+        follow(runs, workdir, carry, tell)
+    except Preempted as stop:
+        print(f"{stop}; the same command goes on from there")
+        return
     write_sweep(sweep, runs, workdir, failures, title=name)
     print(f"report: {workdir / 'sweep.html'}")
     failed = [run for run in runs if run.directory in failures]

@@ -1,5 +1,6 @@
 """Sweeps: what stages depend on, expansion into runs, refusals, numbers; and one as a user runs it."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -30,7 +31,8 @@ from lift_jax.sweeps.results import Result
 from lift_jax.sweeps.scoring import Shown, _write_shown, read_shown
 from lift_jax.sweeps.tables import seed_differences, seed_means, t_interval
 from lift_jax.sweeps.tradeoff import front
-from lift_jax.sweeps.work import prepare_work, shared_stages, stage_directory
+from lift_jax.sweeps.work import prepare_work, shared_stages, stage_directory, train_work
+from lift_jax.training.preemption import Preempted, StopRequest
 from tests.commands import SECONDS, assert_refused, snapshot
 
 SHIPPED = (particles, drifting_fields, temperatures, paired_losses, mixers, translators)
@@ -344,6 +346,23 @@ def test_runs_whose_stage_failed_fail_with_its_reason_and_the_others_go_on(tmp_p
     target = checkpoint_directory(stage_directory(tmp_path, runs[0].config, "encoder"), "encoder")
     target.mkdir(parents=True, exist_ok=True)
     assert link.is_symlink() and link.resolve() == target.resolve()
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_stop_that_is_asked_for_in_the_last_step_of_a_stage_stops_the_sweep(tmp_path, monkeypatch, asked):
+    run, _ = plan_runs(generation_sweep({"one": {"loss.particles": "slice"}}, seeds=(0,)), tmp_path)
+    prepare_work(tmp_path, run.directory, run.config)
+
+    def last_step(config, directory):
+        with StopRequest():
+            if asked:
+                signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("lift_jax.sweeps.work.train", last_step)
+    with pytest.raises(Preempted, match="after the last step of stage mapper") if asked else contextlib.nullcontext():
+        train_work(run.directory)
+    assert (run.directory / "timing.json").exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_work_directory_of_another_run_is_refused_before_any_work(tmp_path):

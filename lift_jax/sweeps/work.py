@@ -20,6 +20,7 @@ from lift_jax.sweeps.dependence import stage_digest
 from lift_jax.sweeps.plan import Run
 from lift_jax.sweeps.scoring import SCORES_FILE, write_scores
 from lift_jax.training.checkpoints import saved_steps
+from lift_jax.training.preemption import Preempted, StopRequest
 from lift_jax.training.run import train
 
 TIMING_FILE = "timing.json"
@@ -85,15 +86,23 @@ def prepare_work(workdir: pathlib.Path, directory: pathlib.Path, config: ConfigD
 
 
 def train_work(directory: pathlib.Path) -> None:
-    """Trains the configuration of a prepared work directory to its end, and keeps how long that took."""
+    """Trains the configuration of a prepared work directory to its end, and keeps how long that took.
+
+    Raises:
+      UserError: what `train` raises.
+      Preempted: when SIGTERM asked for a stop, and all that was computed is saved.
+    """
     config = run_directory.read_config(directory)
     if is_trained(directory, config):
         return
     went_on = bool(saved_steps(run_directory.checkpoint_directory(directory, config.stages[-1])))
     began = time.perf_counter()
-    train(config, directory)
-    timing = {"seconds": time.perf_counter() - began, "went_on": went_on}
-    write_aside(directory / TIMING_FILE, json.dumps(timing) + "\n")
+    with StopRequest() as stop:
+        train(config, directory)
+        timing = {"seconds": time.perf_counter() - began, "went_on": went_on}
+        write_aside(directory / TIMING_FILE, json.dumps(timing) + "\n")
+        if stop.is_due(meeting=False):
+            raise Preempted(f"{directory}: stopped as asked, after the last step of stage {config.stages[-1]}")
 
 
 def finish_run(directory: pathlib.Path) -> None:

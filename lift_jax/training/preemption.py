@@ -12,6 +12,7 @@ class Preempted(Exception):
 class StopRequest:
     """A context in which the first SIGTERM is noted, to be obeyed at the next step; a second one stops at once.
 
+    At its end the context around it, if that is one too, is told: the last step of a stage is not the last of a sweep.
     Processes stop together: whichever was asked, all obey at the next step at which they ask each other.
     """
 
@@ -25,6 +26,8 @@ class StopRequest:
 
     def __exit__(self, *_):
         signal.signal(signal.SIGTERM, self._before)
+        if self._asked and callable(self._before):
+            self._before()
 
     def is_due(self, meeting: bool) -> bool:
         """Whether to stop now: the same answer on all processes, which ask each other at a `meeting`."""

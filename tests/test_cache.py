@@ -1,9 +1,12 @@
 import errno
+import os
+import time
 
 import numpy as np
 import pytest
 
 from lift_jax.data import cache
+from lift_jax.data.array_folders import LEFT_AFTER
 from lift_jax.data.cache import LAYOUT, cache_cases
 from lift_jax.data.cases import Case
 from lift_jax.data.phantom import PhantomCases
@@ -143,6 +146,16 @@ def test_a_writer_that_was_overtaken_by_another_uses_what_that_one_wrote(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == [f"a0-{LAYOUT}"]
 
 
+def test_what_killed_processes_left_is_removed_and_what_others_are_writing_is_not(tmp_path):
+    ages = {".writing-old": LEFT_AFTER + 60, ".writing-new": LEFT_AFTER - 60, "other": LEFT_AFTER + 60}
+    for name, age in ages.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sources.npy").write_bytes(b"half")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    cache_cases(RandomCases(1), tmp_path, threads=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".writing-new", f"a0-{LAYOUT}", "other"]
+
+
 def test_a_shared_cache_can_be_read_by_whoever_may_read_its_folder(tmp_path):
     (tmp_path / "ordinary").mkdir()
     (cached,) = cache_cases(RandomCases(1), tmp_path, threads=1)
@@ -189,7 +202,7 @@ def garble(path):
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda path: path.unlink(), lambda path: path.write_bytes(b""), truncate, lambda p: p.write_bytes(b"x" * 99)],
+    [remove, empty, truncate, garble],
 )
 @pytest.mark.parametrize("name", ["sources.npy", "facts.json"])
 def test_a_damaged_file_is_told_by_its_name(tmp_path, name, damage):

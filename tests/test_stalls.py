@@ -5,7 +5,7 @@ import re
 import pytest
 
 from lift_jax import hosts
-from lift_jax.training.stalls import Stalls, stalled
+from lift_jax.training.stalls import COMPILING, Stalls, stalled
 from tests.commands import REPOSITORY, SECONDS, free_port
 
 
@@ -39,8 +39,9 @@ def watched(monkeypatch, begun):
 
 def test_only_a_process_that_takes_no_step_for_so_long_is_ended(monkeypatch):
     stalls, clock, texts = watched(monkeypatch, {1: 3})
+    assert stalls._look() is None and "begun/mixer/0" not in texts
     stalls.mark(1)
-    clock[0] += 1000  # compiling
+    clock[0] += 60 * COMPILING - 1
     assert stalls._look() is None and texts["begun/mixer/0"] == "1"
     for step in range(1, 5):
         stalls.mark(step)
@@ -49,6 +50,13 @@ def test_only_a_process_that_takes_no_step_for_so_long_is_ended(monkeypatch):
     assert texts["begun/mixer/0"] == "4"
     clock[0] += 1
     assert "process 1 has not begun step 4" in stalls._look()
+
+
+def test_a_first_step_that_never_ends_is_told_of_too(monkeypatch):
+    stalls, clock, _ = watched(monkeypatch, {})
+    stalls.mark(1)
+    clock[0] += 60 * COMPILING
+    assert stalls._look().startswith("mixer: no step for 240 s") and "process 1 has not begun step 1" in stalls._look()
 
 
 def test_the_line_stays_true_when_the_process_that_keeps_the_posts_has_ended_first(monkeypatch):

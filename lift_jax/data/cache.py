@@ -9,10 +9,7 @@ import functools
 import json
 import os
 import pathlib
-import shutil
 import threading
-import types
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,6 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from lift_jax.data.array_folders import remove_leftovers, save_array, whole_folder
 from lift_jax.data.cases import CaseSource, StoredCase
 from lift_jax.errors import UserError
 
@@ -83,6 +81,7 @@ def cache_cases(
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{directory}: cannot make the cache ({error.strerror}); set config.data.cache") from None
+    remove_leftovers(directory)
     paths = [directory / f"{source.fingerprint(i)}-{LAYOUT}" for i in range(len(source.names))]
     missing = [i for i, path in enumerate(paths) if not path.exists()]
     if missing:
@@ -99,27 +98,9 @@ def cache_cases(
     return [CachedCase(path) for path in paths]
 
 
-def save_array(path: pathlib.Path, array: np.ndarray) -> None:
-    """Writes a `.npy` file, or raises OSError.
-
-    Given a file of the system's, NumPy does not see that the last few kilobytes found no room on the disk; Python does.
-    """
-    with path.open("wb") as file:
-        np.save(types.SimpleNamespace(write=file.write), array, allow_pickle=False)
-
-
 def _store(case: StoredCase, path: pathlib.Path) -> None:
     facts, arrays = case.stored()
-    aside = path.with_name(f".writing-{uuid.uuid4().hex}")
-    try:
-        aside.mkdir()
+    with whole_folder(path) as folder:
         for name, array in arrays.items():
-            save_array(aside / f"{name}.npy", array)
-        (aside / "facts.json").write_text(json.dumps(facts))
-        os.replace(aside, path)
-    except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        if not path.exists():  # else another process was faster, and what it wrote is the same
-            raise UserError(
-                f"{path}: cannot write the cache ({error.strerror or error}); free space or set config.data.cache"
-            ) from None
+            save_array(folder / f"{name}.npy", array)
+        (folder / "facts.json").write_text(json.dumps(facts))

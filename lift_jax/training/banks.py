@@ -6,10 +6,7 @@ covers the volumes, the encoder's parameters and what is taken of its maps.
 
 import functools
 import hashlib
-import os
 import pathlib
-import shutil
-import uuid
 from collections.abc import Sequence
 
 import jax
@@ -17,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from lift_jax.data.cache import save_array
+from lift_jax.data.array_folders import remove_leftovers, save_array, whole_folder
 from lift_jax.data.intensities import to_network
 from lift_jax.errors import UserError
 from lift_jax.losses.trajectories import PLANES
@@ -87,18 +84,10 @@ def _encode_plane(networks, encoder, volumes, plane, chunk, dtype) -> dict[str, 
 
 
 def _write(path: pathlib.Path, tensors: dict[str, np.ndarray]) -> None:
-    aside = path.with_name(f".writing-{uuid.uuid4().hex}")
-    try:
-        aside.mkdir(parents=True)
+    remove_leftovers(path.parent)
+    with whole_folder(path) as folder:
         for name, x in tensors.items():
-            save_array(aside / f"{name}.npy", x.view(np.uint16) if x.dtype == jnp.bfloat16 else x)
-        os.replace(aside, path)
-    except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        if not path.is_dir():  # else another process was faster, and what it wrote is the same
-            raise UserError(
-                f"{path}: cannot write the cache ({error.strerror or error}); free space or set config.data.cache"
-            ) from None
+            save_array(folder / f"{name}.npy", x.view(np.uint16) if x.dtype == jnp.bfloat16 else x)
 
 
 def _read(path: pathlib.Path, dtype: np.dtype) -> dict[str, np.ndarray]:

@@ -8,6 +8,9 @@ import jax
 from lift_jax import hosts
 from lift_jax.training.monitor import Watchdog
 
+COMPILING = 4
+"""How many times the seconds of a step the first one may take, which is compiled before it runs."""
+
 
 class Stalls:
     """A context around the steps of a stage, in which a process that takes no step for long is ended, and says why.
@@ -17,7 +20,7 @@ class Stalls:
     """
 
     def __init__(self, stage: str, seconds: float, end: Callable[[str], None] = hosts.end_process):
-        """Nothing is timed before the second `mark`: after the first the step is compiled.
+        """Until the second `mark`, while the step is compiled, `COMPILING` times as long is waited.
 
         Args:
           stage: its name.
@@ -25,7 +28,7 @@ class Stalls:
           end: takes a line.
         """
         self._stage, self._seconds = stage, seconds
-        self._step = self._since = self._posted = None
+        self._mark = self._posted = None
         self._begun: dict[int, int] = {}
         self._watchdog = Watchdog(self._look, end, seconds / 60) if hosts.are_many() else None
 
@@ -40,19 +43,21 @@ class Stalls:
 
     def mark(self, step: int) -> None:
         """This process is alive, and begins `step`, or has begun it or ended it."""
-        self._since = None if self._step is None else time.monotonic()
-        self._step = step
+        allowed = self._seconds * (COMPILING if self._mark is None else 1)
+        self._mark = step, allowed, time.monotonic()  # at once, since another thread reads it
 
     def _look(self) -> str | None:
-        step, since, topic = self._step, self._since, f"begun/{self._stage}"
+        if self._mark is None:
+            return None
+        (step, allowed, since), topic = self._mark, f"begun/{self._stage}"
         if step != self._posted:
             hosts.post(topic, str(step))
             self._posted = step
         # What was heard is kept: the process that keeps the posts may be the first that is ended.
         self._begun |= {process: int(text) for process, text in hosts.posted(topic).items()}
-        if since is None or time.monotonic() - since < self._seconds:
+        if time.monotonic() - since < allowed:
             return None
-        return stalled(self._stage, self._begun | {jax.process_index(): step}, jax.process_count(), self._seconds)
+        return stalled(self._stage, self._begun | {jax.process_index(): step}, jax.process_count(), allowed)
 
 
 def stalled(stage: str, begun: Mapping[int, int], count: int, seconds: float) -> str:

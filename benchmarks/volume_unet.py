@@ -1,0 +1,187 @@
+"""A 3D U-Net as a baseline of LiFT-C: the same data and loss, and as many operations of training.
+
+    python -m benchmarks.volume_unet --workdir runs/volume_unet --beside runs/translators/runs/stem_2-0
+
+Trains it on the windows of the run `--beside`, such as one of `configs/sweeps/translators.py`, and scores it on the
+same held-out phantoms, all slices of a volume at once. Prints what a step costs beside that run's, so that `--steps`
+can be chosen for equal operations. It is no part of the library, as its memory grows with the volume.
+"""
+
+import argparse
+import functools
+import json
+import pathlib
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from lift_jax import run_directory
+from lift_jax.configuration import validate
+from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.intensities import from_network, to_network
+from lift_jax.data.sources import case_source
+from lift_jax.data.windows import TakeWindow
+from lift_jax.evaluation.cost import hardware
+from lift_jax.evaluation.held_out import other_contrasts
+from lift_jax.evaluation.scores import MODEL, score_methods_cwdm
+from lift_jax.models.blocks import ConditionEmbedding
+from lift_jax.models.build import configured_translator, initial_parameters
+from lift_jax.models.slice_translator import BACKGROUND
+from lift_jax.places import write_aside
+from lift_jax.training.cases import cache_shared
+from lift_jax.training.translation_loss import translation_loss
+from lift_jax.training.translator_stages import train_stages, training_size
+
+METRICS = ("psnr", "ssim", "psnr_brain", "delta_z_mae")
+
+
+class VolumeBlock(nn.Module):
+    """Norm, SiLU, convolve, twice, beside a skip, in three dimensions: `[B, D, H, W, C] -> [B, D, H, W, features]`."""
+
+    features: int
+    groups: int = 8
+
+    @nn.compact
+    def __call__(self, x, condition):
+        """`x [B, D, H, W, C]`, `condition [B, E]`, which scales and shifts the features between the convolutions."""
+        h = nn.Conv(self.features, (3, 3, 3))(nn.silu(nn.GroupNorm(self.groups)(x)))
+        scale, shift = jnp.split(nn.Dense(2 * self.features)(condition)[:, None, None, None], 2, axis=-1)
+        h = nn.GroupNorm(self.groups)(h) * (1 + scale) + shift
+        h = nn.Conv(self.features, (3, 3, 3))(nn.silu(h))
+        return h + (x if x.shape[-1] == self.features else nn.Conv(self.features, (1, 1, 1))(x))
+
+
+class VolumeUnet(nn.Module):
+    """A residual 3D U-Net that, as `SliceTranslator`, tells how to combine the sources at every voxel.
+
+    Takes what `VolumeTranslator` takes; its parameters lie under `translator`, so that it trains by the same steps.
+
+    Attributes:
+      widths: features per resolution, finest first, groups of 8.
+    """
+
+    widths: tuple[int, ...] = (16, 32, 64)
+
+    @nn.compact
+    def __call__(self, sources, available, target, depth, side=None, *, use_mixer=True):
+        """`[B, D, H, W, C]` in [-1, 1] to `[B, D, H, W]`."""
+        shown = jnp.where(available[:, None, None, None] > 0, sources, BACKGROUND) - BACKGROUND
+        return _UnetBody(self.widths, name="translator")(shown, jnp.concatenate([available, target], axis=-1))
+
+
+class _UnetBody(nn.Module):
+    widths: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, shown, known):
+        condition = ConditionEmbedding(64)(known)
+        x, skips = nn.Conv(self.widths[0], (3, 3, 3))(shown), []
+        for i, width in enumerate(self.widths):
+            if i:
+                skips.append(x)
+                x = nn.Conv(width, (2, 2, 2), strides=2)(x)
+            x = VolumeBlock(width)(x, condition)
+        for width in self.widths[-2::-1]:
+            x = nn.ConvTranspose(width, (2, 2, 2), strides=(2, 2, 2))(x)
+            x = VolumeBlock(width)(jnp.concatenate([x, skips.pop()], axis=-1), condition)
+        told = nn.Conv(shown.shape[-1] + 1, (3, 3, 3))(nn.silu(x))
+        return (told[..., :-1] * shown).sum(axis=-1) + told[..., -1] + BACKGROUND
+
+
+def parameters(network: VolumeUnet, key: jax.Array) -> dict:
+    """Fresh parameters."""
+    ones = jnp.ones((1, len(CONTRASTS)))
+    side = 2 ** len(network.widths)
+    return jax.jit(network.init)(key, jnp.zeros((1, side, side, side, len(CONTRASTS))), ones, ones, None)["params"]
+
+
+def step_flops(network, params, config: ConfigDict) -> float:
+    """Operations of the loss of one batch and its gradient, by the compiler's count."""
+    stage, (_, height, width) = config.stage.joint, config.data.shape
+    shapes = {
+        "sources": (stage.batch, stage.window, height, width, len(CONTRASTS)),
+        "target": (stage.batch, stage.window, height, width),
+        "brain": (stage.batch, stage.window, height, width),
+        "available": (stage.batch, len(CONTRASTS)),
+        "wanted": (stage.batch, len(CONTRASTS)),
+        "depth": (stage.batch, stage.window),
+    }
+    batch = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
+    loss = translation_loss(network, config.loss, config.loss.brain_weight, use_mixer=True)
+    gradient = jax.jit(jax.grad(lambda params, batch: loss(params, batch, None)[0]))
+    return gradient.lower(params, batch).compile().cost_analysis()["flops"]
+
+
+def predict(network, params, case, target: str) -> np.ndarray:
+    """The hidden contrast from all others, as `evaluation.held_out.predict_hidden` gives it."""
+    available, wanted = other_contrasts(case, target), np.eye(len(CONTRASTS))[[CONTRASTS.index(target)]]
+    prediction = _apply(network, params, to_network(case.sources)[None], np.float32(available[None]), wanted)[0]
+    inside = (case.sources[..., np.flatnonzero(available)] > 0).any(axis=-1)
+    return np.where(inside, np.clip(from_network(np.asarray(prediction)), 0, 1), 0).astype(np.float32)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(network, params, sources, available, wanted):
+    return network.apply({"params": params}, sources, available, wanted, None)
+
+
+def score(network, params, cases) -> dict[str, np.ndarray]:
+    """`{metric: [cases, contrasts]}` of the network."""
+    table = {metric: [] for metric in METRICS}
+    for index in range(len(cases.names)):
+        case = cases.load(index)
+        rows = []
+        for name in CONTRASTS:
+            others = case.sources[..., other_contrasts(case, name)]
+            truth = case.targets[..., CONTRASTS.index(name)]
+            rows.append(score_methods_cwdm(truth, predict(network, params, case, name), others, others[..., 0])[MODEL])
+        for metric in METRICS:
+            table[metric].append([row[metric] for row in rows])
+    return {metric: np.array(values) for metric, values in table.items()}
+
+
+def train(config: ConfigDict, workdir: pathlib.Path, network: VolumeUnet) -> dict:
+    """Averaged parameters of the network after the joint stage of a configuration."""
+    params = parameters(network, jax.random.key(config.seed))
+    run_directory.prepare(workdir, config)
+    cases = cache_shared(case_source(config.data, "train"), config, workdir)
+    size = training_size(cases, config, configured_translator(config))
+    targets = tuple(CONTRASTS.index(name) for name in config.data.targets)
+    take = functools.partial(
+        TakeWindow, size=size, targets=targets, flip=config.data.flip, source_drop=config.data.source_drop
+    )
+    loss = functools.partial(translation_loss, network, config.loss, config.loss.brain_weight)
+    return train_stages(config, workdir, params, cases, take_window=take, loss=loss, look=lambda params: ({}, {}))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workdir", type=pathlib.Path, required=True)
+    parser.add_argument("--beside", type=pathlib.Path, required=True, help="work directory of a run of LiFT-C")
+    parser.add_argument("--widths", type=int, nargs="+", default=(16, 32, 64))
+    parser.add_argument("--steps", type=int, help="those of the other run if not told")
+    arguments = parser.parse_args()
+    config = run_directory.read_config(arguments.beside)
+    network, other = VolumeUnet(tuple(arguments.widths)), configured_translator(config)
+    costs = [
+        step_flops(each, jax.eval_shape(lambda key, each=each, make=make: make(each, key), jax.random.key(0)), config)
+        for each, make in ((network, parameters), (other, initial_parameters))
+    ]
+    ours, theirs = (cost / 1e9 for cost in costs)
+    print(f"a step: {ours:.1f} GFLOP, of {arguments.beside} {theirs:.1f}, ratio {ours / theirs:.2f}")
+    config = config.copy_and_resolve_references()
+    config.model.mixer.kind = "none"
+    config.stage.joint.steps = arguments.steps or config.stage.joint.steps
+    config.log.validate = config.stage.joint.steps
+    params = train(validate(config), arguments.workdir, network)
+    table = score(network, params, case_source(config.data, "test"))
+    means = {metric: float(values.mean()) for metric, values in table.items()}
+    write_aside(arguments.workdir / "scores.json", json.dumps({"means": means, "hardware": hardware()}, indent=2))
+    print(", ".join(f"{metric} {mean:.4f}" for metric, mean in means.items()), f"; n = {len(table['psnr'])}")
+
+
+if __name__ == "__main__":
+    main()

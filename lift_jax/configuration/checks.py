@@ -84,6 +84,21 @@ def all_positive(config: ConfigDict, keys: Iterable[str]) -> Iterator[str]:
             yield f"config.{key}: {value} must be positive"
 
 
+def positive_in_every_task(config: ConfigDict) -> list[str]:
+    """Dotted keys that configurations of all tasks have, for `all_positive`."""
+    return [
+        "data.threads",
+        *(f"data.cases.{split}" for split in config.data.cases),
+        "optimiser.clip",
+        "optimiser.max_skipped",
+        "checkpoint.every",
+        "checkpoint.keep",
+        "log.every",
+        "log.validate",
+        "log.validation_cases",
+    ]
+
+
 def in_order(config: ConfigDict, keys: Iterable[str]) -> Iterator[str]:
     """Complains of dotted keys of two numbers of which the second is less than the first, or any below 0."""
     flat = flatten(config)

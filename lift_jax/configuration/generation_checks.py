@@ -4,7 +4,15 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration.checks import DTYPES, all_positive, few_resolutions, in_order, not_empty, one_of
+from lift_jax.configuration.checks import (
+    DTYPES,
+    all_positive,
+    few_resolutions,
+    in_order,
+    not_empty,
+    one_of,
+    positive_in_every_task,
+)
 from lift_jax.configuration.generation import LAYOUTS, STAGES, unconditional
 from lift_jax.data.cases import CONTRASTS
 from lift_jax.losses.drifting import FIELDS
@@ -122,8 +130,6 @@ def _positive_keys(config):
     return [
         "data.spacing",
         "data.shape",
-        "data.threads",
-        *(f"data.cases.{split}" for split in config.data.cases),
         *(f"model.encoder.{key}" for key in ("blocks", "groups")),
         *(f"model.generator.{key}" for key in ("code", "blocks", "groups")),
         *(f"model.mapper.{key}" for key in ("code", "hidden", "layers", "frequencies")),

@@ -4,7 +4,15 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration.checks import DTYPES, all_positive, few_resolutions, in_order, not_empty, one_of
+from lift_jax.configuration.checks import (
+    DTYPES,
+    all_positive,
+    few_resolutions,
+    in_order,
+    not_empty,
+    one_of,
+    positive_in_every_task,
+)
 from lift_jax.losses.drifting import FIELDS
 from lift_jax.losses.paired import PIXEL_LOSSES, SIMILARITY_LOSSES, THROUGH_PLANE_LOSSES
 from lift_jax.models.z_mixer import MIXER_KINDS
@@ -166,13 +174,5 @@ def _positive_keys(config):
     return [
         *stage_keys,
         *model_keys,
-        "optimiser.clip",
-        "optimiser.max_skipped",
-        "checkpoint.every",
-        "checkpoint.keep",
-        "log.every",
-        "log.validate",
-        "log.validation_cases",
-        "data.threads",
-        *(f"data.cases.{split}" for split in config.data.cases),
+        *positive_in_every_task(config),
     ]

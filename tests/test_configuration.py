@@ -55,6 +55,7 @@ REFUSED_OF_GENERATION = [
     ("stage.mapper.batch", 1),
     ("stage.mapper.positives", 100_000),
     ("stage.mapper.chunk", 0),
+    ("stage.mapper.positions", 1),
 ]
 
 REFUSED = [
@@ -181,7 +182,7 @@ def test_a_misspelt_name_is_told_what_it_resembles(key, value, told):
 
 
 def test_a_name_like_no_other_is_told_only_what_there_is():
-    with pytest.raises(UserError, match=r"is none of slice, segment, volume, unordered$"):
+    with pytest.raises(UserError, match=r"is none of slice, segment, volume, unordered, unordered_segment$"):
         validate(changed(experiment("phantom_unconditional"), {"loss.particles": "xyz"}))
 
 

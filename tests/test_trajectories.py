@@ -82,7 +82,11 @@ def test_particles_of_each_kind():
     np.testing.assert_array_equal(volume[1, 4], np.concatenate([x[4, 0, 1], x[4, 1, 1], x[4, 2, 1]]))
     (unordered,) = make_particles(x, "unordered").values()
     assert {tuple(row) for row in unordered[1].tolist()} == {tuple(row) for row in x[:, :, 1].reshape(-1, 4).tolist()}
-    with pytest.raises(ValueError, match="slice, segment, volume, unordered"):
+    pair = make_particles(x, "unordered_segment")
+    np.testing.assert_array_equal(pair["slice"], unordered)
+    steps = (x[:, 1:] - x[:, :-1])[:, :, 1].reshape(-1, 4)
+    assert {tuple(row) for row in pair["step"][1].tolist()} == {tuple(row) for row in steps.tolist()}
+    with pytest.raises(ValueError, match="slice, segment, volume, unordered, unordered_segment"):
         make_particles(x, "slices")
 
 

@@ -2,9 +2,9 @@
 
     python sweep.py --sweep configs/sweeps/particles.py --workdir runs/particles
 
-Five variants with three seeds, about two hours on two CPU cores (estimated from step times, not measured). Encoder and
-generator are trained once a seed. `:order` compares `segment` with `unordered` alone, what knowing the depth of a slice
-buys; `:tiny` is all of it with one seed in two minutes, for checks.
+Six variants with three seeds, about an hour and a half on one CPU core (estimated from those of `:order`). Encoder,
+decoder and generator are trained once a seed. `:order` compares `segment` with what forgets depth alone; `:tiny` is all
+of it with one seed in two minutes, for checks.
 """
 
 from configs.sweeps.small import known, small_generation, small_seeds
@@ -19,10 +19,11 @@ def get_sweep(variant=""):
         "slice": {"loss.particles": "slice"},
         "volume": {"loss.particles": "volume"},
         "unordered": {"loss.particles": "unordered"},
+        "unordered_segment": {"loss.particles": "unordered_segment"},
         "axial_only": {"loss.planes.coronal": 0.0, "loss.planes.sagittal": 0.0},
     }
     if variant == "order":
-        variants = {name: variants[name] for name in ("segment", "unordered")}
+        variants = {name: variants[name] for name in ("segment", "unordered", "unordered_segment")}
     return Sweep(
         base=small_generation(variant),
         variants=variants,

@@ -83,7 +83,7 @@ def unconditional() -> ConfigDict:
                     "features": "mean",  # mean or sum of squares over features
                 }
             ),
-            "particles": "segment",  # slice, segment, volume, or unordered
+            "particles": "segment",  # slice, segment, volume, unordered or unordered_segment
             "planes": ConfigDict({"axial": 1.0, "coronal": 1.0, "sagittal": 1.0}),  # weights of the mapper's terms
         }
     )

@@ -17,7 +17,7 @@ from lift_jax.configuration.generation import LAYOUTS, STAGES, unconditional
 from lift_jax.data.cases import CONTRASTS
 from lift_jax.losses.drifting import FIELDS
 from lift_jax.losses.particle_losses import PARTICLE_LOSSES
-from lift_jax.losses.trajectories import DEPTH_PARTICLES, PARTICLES, PLANES
+from lift_jax.losses.trajectories import DEPTH_PARTICLES, PARTICLES, PLANES, STEP_PARTICLES
 from lift_jax.models.encoders import ENCODER_KINDS
 
 
@@ -100,6 +100,8 @@ def _complaints_of_loss(config):
             f"config.loss.drifting.guidance: is by depth, which particles {loss.particles} have none of; set it to 1, "
             f"or config.loss.particles to {' or '.join(DEPTH_PARTICLES)}"
         )
+    if "mapper" in config.stages and config.stage.mapper.positions < 2 and loss.particles in STEP_PARTICLES:
+        yield f"config.stage.mapper.positions: particles {loss.particles} hold the steps between two of them; give 2"
     if loss.kind != "drifting":
         standard = unconditional().loss.drifting
         for key in (key for key in switches if switches[key] != standard[key]):

@@ -98,8 +98,8 @@ def prepare(workdir: Place, config: ConfigDict) -> None:
         )
 
 
-def read_config(workdir: Place) -> ConfigDict:
-    """The configuration of the run in a work directory.
+def read_config(workdir: Place, named_by: str = "--workdir") -> ConfigDict:
+    """The configuration of the run in a work directory, which the user has named by a flag or key.
 
     Raises:
       UserError: if there is no run there, or its configuration cannot be read.
@@ -109,7 +109,7 @@ def read_config(workdir: Place) -> ConfigDict:
         text = path.read_text()
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{path}: {reason}; name the work directory of a run of train.py") from None
+        raise UserError(f"{path}: {reason}; {named_by} must name the work directory of a run of train.py") from None
     return from_json(text, str(path))
 
 

@@ -82,7 +82,7 @@ def test_a_bucket_holds_the_configuration_and_refuses_another(workdir):
     config.seed = 5
     with pytest.raises(UserError, match="belongs to a run with another configuration: seed"):
         run_directory.prepare(workdir, config)
-    with pytest.raises(UserError, match=r"nowhere/config.json: .*name the work directory of a run"):
+    with pytest.raises(UserError, match=r"nowhere/config.json: .*--workdir must name the work directory of a run"):
         run_directory.read_config(place("gs://bucket/nowhere"))
 
 

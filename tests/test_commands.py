@@ -140,7 +140,10 @@ def test_a_run_begins_with_the_averaged_parameters_of_the_run_that_is_named(
 @pytest.mark.parametrize(
     ("extra", "told"),
     [
-        ({"start_from": "nowhere"}, "config.start_from: nowhere/config.json: "),
+        (
+            {"start_from": "nowhere"},
+            "config.start_from: nowhere/config.json: No such file or directory; it must name the work directory",
+        ),
         ({"model.mixer.hidden": 5}, "config.start_from: {trained}/checkpoints/mixer/4: parameter mixer/"),
         ({"model.translator.widths": "(4, 16)"}, "parameter translator/"),
     ],

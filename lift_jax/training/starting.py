@@ -32,7 +32,7 @@ def starting_parameters(
     begun = any(saved_steps(run_directory.checkpoint_directory(workdir, name)) for name in config.stages)
     origin = workdir if begun else place(config.start_from)
     try:
-        other = run_directory.read_config(origin)
+        other = run_directory.read_config(origin, named_by="it")
         if other.task != config.task:
             raise UserError(f"{origin}: is a run of task {other.task}, not {config.task}")
         stage = newest_stage(origin, other)

@@ -247,6 +247,7 @@ def test_neighbours_are_the_slices_around_and_at_the_ends_the_last(slices, count
         expected = np.concatenate([sources[min(max(i, 0), slices - 1)] for i in around], axis=-1)
         np.testing.assert_array_equal(result[d], expected)
     np.testing.assert_array_equal(with_neighbours(jnp.stack([sources, sources]), count, axis=1)[1], result)
+    assert count or result is sources  # a whole chunk would be copied for nothing
 
 
 @pytest.mark.parametrize(("chunk", "skip_memory", "depth"), [(1, 1.0, 7), (3, 0.0, 7), (0, 1.0, 7), (4, 1.0, 2)])

@@ -26,15 +26,17 @@ def with_neighbours(sources, count: int, axis: int = 0):
     At both ends the last slice stands for those that are missing.
 
     Args:
-      sources: NumPy or JAX array.
+      sources: NumPy or JAX array, of any dtype.
       count: of neighbours on each side; 0 changes nothing.
       axis: of the slices.
     """
+    if count == 0:
+        return sources
     array = jnp if isinstance(sources, jax.Array) else np
     places = np.arange(sources.shape[axis])
     steps = [0, *(sign * step for step in range(1, count + 1) for sign in (-1, 1))]
     shifted = [sources.take(np.clip(places + step, 0, len(places) - 1), axis) for step in steps]
-    return array.concatenate(shifted, axis=-1) if count else sources
+    return array.concatenate(shifted, axis=-1)
 
 
 class SliceTranslator(nn.Module):

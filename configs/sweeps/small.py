@@ -53,7 +53,7 @@ def small_generation(variant=""):
 
 
 def small_translation(variant=""):
-    """LiFT-C's quickstart, cut to 800 steps on 128 phantoms; `tiny` is for checks."""
+    """LiFT-C's quickstart, cut to 400 steps on 128 phantoms; `tiny` is for checks."""
     config = quickstart.get_config("tiny" if variant == "tiny" else "")
     if variant == "tiny":
         config.data.shape = (16, 16, 16)
@@ -71,10 +71,10 @@ def small_translation(variant=""):
     config.data.cases.train = 128
     config.data.cases.validation = 4
     config.data.cases.test = 16
-    config.stage.joint.steps = 800
+    config.stage.joint.steps = 400
     config.checkpoint.every = 200
     config.checkpoint.keep = 1
-    config.log.validate = 400
+    config.log.validate = 200
     config.log.validation_cases = 2
     return config
 

@@ -111,7 +111,7 @@ def generation(config, side: int, devices: int, volumes: int = 64) -> Problem:
         chunk=side * DEVICES,  # no loop, of which only one turn would be counted
         plane_weights=config.loss.planes.to_dict(),
         particles=config.loss.particles,
-        drifting=drifting_settings(config.loss) | {"guidance": config.loss.drifting.guidance},
+        drifting=drifting_settings(config.loss, stage.affinity_floor) | {"guidance": config.loss.drifting.guidance},
         axis_name=DATA_AXIS,
     )
     return _problem(params, ("mapper",), loss, bank, WHOLE)

@@ -150,7 +150,7 @@ def test_annealing_tells_the_loss_its_step(networks_and_parameters, bank):
 
 def test_every_key_of_the_drifting_section_is_a_switch_of_the_loss():
     config = small_config()
-    assert drifting_settings(config.loss) == {
+    assert drifting_settings(config.loss, 0.0) == {
         "kind": "drifting",
         "field": "softmax",
         "temperatures": tuple(config.loss.temperatures),
@@ -158,7 +158,6 @@ def test_every_key_of_the_drifting_section_is_a_switch_of_the_loss():
     }
     values = {
         "self_exclusion": "independent",
-        "affinity_floor": 1e-4,
         "distance_scale": "frozen",
         "frozen_scale": 2.5,
         "bias_correction": True,
@@ -166,8 +165,9 @@ def test_every_key_of_the_drifting_section_is_a_switch_of_the_loss():
         "features": "sum",
     }
     config.loss.drifting.update(values)
-    options = drifting_settings(config.loss)["options"]
+    options = drifting_settings(config.loss, 1e-4)["options"]
     assert options == DriftingOptions("independent", 1e-4, 2.5, True, False, "sum")
+    assert drifting_settings(config.loss, -1.0)["options"].affinity_floor is None
 
 
 def test_only_the_mapper_gets_a_gradient_and_chunks_do_not_change_it(networks_and_parameters, bank):

@@ -64,7 +64,8 @@ def test_every_option_is_described():
 def test_the_page_names_every_switch_of_a_configuration_and_every_kind():
     page, config = PAGE.read_text(), unconditional()
     keys = [f"loss.drifting.{key}" for key in config.loss.drifting]
-    keys += [f"loss.{key}" for key in config.loss if key != "drifting"] + ["stage.*.negatives"]
+    keys += [f"loss.{key}" for key in config.loss if key != "drifting"]
+    keys += ["stage.*.negatives", "stage.*.affinity_floor"]
     keys += [f"loss.{key}" for key in missing_mr().loss if key != "brain_weight"]
     for key in keys:
         assert f"`{key}`" in page, key

@@ -2,14 +2,16 @@
 
     python sweep.py --sweep configs/sweeps/particles.py --workdir runs/particles
 
-Six variants with three seeds, about an hour and a half on one CPU core (estimated from those of `:order`). Encoder,
-decoder and generator are trained once a seed. `:order` compares `segment` with what forgets depth alone; `:tiny` is all
-of it with one seed in two minutes, for checks.
+Eight variants with three seeds, about an hour and a quarter on one CPU core (estimated). Encoder, decoder and generator
+are trained once a seed. `:order` compares `segment` with what forgets depth alone; `:tiny` is all of it with one seed in
+two minutes, for checks.
 """
 
 from configs.sweeps.small import known, small_generation, small_seeds
 from lift_jax.sweeps.columns import GENERATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
+
+AXIAL_ONLY = {"loss.planes.coronal": 0.0, "loss.planes.sagittal": 0.0}
 
 
 def get_sweep(variant=""):
@@ -20,7 +22,9 @@ def get_sweep(variant=""):
         "volume": {"loss.particles": "volume"},
         "unordered": {"loss.particles": "unordered"},
         "unordered_segment": {"loss.particles": "unordered_segment"},
-        "axial_only": {"loss.planes.coronal": 0.0, "loss.planes.sagittal": 0.0},
+        "axial_only": AXIAL_ONLY,
+        "axial_only_unordered": AXIAL_ONLY | {"loss.particles": "unordered"},
+        "no_floor": {"stage.mapper.affinity_floor": 0.0},
     }
     if variant == "order":
         variants = {name: variants[name] for name in ("segment", "unordered", "unordered_segment")}

@@ -74,7 +74,6 @@ def unconditional() -> ConfigDict:
             "drifting": ConfigDict(
                 {
                     "self_exclusion": "mask",  # mask; independent: only `negatives` of a stage repel, not its batch
-                    "affinity_floor": 0.0,  # least squared affinity; below 0 each field's own, as published
                     "distance_scale": "batch",  # unit of distance: batch mean, each row's own mean, or frozen
                     "frozen_scale": 1.0,  # frozen: that unit
                     "guidance": 1.0,  # mapper: above 1, real slices of all depths repel; particles slice or segment
@@ -124,6 +123,7 @@ def unconditional() -> ConfigDict:
             "batch": 128,  # generated slices a step, over all devices
             "positives": 128,  # real slices a step
             "negatives": 0,  # further generated slices a step that only repel
+            "affinity_floor": 0.0,  # least squared affinity; below 0 each field's own, as published
             "rate": 2e-4,
         }
     )
@@ -133,6 +133,7 @@ def unconditional() -> ConfigDict:
             "batch": 8,  # generated volumes a step, over all devices
             "positives": 32,  # real volumes a step
             "negatives": 0,  # further generated volumes a step that only repel
+            "affinity_floor": -1.0,  # as the generator's
             "positions": 12,  # depth positions along each plane
             "rate": 2e-4,
             "chunk": 256,  # slices that the gradient is taken through at a time

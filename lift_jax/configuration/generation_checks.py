@@ -8,6 +8,7 @@ from lift_jax.configuration.checks import (
     DTYPES,
     all_positive,
     few_resolutions,
+    flatten,
     in_order,
     not_empty,
     one_of,
@@ -103,9 +104,12 @@ def _complaints_of_loss(config):
     if "mapper" in config.stages and config.stage.mapper.positions < 2 and loss.particles in STEP_PARTICLES:
         yield f"config.stage.mapper.positions: particles {loss.particles} hold the steps between two of them; give 2"
     if loss.kind != "drifting":
-        standard = unconditional().loss.drifting
-        for key in (key for key in switches if switches[key] != standard[key]):
-            yield f"config.loss.drifting.{key}: a loss of kind {loss.kind} has no such switch; leave {standard[key]!r}"
+        standard = unconditional()
+        keys = [f"loss.drifting.{key}" for key in switches]
+        keys += [f"stage.{name}.affinity_floor" for name in ("generator", "mapper")]
+        given, defaults = flatten(config), flatten(standard)
+        for key in (key for key in keys if given[key] != defaults[key]):
+            yield f"config.{key}: a loss of kind {loss.kind} has no such switch; leave {defaults[key]!r}"
     yield from _complaints_of_samples(config)
 
 

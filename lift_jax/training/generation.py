@@ -77,7 +77,6 @@ def train_generation(config: ConfigDict, workdir: Place) -> None:
 
 def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
     settings = config.stage[name]
-    drifting = drifting_settings(config.loss)
     annealing = config.loss.annealing / settings.steps
     look = {"real": real["validation"][: config.log.validation_cases], "config": config}
     if name in ("encoder", "decoder"):
@@ -119,7 +118,7 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
             batch=settings.batch,
             positives=settings.positives,
             negatives=settings.negatives,
-            drifting=drifting,
+            drifting=drifting_settings(config.loss, settings.affinity_floor),
             annealing=annealing,
             axis_name=DATA_AXIS,
         )
@@ -137,7 +136,7 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
         plane_weights=config.loss.planes.to_dict(),
         particles=config.loss.particles,
         negatives=settings.negatives,
-        drifting=drifting | {"guidance": config.loss.drifting.guidance},
+        drifting=drifting_settings(config.loss, settings.affinity_floor) | {"guidance": config.loss.drifting.guidance},
         annealing=annealing,
         axis_name=DATA_AXIS,
     )
@@ -145,13 +144,13 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
     return _planned(index, name, loss, params, Everywhere(bank), settings.batch * shape[0], validate, config)
 
 
-def drifting_settings(loss: ConfigDict) -> dict:
-    """What `drift_all` is to be given, of a configuration's section `loss`."""
+def drifting_settings(loss: ConfigDict, affinity_floor: float) -> dict:
+    """What `drift_all` is to be given, of a configuration's section `loss` and the floor of a stage."""
     switches = loss.drifting.to_dict()
     switches.pop("guidance")
-    frozen, floor = switches.pop("frozen_scale"), switches["affinity_floor"]
+    frozen, floor = switches.pop("frozen_scale"), None if affinity_floor < 0 else affinity_floor
     scale = frozen if switches["distance_scale"] == "frozen" else switches["distance_scale"]
-    options = DriftingOptions(**switches | {"distance_scale": scale, "affinity_floor": None if floor < 0 else floor})
+    options = DriftingOptions(**switches | {"distance_scale": scale, "affinity_floor": floor})
     return {
         "kind": loss.kind,
         "field": loss.field,

@@ -2,9 +2,9 @@
 
     python sweep.py --sweep configs/sweeps/particles.py --workdir runs/particles
 
-Eight variants with three seeds, about an hour and a quarter on one CPU core (estimated). Encoder, decoder and generator
-are trained once a seed. `:order` compares `segment` with what forgets depth alone; `:tiny` is all of it with one seed in
-two minutes, for checks.
+Eight variants with three seeds, about an hour and a quarter on one CPU core (estimated). Encoder, decoder and
+generator are trained once a seed. `:order` compares `segment` with what forgets depth alone; `:tiny` is all of it with
+one seed in two minutes, for checks.
 """
 
 from configs.sweeps.small import known, small_generation, small_seeds

@@ -88,11 +88,13 @@ def small_slices(variant=""):
     config.data.shape = (24, 96, 96)
     config.data.spacing = 2.0
     config.data.cases.train = 192
+    config.data.cases.test = 32
     config.model.translator.widths = (16, 32, 64)
     config.model.translator.blocks = 2
-    config.stage.joint.steps = 400
+    config.stage.joint.steps = 300
     config.stage.joint.batch = 2
     config.stage.joint.window = 12
+    config.log.validate = 150
     config.inference.chunk = 24
     return config
 

@@ -3,7 +3,8 @@
     python sweep.py --sweep configs/sweeps/translators.py --workdir runs/translators
 
 Slices of 96² at 2 mm. The networks have a quarter of the features of those for 240² and 1 mm, so that they cost a
-sixteenth. `:finalists` is three of them with three seeds, all others have one; `:tiny` is for checks.
+sixteenth. All have one seed; `:finalists`, three shapes, and `:context`, what a slice is told of the others beside an
+oracle that is told what they could tell, have three. `:tiny` is for checks.
 """
 
 from configs.sweeps.small import known, small_seeds, small_slices
@@ -24,20 +25,23 @@ COMPARED = {
     "no_mixer": {"model.mixer.kind": "none"},
     "neighbours": {"model.mixer.kind": "none", "model.translator.neighbours": 1},
     "neighbours_and_mixer": {"model.translator.neighbours": 1},
+    "oracle": {"model.mixer.kind": "none", "model.oracle": "acquisition"},
 }
 
-FINALISTS = ("stem_2", "stem_1", "stem_4_wide")
-
-TINY = ("stem_2", "stem_4", "neighbours")
+CHOSEN = {
+    "finalists": ("stem_2", "stem_1", "stem_4_wide"),
+    "context": ("stem_2", "no_mixer", "neighbours", "neighbours_and_mixer", "oracle"),
+    "tiny": ("stem_2", "stem_4", "neighbours"),
+}
 
 
 def get_sweep(variant=""):
-    known("translators.py", variant, ("finalists", "tiny"))
-    names = {"finalists": FINALISTS, "tiny": TINY}.get(variant, COMPARED)
+    known("translators.py", variant, tuple(CHOSEN))
+    names = CHOSEN.get(variant, COMPARED)
     return Sweep(
         base=small_slices(variant),
         variants={name: COMPARED[name] for name in names},
         base_variant="stem_2",
-        seeds=small_seeds("" if variant == "finalists" else "tiny"),
+        seeds=small_seeds(variant if variant in CHOSEN else "tiny"),
         metrics=TRANSLATION_COLUMNS,
     )

@@ -3,7 +3,8 @@
     python sweep.py --sweep configs/sweeps/drifting_fields.py --workdir runs/sweep
 
 Started again with the same command, a sweep goes on from where it was: runs that are scored stay as they are. What the
-runs have in common, such as an encoder, is trained once. `sweep.csv` and `sweep.html` are written after every run.
+runs have in common, such as an encoder, is trained once. `sweep.csv`, `sweep.md` and `sweep.html` are
+written after every run.
 """
 
 import sys
@@ -15,7 +16,7 @@ from lift_jax import commands
 commands.prepare_jax()
 
 SWEEP = flags.DEFINE_string("sweep", None, "file with get_sweep, and :variant")
-WORKDIR = flags.DEFINE_string("workdir", None, "folder for all runs, shared stages, sweep.csv and sweep.html")
+WORKDIR = flags.DEFINE_string("workdir", None, "folder for all runs, shared stages, sweep.csv, sweep.md and sweep.html")
 PARALLEL = flags.DEFINE_integer(
     "parallel", 1, "runs at a time, each in a process of its own; on GPUs, each on the next one"
 )

@@ -10,7 +10,7 @@ from lift_jax.evaluation.intervals import LEVEL
 from lift_jax.evaluation.report_pieces import cell, document, facts_table, figure, reading_list, table
 from lift_jax.evaluation.unconditional_figures import draw_volumes, view_of
 from lift_jax.evaluation.variety import brain_region
-from lift_jax.sweeps.columns import BEST_AT_ZERO, NOT_RANKED, TRADEOFF
+from lift_jax.sweeps.columns import BEST_AT_ZERO, TRADEOFF
 from lift_jax.sweeps.curves import draw_curves
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.reading import reading_points, sweep_facts
@@ -18,6 +18,7 @@ from lift_jax.sweeps.results import Result, metric_values, stage_seconds, step_s
 from lift_jax.sweeps.scoring import BASELINES, read_shown
 from lift_jax.sweeps.tables import Values, seed_differences, seed_means
 from lift_jax.sweeps.tradeoff import draw_tradeoff
+from lift_jax.sweeps.verdicts import is_best, verdict
 
 
 def sweep_page(sweep: Sweep, results: Sequence[Result], title: str) -> str:
@@ -127,33 +128,10 @@ def _line(head, columns, estimates, variant, *, signed=False, best=False, start=
     count = max(estimate.n for estimate in own.values())
     cells = []
     for c in columns:
-        mark = _verdict(own[c.key], c) if signed else "best" if best and _is_best(variant, estimates[c.key], c) else ""
+        mark = verdict(own[c.key], c) if signed else "best" if best and is_best(variant, estimates[c.key], c) else ""
         cells.append(cell(own[c.key], c, count, signed=signed or c.key in BEST_AT_ZERO, mark=mark))
     row = ' class="first"' if start else ""
     return f'<tr{row}><th scope="row">{escape(head)}</th><td>{count}</td>{"".join(cells)}</tr>'
-
-
-def _is_best(variant: str, estimates: dict[str, Estimate], column: Column) -> bool:
-    distances = {name: _cost_of(e.mean, column) for name, e in estimates.items() if e.n}
-    return (
-        column.key not in NOT_RANKED
-        and len(distances) > 1
-        and variant in distances
-        and distances[variant] == min(distances.values())
-    )
-
-
-def _cost_of(mean: float, column: Column) -> float:
-    if column.key in BEST_AT_ZERO:
-        return abs(mean)
-    return -mean if column.higher_is_better else mean
-
-
-def _verdict(difference: Estimate, column: Column) -> str:
-    """Which side of zero the whole interval is on; "" where it holds zero, or where neither side is better."""
-    if column.key in (*BEST_AT_ZERO, *NOT_RANKED) or not (difference.low > 0 or difference.high < 0):
-        return ""
-    return "better" if (difference.low > 0) == column.higher_is_better else "worse"
 
 
 def _curves(sweep: Sweep, results: Sequence[Result]) -> str:

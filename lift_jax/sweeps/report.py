@@ -1,4 +1,4 @@
-"""A sweep on disk: `sweep.csv`, a row per variant, seed and metric, and `sweep.html`, for people."""
+"""A sweep on disk: `sweep.csv`, a row per variant, seed and metric; `sweep.html`, for people; `sweep.md`, tables."""
 
 import csv
 import io
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from lift_jax.evaluation.report_files import write_whole
 from lift_jax.evaluation.scores import MODEL
 from lift_jax.sweeps.definition import Sweep
+from lift_jax.sweeps.markdown import sweep_markdown
 from lift_jax.sweeps.page import sweep_page
 from lift_jax.sweeps.plan import Run
 from lift_jax.sweeps.results import Result, read_results
@@ -19,20 +20,21 @@ HEADS = ("variant", "seed", "status", "metric", "value", "message")
 def write_sweep(
     sweep: Sweep, runs: Sequence[Run], workdir: pathlib.Path, failures: Mapping[pathlib.Path, str], *, title: str
 ) -> None:
-    """Writes both files of a sweep as far as it has come, in place of those that are there.
+    """Writes the files of a sweep as far as it has come, in place of those that are there.
 
     Args:
       sweep: the sweep.
       runs: of `plan.plan_runs`.
       workdir: of the sweep.
       failures: work directories of runs that failed, and why.
-      title: heads the page.
+      title: heads the page and the tables.
 
     Raises:
       UserError: the folder cannot be written.
     """
     results = read_results(runs, workdir, failures)
     write_whole(workdir / "sweep.csv", results_csv(results))
+    write_whole(workdir / "sweep.md", sweep_markdown(sweep, results, title))
     write_whole(workdir / "sweep.html", sweep_page(sweep, results, title))
 
 

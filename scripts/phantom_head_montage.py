@@ -3,17 +3,12 @@
 python -m scripts.phantom_head_montage --output montage.png --count 2 --shape 64 64 64
 """
 
-import argparse
-from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
 from lift_jax.data.paired_cases import PairedCase
 from lift_jax.data.phantom_head import field_spacing, make_phantom_head
+from scripts.montage import write_montage
 
 WINDOWS = {"MR": (0.0, 1.0), "CT, brain window": (0.0, 80.0), "CT, bone window": (-550.0, 1450.0)}
 """Lower and upper end of the grey scale: W80 L40 and W2000 L450."""
@@ -50,20 +45,10 @@ def draw(cases: list[PairedCase]) -> plt.Figure:
     return figure
 
 
-def main() -> None:
-    """Makes the cases and writes the picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0, help="index of the first case")
-    parser.add_argument("--count", type=int, default=2)
-    parser.add_argument("--shape", type=int, nargs=3, default=(64, 64, 64), metavar=("D", "H", "W"))
-    arguments = parser.parse_args()
-    shape = tuple(arguments.shape)
-    indices = range(arguments.first, arguments.first + arguments.count)
-    cases = [make_phantom_head(arguments.seed, index, shape, field_spacing(shape)) for index in indices]
-    draw(cases).savefig(arguments.output, dpi=100)
+def made(seed: int, index: int, shape: tuple[int, int, int]):
+    """A case whose field of view holds the head."""
+    return make_phantom_head(seed, index, shape, field_spacing(shape))
 
 
 if __name__ == "__main__":
-    main()
+    write_montage(__doc__, made, draw, count=2, side=64)

@@ -3,17 +3,12 @@
 python -m scripts.phantom_montage --output montage.png --count 3 --shape 48 48 48
 """
 
-import argparse
-from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
 from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.phantom import head_spacing, make_phantom
+from scripts.montage import write_montage
 
 PLANES = ("axial", "coronal", "sagittal")
 
@@ -46,20 +41,10 @@ def draw(cases: list[Case]) -> plt.Figure:
     return figure
 
 
-def main() -> None:
-    """Makes the cases and writes the picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0, help="index of the first case")
-    parser.add_argument("--count", type=int, default=3)
-    parser.add_argument("--shape", type=int, nargs=3, default=(48, 48, 48), metavar=("D", "H", "W"))
-    arguments = parser.parse_args()
-    shape = tuple(arguments.shape)
-    indices = range(arguments.first, arguments.first + arguments.count)
-    cases = [make_phantom(arguments.seed, index, shape, head_spacing(shape)) for index in indices]
-    draw(cases).savefig(arguments.output, dpi=100)
+def made(seed: int, index: int, shape: tuple[int, int, int]):
+    """A case whose field of view holds the head."""
+    return make_phantom(seed, index, shape, head_spacing(shape))
 
 
 if __name__ == "__main__":
-    main()
+    write_montage(__doc__, made, draw, count=3, side=48)

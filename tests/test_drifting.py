@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 from quick_compile import quick_jit
 
 from lift_jax.losses import pairs
-from lift_jax.losses.drifting import drifting_loss
+from lift_jax.losses.drifting import DriftingOptions, drifting_loss
 
 TEMPERATURES = (0.05, 0.2)  # two show how forces add up; the published three take longer to compile
 
@@ -295,3 +295,24 @@ def test_shapes_that_disagree_are_refused(wrong):
         drifting_loss(x, wrong)
     with pytest.raises(ValueError, match="negatives"):
         drifting_loss(x, x, wrong)
+
+
+@pytest.mark.parametrize("scale", ["batch", "row", 0.7])
+def test_problems_side_by_side_are_those_alone(scale):
+    """Distance scale, forces and statistics are each problem's own; and only sizes that add up are taken."""
+    x, positives, negatives = particles(5, 6, 3, locations=6)
+    positives = positives * np.float32([1, 1, 3, 0.2, 0.2, 0.2])[:, None, None]
+    weights, options = random_weights((6, 3)), DriftingOptions(distance_scale=scale)
+    sizes, places = (2, 1, 3), [slice(0, 2), slice(2, 3), slice(3, 6)]
+    losses, gradients, stats = loss_and_gradient(
+        x, positives, negatives, negative_weights=weights, options=options, problems=sizes
+    )
+    for i, place in enumerate(places):
+        arrays = (a[place] for a in (x, positives, negatives))
+        loss, gradient, own = loss_and_gradient(*arrays, negative_weights=weights[place], options=options)
+        assert_close(losses[place], loss)
+        assert_close(gradients[place], gradient)
+        for name, value in own.items():
+            np.testing.assert_allclose(stats[name][i], value, rtol=1e-5)
+    with pytest.raises(ValueError, match="6 that there are"):
+        drifting_loss(x, positives, problems=(2, 3))

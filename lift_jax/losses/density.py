@@ -8,6 +8,7 @@ from jax.nn import logsumexp
 
 from lift_jax.losses.kernels import SHARP_LAPLACE, Kernel
 from lift_jax.losses.pairs import Blocks, block_size, map_queries, mean_distance, side_of
+from lift_jax.losses.problems import Problems
 from lift_jax.losses.targets import collect_targets, first_query, spread
 
 
@@ -18,6 +19,7 @@ def log_kde_loss(
     temperatures: Sequence[float],
     kernel: Kernel = SHARP_LAPLACE,
     axis_name: str | None = None,
+    problems: Sequence[int] | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """`mean(log q(x) - log p(x))` of kernel densities q and p, one number a location (arXiv 2604.06333).
 
@@ -30,7 +32,7 @@ def log_kde_loss(
       positives: `[L, P, C]`, real features.
       temperatures: kernel widths in units of the mean distance of all pairs; the losses are averaged.
       kernel: of both densities.
-      axis_name: the mapped axis whose devices share the global batch, as in `drifting_loss`.
+      axis_name: the mapped axis whose devices share the global batch, as in `drifting_loss`; problems: likewise.
 
     Returns:
       The loss of each location, float32 `[L]`, the mean over this device's particles; and statistics,
@@ -44,21 +46,24 @@ def log_kde_loss(
     if repelling.points.shape[1] < 2:
         raise ValueError("log_kde_loss needs at least 2 generated particles in all: one has no density but its own")
     points = x - centre
-    queries = points.shape[1]
+    queries, parts = points.shape[1], Problems.of(problems, len(points))
     size = block_size(queries, len(points) * (real.points.shape[1] + repelling.points.shape[1]))
     blocks = Blocks.of(points, first_query(queries, axis_name), size)
-    scale = mean_distance(jax.lax.stop_gradient(blocks), queries, (real, repelling), axis_name)
+    scale = mean_distance(jax.lax.stop_gradient(blocks), queries, (real, repelling), parts, axis_name)
+    location_scale = parts.at_locations(scale)
 
     @jax.checkpoint
     def of_block(block):
         log_p, log_q = (
-            _log_densities(side_of(block.points, block.rows, part), scale, temperatures, kernel)
+            _log_densities(side_of(block.points, block.rows, part), location_scale, temperatures, kernel)
             for part in (real, repelling)
         )
         return log_q - log_p
 
     loss = map_queries(of_block, blocks, queries).mean(-1)
-    stats = {"distance_scale": scale, "spread": spread(points, axis_name)}
+    stats = {"distance_scale": scale, "spread": spread(points, parts, axis_name)}
+    if problems is None:
+        stats = {name: value[0] for name, value in stats.items()}
     return loss, jax.lax.stop_gradient(stats)
 
 

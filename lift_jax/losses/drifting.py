@@ -21,6 +21,7 @@ from lift_jax.losses.pairs import (
     row_sums,
     side_of,
 )
+from lift_jax.losses.problems import Problems
 from lift_jax.losses.sides import Field, Side, TwoPassField
 from lift_jax.losses.targets import Targets, collect_targets, first_query, mean_over_devices, spread
 
@@ -46,6 +47,7 @@ def drifting_loss(
     field: str | Field = "softmax",
     axis_name: str | None = None,
     options: DriftingOptions = PUBLISHED,
+    problems: Sequence[int] | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Mean squared drift of generated particles: `mean ‖x - stop_gradient(x + V(x))‖²`, one number a location.
 
@@ -63,6 +65,8 @@ def drifting_loss(
         `positives` and `negatives`, equally many, and drifts its own particles in the field of all: mean loss and mean
         gradient over devices are those of one device that holds everything. What is replicated counts once a device.
       options: see `DriftingOptions`.
+      problems: how many consecutive locations make a problem of their own, for G of them that are computed side by
+        side: distance scale and forces are those of each problem, and statistics are `[G]`. None: all L are one.
 
     Returns:
       The loss of each location, float32 `[L]`, the mean over this device's particles; and statistics, scalars without
@@ -77,6 +81,7 @@ def drifting_loss(
     """
     field = field_named(field)
     check(generated, positives, negatives, negative_weights, temperatures, options, axis_name)
+    parts = Problems.of(problems, len(generated))
     x = generated.astype(jnp.float32)
     own = options.self_exclusion == "mask"
     centre, *targets = collect_targets(x, positives, negatives, negative_weights, own, axis_name)
@@ -86,16 +91,17 @@ def drifting_loss(
     blocks = Blocks.of(points, first_query(queries, axis_name), size)
 
     if isinstance(options.distance_scale, str):
-        scale = mean_distance(blocks, queries, targets, axis_name)
+        scale = mean_distance(blocks, queries, targets, parts, axis_name)
     else:
-        scale = jax.lax.stop_gradient(jnp.asarray(options.distance_scale, jnp.float32))
-    unit = jnp.maximum(scale / features**0.5, SMALLEST_SCALE)
+        scale = jax.lax.stop_gradient(jnp.full(len(parts.sizes), options.distance_scale, jnp.float32))
+    location_scale = parts.at_locations(scale)
+    unit = jnp.maximum(location_scale / features**0.5, SMALLEST_SCALE)
 
     def sides(block):
         by_row = isinstance(options.distance_scale, str) and options.distance_scale == "row"
-        return _scaled_sides(block, targets, None if by_row else scale, options.affinity_floor)
+        return _scaled_sides(block, targets, None if by_row else location_scale, options.affinity_floor)
 
-    drift, stats = 0.0, {"distance_scale": scale, "spread": spread(points, axis_name)}
+    drift, stats = 0.0, {"distance_scale": scale, "spread": spread(points, parts, axis_name)}
     for i, temperature in enumerate(temperatures):
         judge = _coefficients(field, temperature, blocks, sides, targets, options.bias_correction, axis_name)
 
@@ -104,15 +110,18 @@ def drifting_loss(
             return _net_force(attraction, repulsion, block.points, *targets) / unit, _effective_number(attraction)
 
         force, neighbours = map_queries(of_block, blocks, queries)
-        square = mean_over_devices((force**2).mean(), axis_name)
-        drift += force / jnp.sqrt(jnp.maximum(square, SMALLEST_FORCE)) if options.normalise_force else force
+        square = mean_over_devices(parts.mean(force**2), axis_name)
+        magnitude = parts.at_locations(jnp.sqrt(jnp.maximum(square, SMALLEST_FORCE)))
+        drift += force / magnitude if options.normalise_force else force
         name = f"{temperature:g}" if isinstance(temperature, numbers.Real) else str(i)
-        stats |= {f"force_{name}": square, f"neighbours_{name}": mean_over_devices(neighbours.mean(), axis_name)}
+        stats |= {f"force_{name}": square, f"neighbours_{name}": mean_over_devices(parts.mean(neighbours), axis_name)}
 
     # The difference of a number from itself: nought with a slope. Subtracting x + V from x would cost digits.
     position = x / unit
     residual = position - jax.lax.stop_gradient(position) - jax.lax.stop_gradient(drift)
     squares = (residual**2).mean(-1) if options.features == "mean" else (residual**2).sum(-1)
+    if problems is None:
+        stats = {name: value[0] for name, value in stats.items()}
     return squares.mean(-1), jax.lax.stop_gradient(stats)
 
 

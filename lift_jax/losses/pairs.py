@@ -1,12 +1,13 @@
 """Distances between queries and targets, a block of queries at a time, on one device or as one of many."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn import logsumexp
 
+from lift_jax.losses.problems import Problems
 from lift_jax.losses.sides import Side
 from lift_jax.losses.targets import Targets, mean_over_devices
 
@@ -91,14 +92,16 @@ def logsumexp_over_queries(logits: Callable, blocks: Blocks, axis_name: str | No
     return logsumexp(jax.lax.all_gather(total, axis_name), axis=0)
 
 
-def mean_distance(blocks: Blocks, queries: int, targets: tuple[Targets, ...], axis_name: str | None) -> jax.Array:
-    """The mean distance of all queries from all targets, of all locations and devices, weighted; at least 1e-3."""
+def mean_distance(
+    blocks: Blocks, queries: int, targets: Sequence[Targets], problems: Problems, axis_name: str | None
+) -> jax.Array:
+    """The weighted mean distance of queries from targets, over a problem and all devices; at least 1e-3: `[G]`."""
 
     def of_block(block):
         return row_sums(*(side_of(block.points, block.rows, part) for part in targets))
 
-    total = mean_over_devices(map_queries(of_block, blocks, queries).mean(), axis_name)
-    weight = mean_over_devices(sum(part.weights.sum(-1).mean() for part in targets), axis_name)
+    total = mean_over_devices(problems.mean(map_queries(of_block, blocks, queries)), axis_name)
+    weight = mean_over_devices(sum(problems.mean(part.weights.sum(-1)) for part in targets), axis_name)
     return jnp.maximum(total / weight, SMALLEST_SCALE)
 
 

@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lift_jax.losses.density import log_kde_loss
 from lift_jax.losses.drifting import TEMPERATURES, drifting_loss
 from lift_jax.losses.drifting_options import PUBLISHED, DriftingOptions
 from lift_jax.losses.frechet import frechet_loss
+from lift_jax.losses.problems import Problems
 from lift_jax.losses.sides import Field
 from lift_jax.losses.targets import gather, spread
 
@@ -34,30 +36,23 @@ class Particles(NamedTuple):
 
 
 ParticleLoss = Callable[..., tuple[jax.Array, Statistics]]
-"""`(particles, *, field, temperatures, options, axis_name)` to the loss of each location `[L]` and statistics."""
+"""`(particles, *, field, temperatures, options, axis_name, problems)` to the loss of each location `[L]` and statistics
+`[G]`; `problems` says how many locations each of G problems has, which stand one after the other along L."""
 
 
-def drifting(particles: Particles, *, field, temperatures, options, axis_name) -> tuple[jax.Array, Statistics]:
+def drifting(particles: Particles, **choices) -> tuple[jax.Array, Statistics]:
     """`drifting_loss`, with all its switches."""
     x, real, negatives, weights = particles
-    return drifting_loss(
-        x,
-        real,
-        negatives,
-        negative_weights=weights,
-        temperatures=temperatures,
-        field=field,
-        axis_name=axis_name,
-        options=options,
-    )
+    return drifting_loss(x, real, negatives, negative_weights=weights, **choices)
 
 
-def log_kde(particles: Particles, *, temperatures, axis_name, **_) -> tuple[jax.Array, Statistics]:
+def log_kde(particles: Particles, *, temperatures, axis_name, problems, **_) -> tuple[jax.Array, Statistics]:
     """`log_kde_loss`: it has temperatures, and neither field nor switches nor negatives."""
-    return log_kde_loss(particles.generated, particles.real, temperatures=temperatures, axis_name=axis_name)
+    generated, real = particles.generated, particles.real
+    return log_kde_loss(generated, real, temperatures=temperatures, axis_name=axis_name, problems=problems)
 
 
-def frechet(particles: Particles, *, axis_name, **_) -> tuple[jax.Array, Statistics]:
+def frechet(particles: Particles, *, axis_name, problems, **_) -> tuple[jax.Array, Statistics]:
     """`frechet_loss` against the moments of the given real particles of all devices; it has no switch at all.
 
     With all samples of a bank as real particles, its moments are the bank's own; with few, they are noise.
@@ -74,7 +69,7 @@ def frechet(particles: Particles, *, axis_name, **_) -> tuple[jax.Array, Statist
     covariance = jnp.einsum("lnc,lnd->lcd", deviations, deviations, precision="highest")
     loss = frechet_loss(particles.generated, mean[:, 0], covariance, axis_name=axis_name)
     x = jax.lax.stop_gradient(particles.generated.astype(jnp.float32))
-    return loss, {"spread": spread(x - mean, axis_name)}
+    return loss, {"spread": spread(x - mean, Problems.of(problems, len(x)), axis_name)}
 
 
 PARTICLE_LOSSES: dict[str, ParticleLoss] = {"drifting": drifting, "log_kde": log_kde, "frechet": frechet}
@@ -92,7 +87,7 @@ def drift_all(
 ) -> tuple[dict[Hashable, jax.Array], dict[Hashable, Statistics]]:
     """The loss of each of many problems.
 
-    Problems of equal shapes are computed side by side: a hundred small ones compile as a dozen.
+    Those of equally many particles and features are computed side by side: a hundred small ones compile as five.
 
     Args:
       problems: by any names.
@@ -105,21 +100,33 @@ def drift_all(
     """
     groups: dict[tuple, list[Hashable]] = {}
     for name, particles in problems.items():
-        groups.setdefault(tuple(None if x is None else x.shape for x in particles), []).append(name)
-
-    def one(particles):
-        return PARTICLE_LOSSES[kind](
-            particles, field=field, temperatures=temperatures, options=options, axis_name=axis_name
-        )
-
+        groups.setdefault(tuple(None if x is None else x.shape[1:] for x in particles), []).append(name)
     losses, stats = {}, {}
     for names in groups.values():
-        stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *(problems[name] for name in names))
-        group_losses, group_stats = jax.vmap(one)(stacked)
-        for i, name in enumerate(names):
-            losses[name] = group_losses[i].mean()
+        sizes = [len(problems[name].generated) for name in names]
+        group_losses, group_stats = PARTICLE_LOSSES[kind](
+            side_by_side([problems[name] for name in names]),
+            field=field,
+            temperatures=temperatures,
+            options=options,
+            axis_name=axis_name,
+            problems=sizes,
+        )
+        for i, (name, own) in enumerate(zip(names, jnp.split(group_losses, np.cumsum(sizes)[:-1]), strict=True)):
+            losses[name] = own.mean()
             stats[name] = {key: value[i] for key, value in group_stats.items()}
     return losses, stats
+
+
+def side_by_side(problems: Sequence[Particles]) -> Particles:
+    """Problems of equally many particles and features as one, their locations one after the other."""
+    if problems[0].negative_weights is not None:
+        shapes = [problem.negatives.shape[:2] for problem in problems]
+        problems = [
+            problem._replace(negative_weights=jnp.broadcast_to(problem.negative_weights, shape))
+            for problem, shape in zip(problems, shapes, strict=True)
+        ]
+    return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *problems)
 
 
 def mean_statistics(stats: Sequence[Statistics]) -> Statistics:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lift_jax.losses.problems import Problems
+
 
 class Targets(NamedTuple):
     """Particles of one kind, of all devices.
@@ -66,7 +68,7 @@ def collect_targets(
     return centre, Targets(real - centre, jnp.ones_like(real[:, None, :, 0]), jnp.full(real.shape[1], -1)), repelling
 
 
-def spread(points: jax.Array, axis_name: str | None) -> jax.Array:
-    """Standard deviation across the particles of all devices, averaged over features and locations."""
+def spread(points: jax.Array, problems: Problems, axis_name: str | None) -> jax.Array:
+    """Standard deviation across the particles of all devices, averaged over features and locations: `[G]`."""
     mean = mean_over_devices(points.mean(axis=1, keepdims=True), axis_name)
-    return jnp.sqrt(mean_over_devices(((points - mean) ** 2).mean(axis=1), axis_name)).mean()
+    return problems.mean(jnp.sqrt(mean_over_devices(((points - mean) ** 2).mean(axis=1), axis_name)))

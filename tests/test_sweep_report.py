@@ -21,6 +21,7 @@ from lift_jax.sweeps.results import Result
 from lift_jax.sweeps.scoring import Shown, _write_shown, read_shown
 from lift_jax.sweeps.tables import seed_differences, seed_means, t_interval
 from lift_jax.sweeps.tradeoff import front
+from lift_jax.sweeps.verdicts import is_best
 from tests.small_sweep import generation_sweep
 
 
@@ -138,7 +139,7 @@ def test_the_tables_in_markdown_hold_the_same_numbers(tmp_path):
     assert means["*real (held out)*"][place] == "–"
 
 
-def test_a_difference_whose_interval_leaves_out_zero_is_bold(tmp_path):
+def test_a_difference_whose_interval_leaves_out_zero_is_bold_and_no_mean_that_all_share(tmp_path):
     sweep = generation_sweep({"slice": {"loss.particles": "slice"}}, seeds=(0, 1, 2))
     results = [
         Result(
@@ -152,6 +153,7 @@ def test_a_difference_whose_interval_leaves_out_zero_is_bold(tmp_path):
         for run in plan_runs(sweep, tmp_path)
     ]
     (cells,) = table_rows(sweep_markdown(sweep, results, ""), "minus base").values()
+    assert not is_best("slice", {"base": t_interval([0.4] * 3), "slice": t_interval([0.4] * 3)}, sweep.metrics[0])
     ranked = [c.key not in ("step_relative", "spread_relative", "nearest_rmse") for c in sweep.metrics]
     assert [cell.startswith("**+5.0") for cell in cells[1:]] == ranked
 

@@ -7,11 +7,11 @@ from lift_jax.sweeps.columns import BEST_AT_ZERO, NOT_RANKED
 
 
 def is_best(variant: str, estimates: Mapping[str, Estimate], column: Column) -> bool:
-    """Whether no other variant has a better mean; never where there is but one, or where means are not ranked."""
+    """Whether no other variant has a better mean; never where all means are the same, or where they are not ranked."""
     losses = {name: _loss_of(e.mean, column) for name, e in estimates.items() if e.n}
     return (
         column.key not in NOT_RANKED
-        and len(losses) > 1
+        and len(set(losses.values())) > 1
         and variant in losses
         and losses[variant] == min(losses.values())
     )

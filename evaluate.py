@@ -62,6 +62,7 @@ def _evaluate_run():
 def _score_contrasts(trained, data_set):
     from lift_jax.data.cases import CONTRASTS
     from lift_jax.data.sources import case_source, folder_source
+    from lift_jax.data.splits import check_members
     from lift_jax.evaluation.aggregates import CWDM_COLUMNS
     from lift_jax.evaluation.runs import picture_run, run_facts, score_run
     from lift_jax.places import local_place
@@ -69,18 +70,21 @@ def _score_contrasts(trained, data_set):
     data = trained.config.data
     root = ROOT.value and local_place(ROOT.value)
     cases = folder_source(root, CONTRASTS, data.spacing) if root else case_source(data, "test")
+    check_members(cases.names, "test", data.split_file)
     rows, cost = score_run(trained, cases)
     return rows, picture_run(trained, cases, rows), run_facts(trained, cases, data_set, cost), CWDM_COLUMNS
 
 
 def _score_ct(trained, data_set):
     from lift_jax.data.pair_sources import folder_pairs, pair_source
+    from lift_jax.data.splits import check_members
     from lift_jax.evaluation.ct_runs import ct_run_facts, picture_ct_run, score_ct_run
     from lift_jax.evaluation.ct_scores import CT_COLUMNS
     from lift_jax.places import local_place
 
     data = trained.config.data
     cases = folder_pairs(local_place(ROOT.value), data.side) if ROOT.value else pair_source(data, "test")
+    check_members(cases.names, "test", data.split_file)
     rows, cost = score_ct_run(trained, cases)
     return rows, picture_ct_run(trained, cases, rows), ct_run_facts(trained, cases, data_set, cost), CT_COLUMNS
 

@@ -315,6 +315,26 @@ def test_results_are_never_written_among_the_sources(tmp_path, trained, command,
     assert snapshot(tmp_path) == before
 
 
+def test_a_run_without_validation_cases_trains_and_one_without_test_cases_is_not_scored(tmp_path, command):
+    """Who leaves one of three scans out has none to validate with."""
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"train": ["a", "b"], "validation": [], "test": []}))
+    for seed, name in enumerate("ab"):
+        write_case(tmp_path / "cases", name, CONTRASTS, seed)
+    arguments = [
+        *(option for option in TINY if "stages=" not in option),
+        "--config.stages=('translator',)",
+        "--config.data.layout=brats",
+        "--config.data.spacing=12.0",
+        f"--config.data.root={tmp_path / 'cases'}",
+        f"--config.data.split_file={split}",
+        f"--workdir={tmp_path / 'run'}",
+    ]
+    result = command("train", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert_refused(command("evaluate", f"--workdir={tmp_path / 'run'}"), f"{split}: 'test' holds no case")
+
+
 def test_an_oracle_cannot_translate_scans(tmp_path):
     write_case(tmp_path, "scan", ("t1n", "t2w"))
     config = get_config("tiny")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lift_jax.data.splits import SPLITS, read_split_file, split_cases
+from lift_jax.data.splits import SPLITS, check_members, read_split_file, split_cases
 from lift_jax.errors import UserError
 
 case_names = st.lists(st.text(min_size=1, max_size=12), unique=True)
@@ -92,6 +92,12 @@ def test_bad_split_file_is_refused_in_one_line_that_names_it(tmp_path, content, 
     with pytest.raises(UserError) as error:
         read_split_file(path, ["a", "b", "c"])
     assert str(path) in str(error.value) and told in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_split_without_cases_is_refused_where_one_is_needed():
+    check_members(["a"], "train", "split.json")
+    with pytest.raises(UserError, match=r"^split\.json: 'train' holds no case"):
+        check_members([], "train", "split.json")
 
 
 def test_unreadable_split_file_is_refused(tmp_path):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lift_jax.errors import UserError
@@ -98,6 +98,16 @@ def read_split_file(path: str | os.PathLike, names: Iterable[str]) -> dict[str, 
     if unknown:
         raise UserError(f"{path}: the data set has no case {', '.join(map(repr, unknown))}; correct or remove it")
     return {key: split[key] for key in SPLITS}
+
+
+def check_members(names: Sequence[str], split: str, split_file: str) -> None:
+    """Refuses a split without cases, where the task at hand needs one.
+
+    Raises:
+      UserError: there is no name; only a split file can lead to that.
+    """
+    if not names:
+        raise UserError(f"{split_file}: {split!r} holds no case, and this needs one; list it there")
 
 
 def _read_json(path: Path) -> object:

@@ -7,6 +7,7 @@ import numpy as np
 from lift_jax import run_directory
 from lift_jax.data.cache import cache_cases
 from lift_jax.data.contrasts import contrast_source, stack_volumes
+from lift_jax.data.splits import SPLITS, check_members
 from lift_jax.evaluation.cost import hardware, peak_memory
 from lift_jax.evaluation.plane_features import slice_encoder
 from lift_jax.evaluation.unconditional import UnconditionalScores, score_unconditional
@@ -23,15 +24,18 @@ SEED = 2
 
 
 def real_volumes(trained: TrainedGeneration, workdir: Place) -> dict[str, np.ndarray]:
-    """The volumes `[V, D, H, W]` float32 in [0, 1] of each split."""
-    config = trained.config
-    cache = run_directory.cache_directory(workdir, config)
-    return {
-        split: stack_volumes(cache_cases(contrast_source(config.data, split), cache, config.data.threads)).astype(
-            np.float32
-        )
-        for split in ("train", "validation", "test")
-    }
+    """The volumes `[V, D, H, W]` float32 in [0, 1] of each split.
+
+    Raises:
+      UserError: a split file leaves one of them empty.
+    """
+    config, volumes = trained.config, {}
+    for split in SPLITS:
+        source = contrast_source(config.data, split)
+        check_members(source.names, split, config.data.split_file)
+        cases = cache_cases(source, run_directory.cache_directory(workdir, config), config.data.threads)
+        volumes[split] = stack_volumes(cases).astype(np.float32)
+    return volumes
 
 
 def sampled_sets(trained: TrainedGeneration, held_out: np.ndarray, count: int) -> tuple[dict[str, np.ndarray], float]:

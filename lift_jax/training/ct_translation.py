@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from lift_jax import run_directory
 from lift_jax.data.pair_sources import pair_source
 from lift_jax.data.paired_windows import TakePair
+from lift_jax.data.splits import check_members
 from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.places import Place
 from lift_jax.training.cases import agree_on_cases, cache_shared
@@ -28,6 +29,7 @@ def train_ct_translation(config: ConfigDict, workdir: Place) -> None:
     check_batches(config, jax.device_count())
     data = config.data
     sources = {split: pair_source(data, split) for split in ("train", "validation")}
+    check_members(sources["train"].names, "train", data.split_file)
     agree_on_cases(sources)
     network = configured_translator(config)
     params = starting_parameters(config, workdir, initial_parameters(network, jax.random.key(config.seed)))

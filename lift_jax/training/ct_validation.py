@@ -27,8 +27,10 @@ def validate_ct(
 
     Returns:
       `validation_mae`, `validation_psnr`, `validation_delta_z_mae` and `validation_delta_z_mae_bone`, averaged over
-      cases; and the picture `validation`, `[height, width, 3]` uint8, of the first case.
+      cases; and the picture `validation`, `[height, width, 3]` uint8, of the first case. Nothing without a case.
     """
+    if not cases.names:
+        return {}, {}
     params = jax.device_get(params)
     inference, scores, picture = config.inference, [], None
     for index in range(min(config.log.validation_cases, len(cases.names))):

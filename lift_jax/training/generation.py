@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from lift_jax import run_directory
 from lift_jax.data.contrasts import contrast_source, stack_volumes, volume_shape
 from lift_jax.data.slices import TakeAxialSlice, TakeSlice
+from lift_jax.data.splits import check_members
 from lift_jax.data.windows import batch_cases, training_batches
 from lift_jax.losses.drifting import DriftingOptions
 from lift_jax.models.generation import autoencoder, fresh_parameters, generation_networks
@@ -52,6 +53,8 @@ def train_generation(config: ConfigDict, workdir: Place) -> None:
     """
     check_generation(config, jax.device_count())
     sources = {split: contrast_source(config.data, split) for split in ("train", "validation")}
+    for split, source in sources.items():
+        check_members(source.names, split, config.data.split_file)
     agree_on_cases(sources)
     shape = volume_shape(config.data)
     networks = generation_networks(config, shape[1:])

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from lift_jax import run_directory
 from lift_jax.data.cases import CONTRASTS
 from lift_jax.data.sources import case_source
+from lift_jax.data.splits import check_members
 from lift_jax.data.windows import TakeWindow
 from lift_jax.models.build import configured_translator, initial_parameters, side_features
 from lift_jax.places import Place
@@ -29,6 +30,7 @@ def train_translation(config: ConfigDict, workdir: Place) -> None:
     check_batches(config, jax.device_count())
     data = config.data
     sources = {split: case_source(data, split) for split in ("train", "validation")}
+    check_members(sources["train"].names, "train", data.split_file)
     agree_on_cases(sources)
     network = configured_translator(config)
     fresh = initial_parameters(network, jax.random.key(config.seed), side_features(config))

@@ -26,8 +26,10 @@ def validate(
 
     Returns:
       `validation_psnr_<contrast>` and `validation_psnr`, dB on [0, 1] over whole volumes, averaged over cases; and
-      the picture `validation`, `[height, width, 3]` uint8, of the first case's last target.
+      the picture `validation`, `[height, width, 3]` uint8, of the first case's last target. Nothing without a case.
     """
+    if not cases.names:
+        return {}, {}
     params = jax.device_get(params)
     scores: dict[str, list[float]] = {name: [] for name in config.data.targets}
     picture = None

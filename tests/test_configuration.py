@@ -193,7 +193,7 @@ def test_a_name_like_no_other_is_told_only_what_there_is():
         ({"loss.drifting.self_exclusion": "independent", "stage.generator.negatives": 8}, "stage.mapper.negatives"),
         ({"loss.drifting.guidance": 2.0, "loss.particles": "volume"}, "loss.drifting.guidance"),
         ({"loss.kind": "log_kde", "loss.drifting.bias_correction": True}, "loss.drifting.bias_correction"),
-        ({"loss.kind": "log_kde", "stage.mapper.affinity_floor": 0.0}, "stage.mapper.affinity_floor"),
+        ({"loss.kind": "log_kde", "stage.mapper.affinity_floor": 1e-6}, "stage.mapper.affinity_floor"),
         ({"loss.kind": "frechet", "stage.mapper.negatives": 8}, "stage.mapper.negatives"),
     ],
 )

@@ -133,7 +133,8 @@ def unconditional() -> ConfigDict:
             "batch": 8,  # generated volumes a step, over all devices
             "positives": 32,  # real volumes a step
             "negatives": 0,  # further generated volumes a step that only repel
-            "affinity_floor": -1.0,  # as the generator's
+            "affinity_floor": 0.0,  # as the generator's
+            "leak": 0.1,  # least slope of the generator's last tanh on the way back: black slices can be left again
             "positions": 12,  # depth positions along each plane
             "rate": 2e-4,
             "chunk": 256,  # slices that the gradient is taken through at a time

@@ -36,9 +36,9 @@ class GenerationNetworks:
         """Images `[N, h, w, 1]` in [-1, 1] to named feature tensors `[N, L, C]` float32."""
         return self.features(self.encoder.apply({"params": params["encoder"]}, images), images)
 
-    def generate(self, params: dict, codes: jax.Array) -> jax.Array:
-        """Codes `[N, K]` to slices `[N, H, W]` in [-1, 1]."""
-        return self.generator.apply({"params": params["generator"]}, codes)[..., 0]
+    def generate(self, params: dict, codes: jax.Array, leak: float = 0.0) -> jax.Array:
+        """Codes `[N, K]` to slices `[N, H, W]` in [-1, 1]; `leak`: see `leaky_tanh`."""
+        return self.generator.apply({"params": params["generator"]}, codes, leak)[..., 0]
 
     def map_depth(self, params: dict, z: jax.Array, depth: jax.Array) -> jax.Array:
         """Volume codes `[B, Z]` and depths `[D]` to slice codes `[B, D, K]`."""

@@ -47,8 +47,8 @@ class SliceGenerator(nn.Module):
         return self.head * 2 ** (len(self.widths) - 1)
 
     @nn.compact
-    def __call__(self, codes):
-        """`codes [N, K]` float32."""
+    def __call__(self, codes, leak: float = 0.0):
+        """`codes [N, K]` float32; `leak` is the least slope of the last nonlinearity, see `leaky_tanh`."""
         block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
         height, width = (side // self.multiple for side in self.size)
         codes = nn.Dense(self.code, kernel_init=_identity, name="codes")(codes)
@@ -65,7 +65,16 @@ class SliceGenerator(nn.Module):
                 x = block(features, self.groups, self.dtype)(x)
         x = nn.silu(modulate(nn.GroupNorm(self.groups, dtype=jnp.float32)(x), *last))
         x = nn.Conv(self.head**2, (3, 3), dtype=jnp.float32)(x)
-        return jnp.tanh(depth_to_space(x, self.head))
+        return leaky_tanh(depth_to_space(x, self.head), leak)
+
+
+def leaky_tanh(x: jax.Array, leak: float) -> jax.Array:
+    """tanh, whose slope is taken for `leak` in the backward pass where it is less: what is saturated can be moved."""
+    y = jnp.tanh(x)
+    if leak == 0:
+        return y
+    slope = jax.lax.stop_gradient(jnp.maximum(1 - y**2, leak))
+    return jax.lax.stop_gradient(y) + slope * (x - jax.lax.stop_gradient(x))
 
 
 def _identity(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> jax.Array:

@@ -141,6 +141,7 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
         negatives=settings.negatives,
         drifting=drifting_settings(config.loss, settings.affinity_floor) | {"guidance": config.loss.drifting.guidance},
         annealing=annealing,
+        leak=settings.leak,
         axis_name=DATA_AXIS,
     )
     validate = functools.partial(look_at_volumes, networks, **look)

@@ -98,6 +98,7 @@ def mapper_loss(
     negatives: int = 0,
     drifting: Mapping,
     annealing: float = 0.0,
+    leak: float = 0.0,
     axis_name: str | None,
 ) -> LossFunction:
     """The depth mapper's loss: trajectories of generated volumes drift towards real ones in all planes.
@@ -117,6 +118,8 @@ def mapper_loss(
       negatives: further generated volumes, over all devices, that only repel.
       drifting: `temperatures` and what else `triplanar_drifting_loss` is to be given.
       annealing: see `annealed`.
+      leak: see `leaky_tanh`. A third of real slices is empty and so are those of a third of all codes, all pixels
+        saturated: a code that has come there in the middle of a volume would get no gradient that leads it back.
       axis_name: the mapped axis, or None.
     """
     planes = [plane for plane, weight in plane_weights.items() if weight > 0]
@@ -125,7 +128,7 @@ def mapper_loss(
         z = local_rows(jax.random.normal(key, (count, volume_code)), axis_name)
         depth = jnp.asarray(depth_coordinates(shape[0]))
         codes = networks.map_depth(params, z, depth).reshape(-1, networks.generator.code)
-        slices = in_chunks(functools.partial(networks.generate, params), codes, chunk)
+        slices = in_chunks(functools.partial(networks.generate, params, leak=leak), codes, chunk)
         encode = functools.partial(in_chunks, functools.partial(networks.encode, params), chunk=chunk)
         return encode_trajectories(slices.reshape(-1, *shape), places, encode)
 

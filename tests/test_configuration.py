@@ -45,6 +45,8 @@ REFUSED_OF_GENERATION = [
     ("stage.mapper.negatives", -1),
     ("loss.particles", "segments"),
     ("loss.temperatures", (0.2, 0.0)),
+    ("stage.mapper.leak", -0.1),
+    ("stage.mapper.leak", 1.5),
     ("stage.decoder.batch", 1),
     ("stage.decoder.noise", -0.1),
     ("stages", ("mapper", "generator")),

@@ -39,6 +39,8 @@ def complaints(config: ConfigDict) -> Iterator[str]:
         yield "config.data.root: not set; give the folder of the cases, --config.data.root=DIR"
     if not 0 < covered < 1:
         yield f"config.stage.encoder.covered: {covered} is no part between 0 and 1"
+    if not 0 <= mapper.leak <= 1:
+        yield f"config.stage.mapper.leak: {mapper.leak} is no slope between 0 and 1"
     if config.stage.decoder.batch < 2:
         yield "config.stage.decoder.batch: one slice has no mean and variance; give 2 or more"
     for key in ("noise", "perceptual"):

@@ -21,7 +21,7 @@ from lift_jax.sweeps.results import Result
 from lift_jax.sweeps.scoring import Shown, _write_shown, read_shown
 from lift_jax.sweeps.tables import seed_differences, seed_means, t_interval
 from lift_jax.sweeps.tradeoff import front
-from lift_jax.sweeps.verdicts import is_best
+from lift_jax.sweeps.verdicts import is_best, verdict
 from tests.small_sweep import generation_sweep
 
 
@@ -58,6 +58,20 @@ def test_differences_are_paired_by_seed_over_the_seeds_that_both_have():
     assert seed_means({"base": {0: np.nan, 1: 2.0}})["base"][::3] == (2.0, 1)
 
 
+def test_distances_are_averaged_and_compared_by_their_logarithms():
+    a, b = [0.3, 0.9, 0.34], [2.9, 13.4, 3.7]
+    values = {"base": dict(enumerate(a)), "other": dict(enumerate(b))}
+    mean = seed_means(values, "frechet_coronal")["other"]
+    interval = scipy.stats.ttest_1samp(np.log(b), 0).confidence_interval(0.95)
+    np.testing.assert_allclose(mean, (scipy.stats.gmean(b), *np.exp(interval), 3), rtol=1e-9)
+    (ratio,) = seed_differences(values, "base", "frechet_coronal").values()
+    paired = scipy.stats.ttest_rel(np.log(b), np.log(a))
+    np.testing.assert_allclose(ratio[0], scipy.stats.gmean(np.divide(b, a)), rtol=1e-9)
+    np.testing.assert_allclose(ratio[1:3], np.exp(paired.confidence_interval(0.95)), rtol=1e-9)
+    column = next(c for c in GENERATION_COLUMNS if c.key == "frechet_coronal")
+    assert verdict(ratio, column) == "worse" and verdict(ratio._replace(low=0.9), column) == ""
+
+
 def test_curves_are_averaged_over_the_steps_that_all_seeds_logged():
     assert mean_curve([[(1, 2.0), (2, 4.0), (3, 9.0)], [(1, 4.0), (3, 1.0)]]) == ([1, 3], [3.0, 5.0])
 
@@ -78,7 +92,7 @@ def invented_results(sweep, directory):
     runs = plan_runs(sweep, directory)
     results = []
     for run in runs[:-1]:
-        scores = {c.key: float(generator.normal(2)) for c in sweep.metrics}
+        scores = {c.key: float(np.exp(generator.normal())) for c in sweep.metrics}
         named = {"model": scores, "independent slices": scores, "real (held out)": {}}
         run.directory.mkdir(parents=True)
         ball = np.clip(1 - np.linalg.norm(np.indices((8, 8, 8)) / 4 - 1, axis=0), 0, 1)
@@ -107,9 +121,9 @@ def test_the_page_and_the_table_hold_the_same_numbers(tmp_path):
         for variant in ("base", "slice")
     }
     for values in by_seed.values():
-        assert f"{np.mean(values):.4f}" in means
-    paired = np.array(by_seed["slice"]) - np.array(by_seed["base"])[:2]
-    assert f"{paired.mean():+.4f}".replace("-", "−") in differences
+        assert f"{scipy.stats.gmean(values):.4f}" in means
+    paired = np.array(by_seed["slice"]) / np.array(by_seed["base"])[:2]
+    assert f"{scipy.stats.gmean(paired):.2f}" in differences
 
 
 def table_rows(text, head):
@@ -144,7 +158,7 @@ def test_a_difference_whose_interval_leaves_out_zero_is_bold_and_no_mean_that_al
     results = [
         Result(
             run,
-            {"model": {c.key: 5.0 * (run.variant == "slice") + 0.1 * run.seed for c in sweep.metrics}},
+            {"model": {c.key: 1.0 + 5.0 * (run.variant == "slice") + 0.1 * run.seed for c in sweep.metrics}},
             8,
             "",
             {},
@@ -154,8 +168,9 @@ def test_a_difference_whose_interval_leaves_out_zero_is_bold_and_no_mean_that_al
     ]
     (cells,) = table_rows(sweep_markdown(sweep, results, ""), "minus base").values()
     assert not is_best("slice", {"base": t_interval([0.4] * 3), "slice": t_interval([0.4] * 3)}, sweep.metrics[0])
-    ranked = [c.key not in ("step_relative", "spread_relative", "nearest_rmse") for c in sweep.metrics]
-    assert [cell.startswith("**+5.0") for cell in cells[1:]] == ranked
+    bold = {c.key: cell.startswith("**") for c, cell in zip(sweep.metrics, cells[1:], strict=True)}
+    assert [key for key, is_bold in bold.items() if not is_bold] == ["step_relative", "spread_relative", "nearest_rmse"]
+    assert cells[1 + list(bold).index("kernel_axial")].startswith("**+5.0")
 
 
 def test_the_front_holds_what_nothing_cheaper_comes_up_to():

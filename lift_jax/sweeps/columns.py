@@ -34,5 +34,8 @@ TASK_COLUMNS = {"unconditional": GENERATION_COLUMNS, "missing_mr": TRANSLATION_C
 BEST_AT_ZERO = ("step_relative", "spread_relative")
 """Metrics of which neither more nor less is better."""
 
+COMPARED_AS_RATIOS = ("frechet_axial", "frechet_coronal", "frechet_sagittal")
+"""Metrics that are above 0 and scatter in proportion to their size: means are geometric, and differences ratios."""
+
 NOT_RANKED = ("nearest_rmse",)
 """Metrics that tell of copies, by which no variant is better: noise is far from all training volumes too."""

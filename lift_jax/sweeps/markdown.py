@@ -4,32 +4,34 @@ import math
 from collections.abc import Mapping, Sequence
 
 from lift_jax.evaluation.aggregates import Column, Estimate
-from lift_jax.sweeps.columns import BEST_AT_ZERO
+from lift_jax.sweeps.columns import BEST_AT_ZERO, COMPARED_AS_RATIOS
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.reading import sweep_facts
 from lift_jax.sweeps.results import Result, metric_values
 from lift_jax.sweeps.scoring import BASELINES
 from lift_jax.sweeps.tables import seed_differences, seed_means
-from lift_jax.sweeps.verdicts import is_best, verdict
+from lift_jax.sweeps.verdicts import is_best, of_differences, verdict
 
 
 def sweep_markdown(sweep: Sweep, results: Sequence[Result], title: str) -> str:
     """What the numbers rest on, means over seeds, and differences from the base, of all results that there are.
 
-    The best mean of a column is bold; so are the differences whose interval leaves out zero.
+    The best mean of a column is bold; so are the differences whose interval leaves out zero (ratios: one).
     """
     columns = sweep.metrics
-    means = {c.key: seed_means(metric_values(results, c.key)) for c in columns}
+    means = {c.key: seed_means(metric_values(results, c.key), c.key) for c in columns}
     rows = [_row(name, columns, means, name, bold=is_best) for name in sweep.variants]
     base = [result for result in results if result.run.variant == sweep.base_variant]
     for method in BASELINES[sweep.base.task]:
-        beside = {c.key: seed_means(metric_values(base, c.key, method)) for c in columns}
+        beside = {c.key: seed_means(metric_values(base, c.key, method), c.key) for c in columns}
         rows.append(_row(f"*{method}*", columns, beside, sweep.base_variant))
     facts = "\n".join(f"- {_escaped(name)}: {_escaped(text)}" for name, text in sweep_facts(sweep, results).items())
     parts = [f"# {_escaped(title)}", facts, _table("variant", columns, rows)]
     others = [name for name in sweep.variants if name != sweep.base_variant]
     if others:
-        differences = {c.key: seed_differences(metric_values(results, c.key), sweep.base_variant) for c in columns}
+        columns = [of_differences(column) for column in columns]
+        values = {c.key: metric_values(results, c.key) for c in columns}
+        differences = {key: seed_differences(own, sweep.base_variant, key) for key, own in values.items()}
         rows = [_row(name, columns, differences, name, signed=True, bold=_leaves_out_zero) for name in others]
         parts.append(_table(f"minus {sweep.base_variant}", columns, rows))
     return "\n\n".join(parts) + "\n"
@@ -44,7 +46,7 @@ def _row(head: str, columns: Sequence[Column], estimates: Mapping, variant: str,
     own = {c.key: estimates[c.key].get(variant, Estimate(*[math.nan] * 3, 0)) for c in columns}
     cells = []
     for c in columns:
-        text = _cell(own[c.key], c, signed or c.key in BEST_AT_ZERO)
+        text = _cell(own[c.key], c, c.key in BEST_AT_ZERO or (signed and c.key not in COMPARED_AS_RATIOS))
         marked = bold is not None and bold(variant, estimates[c.key], c)
         cells.append(f"**{text}**" if marked else text)
     return f"| {_escaped(head)} | {max(e.n for e in own.values())} | {' | '.join(cells)} |"

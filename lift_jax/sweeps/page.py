@@ -10,7 +10,7 @@ from lift_jax.evaluation.intervals import LEVEL
 from lift_jax.evaluation.report_pieces import cell, document, facts_table, figure, reading_list, table
 from lift_jax.evaluation.unconditional_figures import draw_volumes, view_of
 from lift_jax.evaluation.variety import brain_region
-from lift_jax.sweeps.columns import BEST_AT_ZERO, TRADEOFF
+from lift_jax.sweeps.columns import BEST_AT_ZERO, COMPARED_AS_RATIOS, TRADEOFF
 from lift_jax.sweeps.curves import draw_curves
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.reading import reading_points, sweep_facts
@@ -18,7 +18,7 @@ from lift_jax.sweeps.results import Result, metric_values, stage_seconds, step_s
 from lift_jax.sweeps.scoring import BASELINES, read_shown
 from lift_jax.sweeps.tables import Values, seed_differences, seed_means
 from lift_jax.sweeps.tradeoff import draw_tradeoff
-from lift_jax.sweeps.verdicts import is_best, verdict
+from lift_jax.sweeps.verdicts import is_best, of_differences, verdict
 
 
 def sweep_page(sweep: Sweep, results: Sequence[Result], title: str) -> str:
@@ -75,11 +75,11 @@ def _pictures(sweep: Sweep, results: Sequence[Result]) -> str:
 
 
 def _means(sweep: Sweep, results: Sequence[Result]) -> str:
-    estimates = {c.key: seed_means(metric_values(results, c.key)) for c in sweep.metrics}
+    estimates = {c.key: seed_means(metric_values(results, c.key), c.key) for c in sweep.metrics}
     lines = [_line(name, sweep.metrics, estimates, name, best=True) for name in sweep.variants]
     base = [result for result in results if result.run.variant == sweep.base_variant]
     for position, name in enumerate(BASELINES[sweep.base.task]):
-        beside = {c.key: seed_means(metric_values(base, c.key, name)) for c in sweep.metrics}
+        beside = {c.key: seed_means(metric_values(base, c.key, name), c.key) for c in sweep.metrics}
         lines.append(_line(name, sweep.metrics, beside, sweep.base_variant, start=position == 0))
     note = (
         f"Mean over seeds and its {LEVEL:.0%} t-interval; the best mean in bold. Below the line, what is compared "
@@ -93,14 +93,17 @@ def _differences(sweep: Sweep, results: Sequence[Result]) -> str:
     others = [name for name in sweep.variants if name != sweep.base_variant]
     if not others:
         return ""
-    estimates = {c.key: seed_differences(metric_values(results, c.key), sweep.base_variant) for c in sweep.metrics}
-    lines = [_line(name, sweep.metrics, estimates, name, signed=True) for name in others]
+    columns = [of_differences(column) for column in sweep.metrics]
+    values = {c.key: metric_values(results, c.key) for c in columns}
+    estimates = {key: seed_differences(own, sweep.base_variant, key) for key, own in values.items()}
+    lines = [_line(name, columns, estimates, name, signed=True) for name in others]
     note = (
         f"Variant minus {escape(sweep.base_variant)}, formed seed by seed, then averaged; {LEVEL:.0%} t-intervals. "
-        'Coloured where the interval leaves out zero: <span class="better">better</span>, '
+        "Distances that are above 0 are compared by ratios. "
+        'Coloured where the interval leaves out no difference: <span class="better">better</span>, '
         '<span class="worse">worse</span>.'
     )
-    heads = [f"minus {sweep.base_variant}", "seeds", *(column.label for column in sweep.metrics)]
+    heads = [f"minus {sweep.base_variant}", "seeds", *(column.label for column in columns)]
     return f'<h2>Paired differences</h2>\n<p class="note">{note}</p>\n' + table(heads, lines, "wide", 1)
 
 
@@ -129,7 +132,8 @@ def _line(head, columns, estimates, variant, *, signed=False, best=False, start=
     cells = []
     for c in columns:
         mark = verdict(own[c.key], c) if signed else "best" if best and is_best(variant, estimates[c.key], c) else ""
-        cells.append(cell(own[c.key], c, count, signed=signed or c.key in BEST_AT_ZERO, mark=mark))
+        plus = c.key in BEST_AT_ZERO or (signed and c.key not in COMPARED_AS_RATIOS)
+        cells.append(cell(own[c.key], c, count, signed=plus, mark=mark))
     row = ' class="first"' if start else ""
     return f'<tr{row}><th scope="row">{escape(head)}</th><td>{count}</td>{"".join(cells)}</tr>'
 

@@ -53,6 +53,10 @@ def reading_points(sweep: Sweep, results: Sequence[Result]) -> list[str]:
             "Distances are between features of each run's own encoder: compare them within a seed, as the paired "
             "differences do. The line of held-out real volumes is the floor of each column."
         )
+        points.append(
+            "Fréchet distances are above 0 and scatter in proportion to their size: their means are geometric, and "
+            "differences are ratios to the base, of which 1 is none."
+        )
         points += _other_encoders(sweep, results)
         points.append(
             "Percentages are best at 0. Mean |Δz| above real: slices do not fit; below: they are smeared along z. A "

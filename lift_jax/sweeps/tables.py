@@ -7,6 +7,7 @@ from scipy.stats import t as student
 
 from lift_jax.evaluation.aggregates import Estimate
 from lift_jax.evaluation.intervals import LEVEL
+from lift_jax.sweeps.columns import COMPARED_AS_RATIOS
 
 Values = Mapping[str, Mapping[int, float]]
 """One metric: variant to seed to value; what failed, or is not yet there, is missing."""
@@ -32,20 +33,37 @@ def t_interval(values, level: float = LEVEL) -> Estimate:
     return Estimate(mean, mean - half, mean + half, values.size)
 
 
-def seed_means(values: Values) -> dict[str, Estimate]:
-    """The mean over seeds of every variant."""
-    return {variant: t_interval(list(_finite(of_seeds).values())) for variant, of_seeds in values.items()}
+def seed_means(values: Values, metric: str = "") -> dict[str, Estimate]:
+    """The mean over seeds of every variant: the geometric one where the metric is among `COMPARED_AS_RATIOS`."""
+    interval, change = _scale_of(metric)
+    return {v: interval([change(x) for x in _finite(of_seeds).values()]) for v, of_seeds in values.items()}
 
 
-def seed_differences(values: Values, base: str) -> dict[str, Estimate]:
-    """Every variant but the base minus the base, seed by seed, over the seeds that both have."""
-    ours = _finite(values.get(base, {}))
+def seed_differences(values: Values, base: str, metric: str = "") -> dict[str, Estimate]:
+    """Every variant but the base minus the base, seed by seed, over the seeds that both have.
+
+    Divided by the base where the metric is among `COMPARED_AS_RATIOS`: 1 is no difference then.
+    """
+    interval, change = _scale_of(metric)
+    ours = {seed: change(value) for seed, value in _finite(values.get(base, {})).items()}
     differences = {}
     for variant, of_seeds in values.items():
         if variant != base:
-            theirs = _finite(of_seeds)
-            differences[variant] = t_interval([theirs[seed] - ours[seed] for seed in theirs if seed in ours])
+            theirs = {seed: change(value) for seed, value in _finite(of_seeds).items()}
+            differences[variant] = interval([theirs[seed] - ours[seed] for seed in theirs if seed in ours])
     return differences
+
+
+def _scale_of(metric: str):
+    """How intervals of a metric are made, and of what function of its values."""
+    if metric not in COMPARED_AS_RATIOS:
+        return t_interval, float
+
+    def of_logarithms(values):
+        mean, low, high, n = t_interval(values)
+        return Estimate(*np.exp([mean, low, high]).tolist(), n)
+
+    return of_logarithms, np.log
 
 
 def _finite(of_seeds: Mapping[int, float]) -> dict[int, float]:

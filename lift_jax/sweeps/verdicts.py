@@ -1,9 +1,10 @@
 """Which of a sweep's means is the best of its column, and whether a difference is better or worse than nothing."""
 
+import dataclasses
 from collections.abc import Mapping
 
 from lift_jax.evaluation.aggregates import Column, Estimate
-from lift_jax.sweeps.columns import BEST_AT_ZERO, NOT_RANKED
+from lift_jax.sweeps.columns import BEST_AT_ZERO, COMPARED_AS_RATIOS, NOT_RANKED
 
 
 def is_best(variant: str, estimates: Mapping[str, Estimate], column: Column) -> bool:
@@ -18,10 +19,18 @@ def is_best(variant: str, estimates: Mapping[str, Estimate], column: Column) -> 
 
 
 def verdict(difference: Estimate, column: Column) -> str:
-    """`better` or `worse`, the side of zero the whole interval is on; "" where it holds zero, or neither is better."""
-    if column.key in (*BEST_AT_ZERO, *NOT_RANKED) or not (difference.low > 0 or difference.high < 0):
+    """`better` or `worse`, the side of no difference the whole interval is on; "" where it is on both, or unranked."""
+    none = 1 if column.key in COMPARED_AS_RATIOS else 0
+    if column.key in (*BEST_AT_ZERO, *NOT_RANKED) or not (difference.low > none or difference.high < none):
         return ""
-    return "better" if (difference.low > 0) == column.higher_is_better else "worse"
+    return "better" if (difference.low > none) == column.higher_is_better else "worse"
+
+
+def of_differences(column: Column) -> Column:
+    """The column as it heads differences: two decimals and a word where they are ratios."""
+    if column.key not in COMPARED_AS_RATIOS:
+        return column
+    return dataclasses.replace(column, label=f"{column.label}, ratio", digits=2)
 
 
 def _loss_of(mean: float, column: Column) -> float:

@@ -2,8 +2,8 @@
 
     python sweep.py --sweep configs/sweeps/mixers.py --workdir runs/mixers
 
-Nine variants with three seeds, about two hours on two CPU cores (estimated from step times, not measured). `:tiny` is
-one of every kind with one seed, for checks.
+Nine variants with three seeds, about half an hour on one CPU core (estimated from `paired_losses.py`, not measured).
+`:tiny` is one of every kind with one seed, for checks.
 """
 
 from configs.sweeps.small import known, small_seeds, small_translation

@@ -2,8 +2,8 @@
 
     python sweep.py --sweep configs/sweeps/temperatures.py --workdir runs/temperatures
 
-Six variants with three seeds, about four hours on two CPU cores (estimated from step times, not measured). The encoder
-is trained once a seed. `:tiny` is two of them with one seed, for checks.
+Six variants with three seeds, about an hour and a half of one CPU core (estimated from `drifting_fields.py`, not
+measured). The encoder is trained once a seed. `:tiny` is two of them with one seed, for checks.
 """
 
 from configs.sweeps.small import known, small_generation, small_seeds

@@ -3,8 +3,8 @@
     python sweep.py --sweep configs/sweeps/particles.py --workdir runs/particles
 
 Six variants with three seeds, about an hour on one CPU core; docs/loss_sweeps.md has the table. Encoder, decoder and
-generator are trained once a seed. `:order` compares `segment` with what forgets depth alone, `:mapper` what keeps slices
-from staying black; `:tiny` is all of it with one seed in two minutes, for checks.
+generator are trained once a seed. `:order` compares `segment` with what forgets depth alone, `:mapper` what keeps
+slices from staying black; `:tiny` is all of it with one seed in two minutes, for checks.
 """
 
 from configs.sweeps.small import known, small_generation, small_seeds

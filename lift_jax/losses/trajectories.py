@@ -47,24 +47,19 @@ def encode_trajectories(
 ) -> dict[str, Tensors]:
     """Features of volumes along planes, `{plane: {name: [B, T, L, C]}}`.
 
-    Planes whose slices are of one shape, as all of a cube are, are encoded together.
-
     Args:
       volumes: `[B, D, H, W]` in [-1, 1].
       positions: `[T]` along each plane.
       encode: images `[N, rows, columns, 1]` to named tensors `[N, L, C]`.
     """
-    slices = {plane: plane_slices(volumes, plane, places) for plane, places in positions.items()}
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for plane, own in slices.items():
-        groups.setdefault(own.shape, []).append(plane)
     trajectories = {}
-    for (batch, count, rows, columns), planes in groups.items():
-        images = jnp.stack([slices[plane] for plane in planes]).reshape(-1, rows, columns, 1)
-        shape = len(planes), batch, count
-        tensors = {name: x.reshape(*shape, *x.shape[1:]) for name, x in encode(images).items()}
-        trajectories |= {plane: {name: x[i] for name, x in tensors.items()} for i, plane in enumerate(planes)}
-    return {plane: trajectories[plane] for plane in positions}
+    for plane, places in positions.items():
+        slices = plane_slices(volumes, plane, places)
+        batch, count, rows, columns = slices.shape
+        # A plane at a time: all together are more than a chunk, and chunks are recomputed on the way back.
+        tensors = encode(slices.reshape(batch * count, rows, columns, 1))
+        trajectories[plane] = {name: x.reshape(batch, count, *x.shape[1:]) for name, x in tensors.items()}
+    return trajectories
 
 
 def draw_real(bank: Mapping[str, Tensors], positions: Mapping[str, jax.Array], volumes: jax.Array):

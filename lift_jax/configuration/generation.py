@@ -134,7 +134,7 @@ def unconditional() -> ConfigDict:
             "positives": 32,  # real volumes a step
             "negatives": 0,  # further generated volumes a step that only repel
             "affinity_floor": 0.0,  # as the generator's
-            "leak": 0.1,  # least slope of the generator's last tanh on the way back: black slices can be left again
+            "leak": 0.0,  # least slope of the generator's last tanh on the way back, where black slices have none
             "positions": 12,  # depth positions along each plane
             "rate": 2e-4,
             "chunk": 256,  # slices that the gradient is taken through at a time

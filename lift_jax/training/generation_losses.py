@@ -119,7 +119,7 @@ def mapper_loss(
       drifting: `temperatures` and what else `triplanar_drifting_loss` is to be given.
       annealing: see `annealed`.
       leak: see `leaky_tanh`. A third of real slices is empty and so are those of a third of all codes, all pixels
-        saturated: a code that has come there in the middle of a volume would get no gradient that leads it back.
+        saturated: a code that has come there in the middle of a volume gets no gradient that leads it back.
       axis_name: the mapped axis, or None.
     """
     planes = [plane for plane, weight in plane_weights.items() if weight > 0]

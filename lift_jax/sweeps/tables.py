@@ -36,7 +36,7 @@ def t_interval(values, level: float = LEVEL) -> Estimate:
 def seed_means(values: Values, metric: str = "") -> dict[str, Estimate]:
     """The mean over seeds of every variant: the geometric one where the metric is among `COMPARED_AS_RATIOS`."""
     interval, change = _scale_of(metric)
-    return {v: interval([change(x) for x in _finite(of_seeds).values()]) for v, of_seeds in values.items()}
+    return {v: interval(list(_finite(of_seeds, change).values())) for v, of_seeds in values.items()}
 
 
 def seed_differences(values: Values, base: str, metric: str = "") -> dict[str, Estimate]:
@@ -45,11 +45,11 @@ def seed_differences(values: Values, base: str, metric: str = "") -> dict[str, E
     Divided by the base where the metric is among `COMPARED_AS_RATIOS`: 1 is no difference then.
     """
     interval, change = _scale_of(metric)
-    ours = {seed: change(value) for seed, value in _finite(values.get(base, {})).items()}
+    ours = _finite(values.get(base, {}), change)
     differences = {}
     for variant, of_seeds in values.items():
         if variant != base:
-            theirs = {seed: change(value) for seed, value in _finite(of_seeds).items()}
+            theirs = _finite(of_seeds, change)
             differences[variant] = interval([theirs[seed] - ours[seed] for seed in theirs if seed in ours])
     return differences
 
@@ -63,8 +63,9 @@ def _scale_of(metric: str):
         mean, low, high, n = t_interval(values)
         return Estimate(*np.exp([mean, low, high]).tolist(), n)
 
-    return of_logarithms, np.log
+    return of_logarithms, lambda value: np.log(value) if value > 0 else np.nan  # a distance of 0 has no ratio
 
 
-def _finite(of_seeds: Mapping[int, float]) -> dict[int, float]:
-    return {seed: value for seed, value in of_seeds.items() if np.isfinite(value)}
+def _finite(of_seeds: Mapping[int, float], change) -> dict[int, float]:
+    changed = {seed: change(value) for seed, value in of_seeds.items()}
+    return {seed: value for seed, value in changed.items() if np.isfinite(value)}

@@ -13,7 +13,7 @@ from lift_jax.errors import UserError
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
 from lift_jax.losses.drifting import DriftingOptions
 from lift_jax.models.depth_mapper import DepthMapper, unit_rms
-from lift_jax.models.generation import autoencoder
+from lift_jax.models.generation import GenerationNetworks, autoencoder
 from lift_jax.models.slice_autoencoder import mirrored_coder
 from lift_jax.training.banks import real_bank
 from lift_jax.training.decoding_loss import decoding_loss
@@ -168,6 +168,20 @@ def test_every_key_of_the_drifting_section_is_a_switch_of_the_loss():
     options = drifting_settings(config.loss, 1e-4)["options"]
     assert options == DriftingOptions("independent", 1e-4, 2.5, True, False, "sum")
     assert drifting_settings(config.loss, -1.0)["options"].affinity_floor is None
+
+
+@pytest.mark.parametrize(("stage", "switches", "leak"), [("mapper", {"leak": 0.3}, 0.3), ("generator", {}, 0.0)])
+def test_the_mapper_alone_looks_through_a_leak(stage, switches, leak, networks_and_parameters, bank, monkeypatch):
+    networks, params = networks_and_parameters
+    seen, generate = [], GenerationNetworks.generate
+
+    def watched(self, params, codes, leak=0.0):
+        seen.append(leak)
+        return generate(self, params, codes, leak)
+
+    monkeypatch.setattr(GenerationNetworks, "generate", watched)
+    jax.eval_shape(stage_loss(stage, networks, None, **switches), params, bank, jax.random.key(0))
+    assert seen and set(seen) == {leak}
 
 
 def test_only_the_mapper_gets_a_gradient_and_chunks_do_not_change_it(networks_and_parameters, bank):

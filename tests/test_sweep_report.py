@@ -196,6 +196,18 @@ def test_what_variants_are_worth_is_drawn_over_what_they_cost_where_that_differs
     assert "data:image/png" in page([1.0, 4.0]) and page([1.0, 1.0]) == "" and page([1.0, None]) == ""
 
 
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+def test_the_trade_is_drawn_with_and_without_intervals(tmp_path, seeds):
+    variants = {"a": {}, "b": {"model.translator.stem": 2}}
+    sweep = Sweep(small_translation("tiny"), variants, "a", seeds, TRANSLATION_COLUMNS)
+    results = []
+    for run in plan_runs(sweep, tmp_path):
+        scores = {column.key: 1.0 + run.seed for column in TRANSLATION_COLUMNS}
+        scores["gflop"] = 1.0 + (run.variant == "b")
+        results.append(Result(run, {"model": scores}, 8, "1 x abacus", {}, ""))
+    assert "data:image/png" in _tradeoff(sweep, results)
+
+
 def test_shown_volumes_are_read_as_they_were_written(tmp_path):
     volumes = np.random.default_rng(0).random((3, 4, 5, 6)).astype(np.float16)
     shown = [Shown("t1n of c-1", {"source": volumes[0], "truth": volumes[1]}, volumes[2])]

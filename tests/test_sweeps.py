@@ -18,7 +18,7 @@ from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.course import Work, attempt, carry_here, follow
 from lift_jax.sweeps.definition import load_sweep
 from lift_jax.sweeps.dependence import NOT_OF_STAGE, stage_digest
-from lift_jax.sweeps.parallel import carry_in_processes, places
+from lift_jax.sweeps.parallel import LOG_FILE, carry_in_processes, places
 from lift_jax.sweeps.plan import changed, check_runs, plan_runs
 from lift_jax.sweeps.work import prepare_work, shared_stages, stage_directory, train_work
 from lift_jax.training.preemption import Preempted, StopRequest
@@ -263,6 +263,19 @@ def test_a_process_tells_why_its_work_failed(tmp_path):
     carry_in_processes(2)([Work(tmp_path, "mapper", True)], lambda work, reason: told.append((work.directory, reason)))
     ((directory, reason),) = told
     assert directory == tmp_path and "config.json" in reason
+
+
+def test_an_error_in_telling_leaves_the_rest_undone(tmp_path):
+    work = [Work(tmp_path / name, "mapper", True) for name in "abc"]
+    for each in work:
+        each.directory.mkdir()
+
+    def tell(work, reason):
+        raise RuntimeError("no page")
+
+    with pytest.raises(RuntimeError, match="no page"):
+        carry_in_processes(1)(work, tell)
+    assert not (tmp_path / "c" / LOG_FILE).exists()
 
 
 SWEEP = """

@@ -31,8 +31,12 @@ def carry_in_processes(count: int) -> Carry:
 
         with ThreadPoolExecutor(count) as pool:
             tasks = {pool.submit(do, each): each for each in work}
-            for task in as_completed(tasks):
-                tell(tasks[task], task.result())
+            try:
+                for task in as_completed(tasks):
+                    tell(tasks[task], task.result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # else all the rest would run before anybody hears of it
+                raise
 
     return carry
 

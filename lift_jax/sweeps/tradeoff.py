@@ -48,7 +48,7 @@ def draw_tradeoff(
             ends = [[max(estimate.mean - estimate.low, 0)], [max(estimate.high - estimate.mean, 0)]]
             error = ends if np.isfinite(ends).all() else None
             style = {"color": COLOURS[i % len(COLOURS)], "markersize": 4, "linewidth": 0.8}
-            axes.errorbar(costs[name], estimate.mean, yerror=error, fmt="o", **style)
+            axes.errorbar(costs[name], estimate.mean, yerr=error, fmt="o", **style)
             axes.annotate(name, (costs[name], estimate.mean), (4, 3), textcoords="offset points", fontsize=7)
         axes.set_xscale("log")
         axes.set_xlabel(cost.label, fontsize=8)

@@ -1,5 +1,7 @@
 """The study of three sources, two and one: what is shown, and how differences and shares are told."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ def test_fewer_sources_are_some_of_the_more_and_never_the_target(case, target):
         drawn = drawn_sources(case, target, index)
         assert [drawn[count].sum() for count in COUNTS] == list(COUNTS)
         assert not any(available[CONTRASTS.index(target)] for available in drawn.values())
-        for more, fewer in zip(COUNTS[:-1], COUNTS[1:], strict=True):
+        for more, fewer in itertools.pairwise(COUNTS):
             assert np.all(drawn[more] | ~drawn[fewer])
 
 

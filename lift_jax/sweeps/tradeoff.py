@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from lift_jax.evaluation.aggregates import Column, Estimate
 from lift_jax.evaluation.report_figures import RESOLUTION
@@ -51,9 +52,11 @@ def draw_tradeoff(
             axes.errorbar(costs[name], estimate.mean, yerr=error, fmt="o", **style)
             axes.annotate(name, (costs[name], estimate.mean), (4, 3), textcoords="offset points", fontsize=7)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(LogFormatter())
+        axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
         axes.set_xlabel(cost.label, fontsize=8)
         axes.set_title(metric.label, fontsize=9)
-        axes.tick_params(labelsize=7)
+        axes.tick_params(which="both", labelsize=7)
         axes.margins(x=0.15)
         axes.grid(color="#e8eaed", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)

@@ -3,7 +3,8 @@
     python train.py --config configs/brats_missing_mr.py --config.data.root=DIR --workdir runs/brats
 
 The paper's settings where it states them (arXiv 2605.19060): AdamW 2e-5 for the U-Net and 2e-4 for the mixer, one
-volume of 48 slices a step. Widths and bfloat16 are sized for one GPU of 80 GB; more GPUs want a larger `batch`.
+volume of 48 slices a step. The network translates a volume at a 1,540th of cWDM's operations; docs/translator_shape.md
+says what its space-to-depth gives away: nothing that was seen. bfloat16 is for GPUs; several want a larger `batch`.
 Variants: `no_mixer` (every slice by itself) and `small` (4 mm, minutes on two CPU cores, for a first look).
 """
 
@@ -16,7 +17,8 @@ def get_config(variant=""):
     config.data.gamma = 0.1
     config.data.threads = 8
 
-    config.model.translator.widths = (64, 128, 256, 512)
+    config.model.translator.stem = 2
+    config.model.translator.widths = (64, 128, 256)
     config.model.translator.blocks = 2
     config.model.translator.remat = True
     config.model.translator.dtype = "bfloat16"

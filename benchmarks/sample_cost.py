@@ -39,9 +39,7 @@ def measure(depth: int) -> dict[str, float | str]:
     seconds = []
     for index in range(VOLUMES.value + 1):
         began = time.perf_counter()
-        volume = sample_volumes(
-            networks, params, 0, 1, first=index, volume_code=config.model.mapper.code, depth=depth, chunk=CHUNK.value
-        )
+        volume = sample_volumes(networks, params, 0, 1, first=index, depth=depth, chunk=CHUNK.value)
         seconds.append(time.perf_counter() - began)
     return {
         "seconds": statistics.median(seconds[1:]),

@@ -105,7 +105,6 @@ def generation(config, side: int, devices: int, volumes: int = 64) -> Problem:
         networks,
         shape=(side, side, side),
         batch=devices,
-        volume_code=config.model.mapper.code,
         positives=devices * stage.positives // stage.batch,
         positions=stage.positions,
         chunk=side * DEVICES,  # no loop, of which only one turn would be counted

@@ -2,7 +2,7 @@
 
     python train.py --config configs/phantom_unconditional.py --workdir runs/unconditional
 
-An hour of one core's time; docs/unconditional.md says what to expect. Variants: `reference`
+Half an hour of one core's time; docs/unconditional.md says what to expect. Variants: `reference`
 (48³ at 4 mm), and `tiny` (the same run in minutes, for checks).
 """
 
@@ -13,28 +13,30 @@ def get_config(variant=""):
     config = unconditional()
     config.data.cases.train = 256
 
+    config.model.generator.code = 256
     config.model.generator.widths = (128, 96, 64, 32)
     config.model.generator.head = 1
+    config.model.mapper.code = 256
 
     config.stage.encoder.steps = 600
-    config.stage.decoder.steps = 900
-    config.stage.decoder.rate = 2e-3
-    config.stage.generator.steps = 600
+    config.stage.generator.steps = 400
     config.stage.generator.batch = 64
     config.stage.generator.positives = 256
     config.stage.generator.rate = 5e-4
-    config.stage.mapper.steps = 400
-    config.stage.mapper.rate = 1e-3
+    config.stage.mapper.steps = 150
+    config.stage.mapper.rate = 3e-4
     config.optimiser.ema = 0.995
 
-    config.log.validate = 300
+    config.log.validate = 150
 
     if variant == "tiny":
         config.data.cases.train = 8
         config.data.cases.validation = 4
         config.data.cases.test = 4
         config.model.encoder.widths = (8, 16)
+        config.model.generator.code = 32
         config.model.generator.widths = (16, 8)
+        config.model.mapper.code = 32
         config.model.mapper.hidden = 32
         config.model.mapper.layers = 2
         config.features.grids = (1, 2)
@@ -42,8 +44,6 @@ def get_config(variant=""):
         config.features.gradients = (1,)
         config.stage.encoder.steps = 10
         config.stage.encoder.batch = 8
-        config.stage.decoder.steps = 10
-        config.stage.decoder.batch = 8
         config.stage.generator.steps = 10
         config.stage.generator.batch = 8
         config.stage.generator.positives = 8

@@ -141,6 +141,11 @@ def gathered(value) -> list:
     return [json.loads(bytes(row[:size])) for row, size in zip(np.asarray(texts), sizes, strict=True)]
 
 
+def of_first(tree):
+    """The arrays of process 0 on all processes, which have them in the same shapes; to be called by all."""
+    return multihost_utils.broadcast_one_to_all(tree) if are_many() else tree
+
+
 def merged(pieces: Mapping[int, object]) -> list:
     """What all processes made of their shares, `{number: JSON}`, as one list in the order of the numbers."""
     together = {int(number): piece for share in gathered(pieces) for number, piece in share.items()}

@@ -18,15 +18,20 @@ def small_config():
         config.model.encoder.groups = 2
         config.model.generator.update({"code": 6, "widths": (8, 4), "groups": 2})
         config.model.mapper.update({"code": 5, "hidden": 16})
+        config.model.prior.knots = 5
         config.features.update({"grids": (1,), "pixels": 0, "gradients": (1,)})
     return config
 
 
-def small_networks() -> tuple[GenerationNetworks, dict]:
-    """Networks and parameters."""
-    config = small_config()
+def small_networks(config=None) -> tuple[GenerationNetworks, dict]:
+    """Networks and random parameters, the prior's and the mapper's last layer too, which begin as noughts."""
+    config = config or small_config()
     networks = generation_networks(config, SHAPE[1:])
-    return networks, fresh_parameters(networks, config)
+    params, rng = fresh_parameters(networks, config), np.random.default_rng(0)
+    for group in params.keys() & {"prior", "mapper"}:
+        fill = lambda x: x if np.any(x) else (0.5 * rng.normal(size=x.shape)).astype(np.float32)  # noqa: E731
+        params[group] = jax.tree.map(fill, params[group])
+    return networks, params
 
 
 def random_volumes(count, shape=SHAPE, seed=0) -> np.ndarray:

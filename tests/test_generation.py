@@ -13,10 +13,8 @@ from lift_jax.errors import UserError
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
 from lift_jax.losses.drifting import DriftingOptions
 from lift_jax.models.depth_mapper import DepthMapper, unit_rms
-from lift_jax.models.generation import GenerationNetworks, autoencoder
-from lift_jax.models.slice_autoencoder import mirrored_coder
+from lift_jax.models.generation import autoencoder
 from lift_jax.training.banks import real_bank
-from lift_jax.training.decoding_loss import decoding_loss
 from lift_jax.training.generation import TRAINED, drifting_settings, numbered_step
 from lift_jax.training.generation_checks import check_count, check_shapes
 from lift_jax.training.generation_losses import generator_loss, in_chunks, mapper_loss, reconstruction_loss
@@ -63,16 +61,12 @@ def stage_loss(name, networks, axis_name, **switches):
     switches = {"drifting": DRIFTING} | switches
     if name == "encoder":
         return reconstruction_loss(autoencoder(networks), patch=4, covered=0.5, axis_name=axis_name)
-    if name == "decoder":
-        coder = mirrored_coder(networks.generator)
-        return decoding_loss(networks, coder, noise=0.3, perceptual=0.1, axis_name=axis_name)
     if name == "generator":
         return generator_loss(networks, batch=16, positives=24, axis_name=axis_name, **switches)
     return mapper_loss(
         networks,
         shape=SHAPE,
         batch=8,
-        volume_code=5,
         positives=16,
         positions=3,
         chunk=4,
@@ -95,7 +89,7 @@ def run_steps(name, networks, params, batch, devices, steps=2, **switches):
         trained=groups,
         ema_decay=0.9,
     )
-    layout = DIVIDED if name in ("encoder", "decoder") else WHOLE
+    layout = DIVIDED if name == "encoder" else WHOLE
     compiled = compile_step(step, mesh, layout)
     state = replicate(initial_state(jax.tree.map(jnp.array, params), optimiser, groups, jax.random.key(3)), mesh)
     history = []
@@ -105,16 +99,15 @@ def run_steps(name, networks, params, batch, devices, steps=2, **switches):
     return history, jax.device_get({group: state.params[group] for group in groups})
 
 
-@pytest.mark.parametrize("name", ["encoder", "decoder", "generator", "mapper"])
+@pytest.mark.parametrize("name", ["encoder", "generator", "mapper"])
 def test_a_stage_takes_the_same_steps_on_eight_devices_as_on_one(name, networks_and_parameters, bank):
     networks, params = networks_and_parameters
     batch = bank
-    if name in ("encoder", "decoder"):
+    if name == "encoder":
         params = stage_parameters(name, params, networks, small_config())
         batch = {"image": np.random.default_rng(0).uniform(-1, 1, (16, 16, 16, 1)).astype(np.float32)}
-    steps = 1 if name == "decoder" else 2  # after a step, rounding may turn the sign of a pixel's absolute error
     (history, after), (expected_history, expected) = (
-        run_steps(name, networks, params, batch, devices, steps) for devices in (8, 1)
+        run_steps(name, networks, params, batch, devices) for devices in (8, 1)
     )
     before = {group: params[group] for group in TRAINED[name]}
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), expected, jax.device_get(before))
@@ -170,20 +163,6 @@ def test_every_key_of_the_drifting_section_is_a_switch_of_the_loss():
     assert drifting_settings(config.loss, -1.0)["options"].affinity_floor is None
 
 
-@pytest.mark.parametrize(("stage", "switches", "leak"), [("mapper", {"leak": 0.3}, 0.3), ("generator", {}, 0.0)])
-def test_the_mapper_alone_looks_through_a_leak(stage, switches, leak, networks_and_parameters, bank, monkeypatch):
-    networks, params = networks_and_parameters
-    seen, generate = [], GenerationNetworks.generate
-
-    def watched(self, params, codes, leak=0.0):
-        seen.append(leak)
-        return generate(self, params, codes, leak)
-
-    monkeypatch.setattr(GenerationNetworks, "generate", watched)
-    jax.eval_shape(stage_loss(stage, networks, None, **switches), params, bank, jax.random.key(0))
-    assert seen and set(seen) == {leak}
-
-
 def test_only_the_mapper_gets_a_gradient_and_chunks_do_not_change_it(networks_and_parameters, bank):
     networks, params = networks_and_parameters
 
@@ -192,7 +171,6 @@ def test_only_the_mapper_gets_a_gradient_and_chunks_do_not_change_it(networks_an
             networks,
             shape=SHAPE,
             batch=2,
-            volume_code=5,
             positives=8,
             positions=3,
             chunk=chunk,
@@ -201,7 +179,7 @@ def test_only_the_mapper_gets_a_gradient_and_chunks_do_not_change_it(networks_an
             drifting=DRIFTING,
             axis_name=None,
         )
-        frozen = {group: params[group] for group in ("encoder", "generator")}
+        frozen = {group: params[group] for group in ("encoder", "prior", "generator")}
         return jax.jit(jax.grad(lambda mapper: loss(frozen | {"mapper": mapper}, bank, jax.random.key(0))[0]))(
             params["mapper"]
         )
@@ -248,7 +226,7 @@ def test_a_bank_with_nan_is_refused(networks_and_parameters, tmp_path):
 
 def test_samples_do_not_depend_on_chunk_or_on_what_else_is_sampled(networks_and_parameters):
     networks, params = networks_and_parameters
-    sample = functools.partial(sample_volumes, networks, params, 7, volume_code=5, depth=8)
+    sample = functools.partial(sample_volumes, networks, params, 7, depth=8)
     volumes = sample(3)
     assert volumes.shape == (3, *SHAPE) and volumes.dtype == np.float32
     assert volumes.min() >= 0 and volumes.max() <= 1
@@ -260,7 +238,7 @@ def test_samples_do_not_depend_on_chunk_or_on_what_else_is_sampled(networks_and_
 
 def test_any_depth_can_be_sampled_and_the_ends_stay(networks_and_parameters):
     networks, params = networks_and_parameters
-    sample = functools.partial(sample_volumes, networks, params, 7, 1, volume_code=5)
+    sample = functools.partial(sample_volumes, networks, params, 7, 1)
     coarse, fine = sample(depth=8)[0], sample(depth=15)[0]
     np.testing.assert_allclose(fine[::2], coarse, atol=1e-5)
 
@@ -272,10 +250,7 @@ def test_independent_slices_have_nothing_in_common(networks_and_parameters):
     assert len({slice_.tobytes() for slice_ in volume}) == 8
 
 
-def test_mapped_codes_have_the_size_of_the_generators_own(networks_and_parameters):
-    networks, params = networks_and_parameters
-    codes = networks.map_depth(params, jnp.ones((2, 5)), jnp.linspace(-1, 1, 8))
-    np.testing.assert_allclose(jnp.sqrt((codes**2).mean(-1)), 1, atol=1e-4)
+def test_unit_codes_have_a_mean_square_of_one():
     np.testing.assert_allclose(unit_rms(jnp.array([3.0, -4.0])), np.array([3, -4]) / np.sqrt(12.5), rtol=1e-6)
 
 

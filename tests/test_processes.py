@@ -52,7 +52,7 @@ SHORT = [
     "--config.data.cases.test=1",
     "--config.log.validation_cases=1",
 ]
-GENERATION = [*SMALL_GENERATION, *COMMON, "--config.stages=('encoder', 'decoder', 'generator')"]
+GENERATION = [*SMALL_GENERATION, *COMMON, "--config.stages=('encoder', 'generator')"]
 MAPPER = [*SMALL_GENERATION, *COMMON, "--config.stages=('mapper',)"]  # from one generator: Adam makes more of rounding
 
 
@@ -139,7 +139,7 @@ def saved(workdir, stage):
     "arguments, stages",
     [
         (TRANSLATION, ("translator", "mixer", "joint")),
-        (GENERATION, ("encoder", "decoder", "generator")),
+        (GENERATION, ("encoder", "generator")),
         (MAPPER, ("mapper",)),
     ],
     ids=["translation", "generation", "mapper"],

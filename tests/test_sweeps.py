@@ -44,16 +44,17 @@ def shared(changes, base=small_generation):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"loss.particles": "slice"}, ["encoder", "decoder", "generator"]),
-        ({"loss.planes.axial": 2.0}, ["encoder", "decoder", "generator"]),
-        ({"model.mapper.hidden": 8}, ["encoder", "decoder", "generator"]),
-        ({"stage.mapper.steps": 5}, ["encoder", "decoder", "generator"]),
-        ({"loss.field": "mean_shift"}, ["encoder", "decoder"]),
-        ({"loss.temperatures": (0.5,)}, ["encoder", "decoder"]),
-        ({"features.local": 4}, ["encoder", "decoder"]),
+        ({"loss.particles": "slice"}, ["encoder", "generator"]),
+        ({"loss.planes.axial": 2.0}, ["encoder", "generator"]),
+        ({"model.mapper.hidden": 8}, ["encoder", "generator"]),
+        ({"stage.mapper.steps": 5}, ["encoder", "generator"]),
+        ({"loss.field": "mean_shift"}, ["encoder"]),
+        ({"loss.temperatures": (0.5,)}, ["encoder"]),
+        ({"features.local": 4}, ["encoder"]),
         ({"model.generator.code": 8}, ["encoder"]),
-        ({"stage.generator.rate": 3e-5}, ["encoder", "decoder"]),
-        ({"stage.decoder.noise": 0.1}, ["encoder"]),
+        ({"stage.generator.rate": 3e-5}, ["encoder"]),
+        ({"model.mapper.code": 7}, ["encoder"]),
+        ({"model.prior.knots": 4}, ["encoder"]),
         ({"model.encoder.blocks": 2}, []),
         ({"stage.encoder.covered": 0.4}, []),
         ({"optimiser.ema": 0.9}, []),
@@ -63,7 +64,7 @@ def shared(changes, base=small_generation):
     ],
 )
 def test_runs_share_the_stages_that_a_change_does_not_reach(changes, expected):
-    assert shared(changes) == (["encoder", "decoder", "generator", "mapper"] if expected == "all" else expected)
+    assert shared(changes) == (["encoder", "generator", "mapper"] if expected == "all" else expected)
 
 
 @pytest.mark.parametrize(
@@ -120,11 +121,10 @@ def test_every_variant_has_every_seed_and_its_changes_in_a_directory_of_its_own(
 def test_shared_stages_are_listed_once_first_stages_first():
     variants = {"slice": {"loss.particles": "slice"}, "field": {"loss.field": "mean_shift"}}
     runs = plan_runs(generation_sweep(variants), ELSEWHERE)
-    encoders, decoders, generators = shared_stages(runs, ELSEWHERE)
+    encoders, generators = shared_stages(runs, ELSEWHERE)
     assert len(encoders) == 2 and {config.stages for config in encoders.values()} == {("encoder",)}
-    assert len(decoders) == 2 and {config.stages for config in decoders.values()} == {("encoder", "decoder")}
     assert len(generators) == 4
-    assert {config.stages for config in generators.values()} == {("encoder", "decoder", "generator")}
+    assert {config.stages for config in generators.values()} == {("encoder", "generator")}
 
 
 def test_all_that_is_wrong_with_any_variant_is_told_at_once_by_variant_and_key():
@@ -210,7 +210,7 @@ def test_runs_whose_stage_failed_fail_with_its_reason_and_the_others_go_on(tmp_p
     failures = follow(runs, tmp_path, carry, lambda work, reason: told.update({work.directory: reason}))
     assert failures == {bad: "not finite", runs[1].directory: "not finite"}
     assert done[-1] == runs[0].directory and runs[1].directory not in done
-    assert len(done) == 5 and told[runs[1].directory] == "not finite"
+    assert len(done) == 4 and told[runs[1].directory] == "not finite"
     link = checkpoint_directory(runs[0].directory, "encoder")
     target = checkpoint_directory(stage_directory(tmp_path, runs[0].config, "encoder"), "encoder")
     target.mkdir(parents=True, exist_ok=True)

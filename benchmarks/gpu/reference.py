@@ -20,8 +20,6 @@ LARGER = {
     "model.generator.widths": "(256,192,128,64)",
     "model.generator.blocks": 2,
     "stage.encoder.steps": 5000,
-    "stage.decoder.steps": 5000,
-    "stage.decoder.batch": 256,
     "stage.generator.steps": 20000,
     "stage.generator.batch": 256,
     "stage.generator.positives": 256,

@@ -2,9 +2,9 @@
 
     python sweep.py --sweep configs/sweeps/particles.py --workdir runs/particles
 
-Six variants with three seeds, about an hour on one CPU core; docs/loss_sweeps.md has the table. Encoder, decoder and
-generator are trained once a seed. `:order` compares `segment` with what forgets depth alone, `:mapper` what keeps
-slices from staying black; `:tiny` is all of it with one seed in two minutes, for checks.
+Six variants with three seeds, about an hour on one CPU core; docs/loss_sweeps.md has the table. Encoder and generator
+are trained once a seed. `:order` compares `segment` with what forgets depth alone; `:tiny` is all of it with one
+seed in two minutes, for checks.
 """
 
 from configs.sweeps.small import known, small_generation, small_seeds
@@ -21,19 +21,16 @@ COMPARED = {
     "unordered_segment": {"loss.particles": "unordered_segment"},
     "axial_only": AXIAL_ONLY,
     "axial_only_unordered": AXIAL_ONLY | {"loss.particles": "unordered"},
-    "no_leak": {"stage.mapper.leak": 0.0},
-    "floor": {"stage.mapper.affinity_floor": -1.0},
 }
 
 CHOSEN = {
     "": ("segment", "slice", "volume", "unordered", "axial_only", "axial_only_unordered"),
     "order": ("segment", "unordered", "unordered_segment"),
-    "mapper": ("segment", "no_leak", "floor"),
 }
 
 
 def get_sweep(variant=""):
-    known("particles.py", variant, ("order", "mapper", "tiny"))
+    known("particles.py", variant, ("order", "tiny"))
     names = CHOSEN.get(variant, CHOSEN[""])
     return Sweep(
         base=small_generation(variant),

@@ -3,7 +3,8 @@
 from ml_collections import ConfigDict
 
 LAYOUTS = ("phantom", "brats")
-STAGES = ("encoder", "decoder", "generator", "mapper")
+STAGES = ("encoder", "generator", "mapper")
+PRIORS = ("principal", "normal")
 
 
 def unconditional() -> ConfigDict:
@@ -52,7 +53,13 @@ def unconditional() -> ConfigDict:
             "hidden": 256,
             "layers": 5,  # residual layers
             "frequencies": 6,  # Fourier features of depth; half of the fastest wave is 2^(1 - this) of the volume
-            "normalise": True,  # slice codes keep the root mean square of the generator's own inputs
+            "normalise": True,  # prior normal: slice codes keep the root mean square of the generator's own inputs
+        }
+    )
+    model.prior = ConfigDict(
+        {
+            "kind": "principal",  # principal: begin as principal components of slices and volumes; normal: at random
+            "knots": 32,  # principal: depths at which trajectories are given, and straight between
         }
     )
 
@@ -97,7 +104,7 @@ def unconditional() -> ConfigDict:
         }
     )
 
-    config.stages = STAGES  # in order; no encoder where its kind is not mae; without decoder, drifting begins at random
+    config.stages = STAGES  # in order; no encoder where its kind is not mae
     config.stage = ConfigDict()
     config.stage.encoder = ConfigDict(
         {
@@ -106,15 +113,6 @@ def unconditional() -> ConfigDict:
             "rate": 1e-3,  # learning rate
             "patch": 4,  # side of a covered patch
             "covered": 0.5,  # part of the patches that are covered
-        }
-    )
-    config.stage.decoder = ConfigDict(
-        {
-            "steps": 1000,
-            "batch": 64,  # real axial slices a step, over all devices, which the generator learns to decode
-            "noise": 0.3,  # standard deviation of what disturbs their codes, whose own is 1
-            "perceptual": 0.1,  # weight of the error of the encoder's maps
-            "rate": 1e-3,
         }
     )
     config.stage.generator = ConfigDict(
@@ -134,7 +132,6 @@ def unconditional() -> ConfigDict:
             "positives": 32,  # real volumes a step
             "negatives": 0,  # further generated volumes a step that only repel
             "affinity_floor": 0.0,  # as the generator's
-            "leak": 0.0,  # least slope of the generator's last tanh on the way back, where black slices have none
             "positions": 12,  # depth positions along each plane
             "rate": 2e-4,
             "chunk": 256,  # slices that the gradient is taken through at a time

@@ -14,7 +14,7 @@ from lift_jax.configuration.checks import (
     one_of,
     positive_in_every_task,
 )
-from lift_jax.configuration.generation import LAYOUTS, STAGES, unconditional
+from lift_jax.configuration.generation import LAYOUTS, PRIORS, STAGES, unconditional
 from lift_jax.data.cases import CONTRASTS
 from lift_jax.losses.drifting import FIELDS
 from lift_jax.losses.particle_losses import PARTICLE_LOSSES
@@ -39,13 +39,6 @@ def complaints(config: ConfigDict) -> Iterator[str]:
         yield "config.data.root: not set; give the folder of the cases, --config.data.root=DIR"
     if not 0 < covered < 1:
         yield f"config.stage.encoder.covered: {covered} is no part between 0 and 1"
-    if not 0 <= mapper.leak <= 1:
-        yield f"config.stage.mapper.leak: {mapper.leak} is no slope between 0 and 1"
-    if config.stage.decoder.batch < 2:
-        yield "config.stage.decoder.batch: one slice has no mean and variance; give 2 or more"
-    for key in ("noise", "perceptual"):
-        if config.stage.decoder[key] < 0:
-            yield f"config.stage.decoder.{key}: {config.stage.decoder[key]} must not be negative"
     if data.layout == "phantom" and mapper.positives > data.cases.train:
         yield (
             f"config.stage.mapper.positives: {mapper.positives} real volumes a step are asked for, but "
@@ -56,6 +49,9 @@ def complaints(config: ConfigDict) -> Iterator[str]:
 def _complaints_of_networks(model):
     yield from one_of("model.encoder.kind", model.encoder.kind, ENCODER_KINDS)
     yield from one_of("model.generator.head", model.generator.head, (1, 2, 4))
+    yield from one_of("model.prior.kind", model.prior.kind, PRIORS)
+    if model.prior.knots < 2:
+        yield f"config.model.prior.knots: {model.prior.knots} must be 2, the two ends of a volume, or more"
     yield from one_of("model.generator.dtype", model.generator.dtype, DTYPES)
     if model.encoder.kind == "resnet18" and not model.encoder.weights:
         yield "config.model.encoder.weights: not set; give the .safetensors file of ResNet-18's weights"
@@ -143,7 +139,6 @@ def _positive_keys(config):
         *(f"model.generator.{key}" for key in ("code", "blocks", "groups")),
         *(f"model.mapper.{key}" for key in ("code", "hidden", "layers", "frequencies")),
         *(f"stage.encoder.{key}" for key in ("steps", "batch", "rate", "patch")),
-        *(f"stage.decoder.{key}" for key in ("steps", "batch", "rate")),
         *(f"stage.generator.{key}" for key in ("steps", "batch", "positives", "rate")),
         *(f"stage.mapper.{key}" for key in ("steps", "batch", "positives", "positions", "rate", "chunk")),
         "inference.chunk",

@@ -32,12 +32,3 @@ class TakeSlice(grain.transforms.RandomMap):
         missing = [self.side - size for size in image.shape]
         image = np.pad(image, [(n // 2, n - n // 2) for n in missing])
         return {"image": to_network(image)[..., None]}
-
-
-@dataclasses.dataclass(frozen=True)
-class TakeAxialSlice(grain.transforms.RandomMap):
-    """A whole axial slice of a volume, of any depth and empty ones too: `image [H, W, 1]` float32 in [-1, 1]."""
-
-    def random_map(self, volume: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """The slice that `rng` draws from `volume [D, H, W]` in [0, 1]."""
-        return {"image": to_network(volume[rng.integers(len(volume))].astype(np.float32))[..., None]}

@@ -41,10 +41,9 @@ def real_volumes(trained: TrainedGeneration, workdir: Place) -> dict[str, np.nda
 def sampled_sets(trained: TrainedGeneration, held_out: np.ndarray, count: int) -> tuple[dict[str, np.ndarray], float]:
     """Volumes of the model and of the two baselines, `count` each, and the model's seconds per volume."""
     options = {"depth": trained.shape[0], "chunk": trained.config.inference.chunk}
-    coded = options | {"volume_code": trained.config.model.mapper.code}
-    sample_volumes(trained.networks, trained.params, SEED, 1, **coded)  # compiles
+    sample_volumes(trained.networks, trained.params, SEED, 1, **options)  # compiles
     began = time.perf_counter()
-    made = sample_volumes(trained.networks, trained.params, SEED, count, **coded)
+    made = sample_volumes(trained.networks, trained.params, SEED, count, **options)
     seconds = (time.perf_counter() - began) / count
     independent = sample_independent_slices(trained.networks, trained.params, SEED, count, **options)
     return {MODEL: made, INDEPENDENT: independent, HELD_OUT: held_out[:count]}, seconds

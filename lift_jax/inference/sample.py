@@ -18,7 +18,6 @@ def sample_volumes(
     count: int,
     *,
     first: int = 0,
-    volume_code: int,
     depth: int,
     chunk: int = 64,
 ) -> np.ndarray:
@@ -26,18 +25,17 @@ def sample_volumes(
 
     Args:
       networks: of which generator and mapper are used.
-      params: `{"generator": …, "mapper": …}`.
+      params: `{"generator": …, "mapper": …}`, and `"prior"` if there is one.
       seed: of the codes.
       count: how many volumes.
       first: number of the first one.
-      volume_code: numbers in a volume's code.
       depth: slices of each, evenly spread from the bottom to the top; any number.
       chunk: slices on the device at a time.
     """
     places = jnp.asarray(depth_coordinates(depth))
     return np.stack(
         [
-            _slices(networks, params, _map(networks, params, _code(seed, i, volume_code), places), chunk)
+            _slices(networks, params, _map(networks, params, _code(seed, i, networks.volume_code), places), chunk)
             for i in range(first, first + count)
         ]
     )
@@ -47,11 +45,8 @@ def sample_independent_slices(
     networks: GenerationNetworks, params: dict, seed: int, count: int, *, depth: int, chunk: int = 64
 ) -> np.ndarray:
     """What the generator makes without a mapper: volumes of slices that know nothing of each other, like the above."""
-    volumes = []
-    for i in range(count):
-        codes = jax.random.normal(_key(seed, i), (depth, networks.generator.code))
-        volumes.append(_slices(networks, params, codes, chunk))
-    return np.stack(volumes)
+    codes = (networks.random_codes(params, _key(seed, i), depth) for i in range(count))
+    return np.stack([_slices(networks, params, own, chunk) for own in codes])
 
 
 def _slices(networks, params, codes, chunk):

@@ -59,7 +59,6 @@ def synthesize_samples(
             seed,
             1,
             first=index,
-            volume_code=config.model.mapper.code,
             depth=depth,
             chunk=config.inference.chunk,
         )

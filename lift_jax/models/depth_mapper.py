@@ -18,13 +18,15 @@ class DepthMapper(nn.Module):
       hidden: width.
       layers: residual layers.
       frequencies: Fourier frequencies of depth; half of the fastest wave is 2^(1 - frequencies) of the volume.
-      normalise: scale every slice code to a root mean square of 1, that of the generator's own inputs.
+      residual: codes are a correction of others: nought at first, and not normalised.
+      normalise: scale every slice code to a root mean square of 1, that of normal inputs of the generator.
     """
 
     code: int = 64
     hidden: int = 512
     layers: int = 5
     frequencies: int = 6
+    residual: bool = False
     normalise: bool = True
 
     @nn.compact
@@ -33,8 +35,9 @@ class DepthMapper(nn.Module):
         x = nn.Dense(self.hidden)(z)[:, None] + nn.Dense(self.hidden)(fourier_features(depth, self.frequencies))[None]
         for _ in range(self.layers):
             x = x + nn.Dense(self.hidden)(nn.silu(nn.LayerNorm()(x)))
-        codes = nn.Dense(self.code)(nn.silu(nn.LayerNorm()(x)))
-        return unit_rms(codes) if self.normalise else codes
+        init = nn.initializers.zeros if self.residual else nn.linear.default_kernel_init
+        codes = nn.Dense(self.code, kernel_init=init)(nn.silu(nn.LayerNorm()(x)))
+        return unit_rms(codes) if self.normalise and not self.residual else codes
 
 
 def unit_rms(codes: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""From the model section of a configuration to LiFT-U's three networks."""
+"""From the model section of a configuration to LiFT-U's three networks and its prior."""
 
 import dataclasses
 import functools
@@ -12,18 +12,21 @@ from lift_jax.models.depth_mapper import DepthMapper
 from lift_jax.models.encoders import ResidualEncoder, initial_encoder_parameters
 from lift_jax.models.features import FeatureSet
 from lift_jax.models.masked_autoencoder import MaskedAutoencoder
+from lift_jax.models.principal_trajectories import independent_codes, no_trajectories, trajectory_codes
 from lift_jax.models.resnet import ResNet18
 from lift_jax.models.slice_generator import SliceGenerator
 
 
 @dataclasses.dataclass(frozen=True)
 class GenerationNetworks:
-    """LiFT-U's networks; their parameters live under `encoder`, `generator` and `mapper`.
+    """LiFT-U's networks; their parameters live under `encoder`, `generator` and `mapper`, and `prior` if there is one.
 
     Attributes:
       encoder: frozen, images `[N, H, W, 1]` to feature maps.
       generator: codes `[N, K]` to axial slices `[N, H, W, 1]`.
-      mapper: volume codes `[B, Z]` and depths `[D]` to codes `[B, D, K]`.
+      mapper: volume codes `[B, Z]` and depths `[D]` to codes `[B, D, K]`, or to a correction of the prior's.
+      volume_code: numbers in a volume's code, Z.
+      knots: depths at which the prior is given (see `principal_trajectories`); 0: none, codes are normal numbers.
       features: what is compared of maps and images.
     """
 
@@ -31,18 +34,32 @@ class GenerationNetworks:
     generator: SliceGenerator
     mapper: DepthMapper
     features: FeatureSet
+    volume_code: int
+    knots: int
 
     def encode(self, params: dict, images: jax.Array) -> dict[str, jax.Array]:
         """Images `[N, h, w, 1]` in [-1, 1] to named feature tensors `[N, L, C]` float32."""
         return self.features(self.encoder.apply({"params": params["encoder"]}, images), images)
 
-    def generate(self, params: dict, codes: jax.Array, leak: float = 0.0) -> jax.Array:
-        """Codes `[N, K]` to slices `[N, H, W]` in [-1, 1]; `leak`: see `leaky_tanh`."""
-        return self.generator.apply({"params": params["generator"]}, codes, leak)[..., 0]
+    def generate(self, params: dict, codes: jax.Array) -> jax.Array:
+        """Codes `[N, K]` to slices `[N, H, W]` around [-1, 1]."""
+        return self.generator.apply({"params": params["generator"]}, codes)[..., 0]
 
     def map_depth(self, params: dict, z: jax.Array, depth: jax.Array) -> jax.Array:
         """Volume codes `[B, Z]` and depths `[D]` to slice codes `[B, D, K]`."""
-        return self.mapper.apply({"params": params["mapper"]}, z, depth)
+        codes = self.mapper.apply({"params": params["mapper"]}, z, depth)
+        return codes + trajectory_codes(params["prior"], z, depth) if self.knots else codes
+
+    def random_codes(self, params: dict, key: jax.Array, count: int) -> jax.Array:
+        """Codes of slices that know nothing of each other, `[count, K]`: what the generator is trained on.
+
+        With a prior, each is of a random depth of a volume of its own.
+        """
+        if not self.knots:
+            return jax.random.normal(key, (count, self.generator.code))
+        key_volume, key_depth = jax.random.split(key)
+        z = jax.random.normal(key_volume, (count, self.volume_code))
+        return independent_codes(params["prior"], z, jax.random.uniform(key_depth, (count,), minval=-1, maxval=1))
 
 
 def generation_networks(config: ConfigDict, size: tuple[int, int]) -> GenerationNetworks:
@@ -53,11 +70,14 @@ def generation_networks(config: ConfigDict, size: tuple[int, int]) -> Generation
         "dtype": jnp.dtype(model.generator.dtype),
     }
     mapper = {key: model.mapper[key] for key in ("hidden", "layers", "frequencies", "normalise")}
+    knots = model.prior.knots if model.prior.kind == "principal" else 0
     return GenerationNetworks(
         _encoder(model.encoder),
         SliceGenerator(tuple(size), **generator),
-        DepthMapper(model.generator.code, **mapper),
+        DepthMapper(model.generator.code, residual=knots > 0, **mapper),
         FeatureSet(tuple(features.grids), features.local, features.pixels, tuple(features.gradients)),
+        model.mapper.code,
+        knots,
     )
 
 
@@ -67,10 +87,11 @@ def autoencoder(networks: GenerationNetworks) -> MaskedAutoencoder:
 
 
 def fresh_parameters(networks: GenerationNetworks, config: ConfigDict) -> dict:
-    """Random parameters of all three networks."""
+    """Random parameters of all three networks, and a prior of noughts."""
     key_encoder, key_generator, key_mapper = jax.random.split(jax.random.key(config.seed), 3)
     model = config.model
-    return {
+    prior = no_trajectories(networks.volume_code, networks.knots, networks.generator.code)
+    return ({"prior": prior} if networks.knots else {}) | {
         "encoder": initial_encoder_parameters(networks.encoder, key_encoder),
         "generator": _initial(networks.generator, key_generator, (1, model.generator.code)),
         "mapper": _initial(networks.mapper, key_mapper, (1, model.mapper.code), (1,)),

@@ -1,5 +1,7 @@
 """The slice generator: one code to one axial slice, in a single evaluation."""
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,16 +12,32 @@ from lift_jax.models.blocks import (
     ResidualBlock,
     depth_to_space,
     modulate,
+    space_to_depth,
     split_modulation,
     upsample_smoothly,
 )
 
+REACH = 0.9
+"""How far of tanh the real intensities go, so that no image has lost its slope: a third of all slices is black."""
+
+
+def from_logits(logits: jax.Array) -> jax.Array:
+    """`tanh(logits) / REACH`, images around [-1, 1]."""
+    return jnp.tanh(logits) / REACH
+
+
+def to_logits(images, xp=jnp):
+    """The inverse of `from_logits` on [-1, 1], of the same shape; `xp` is `jax.numpy` or `numpy`."""
+    return xp.arctanh(REACH * images)
+
 
 class SliceGenerator(nn.Module):
-    """Codes to slices, `[N, K] -> [N, H, W, 1]` in [-1, 1]: a grid of features, doubled and refined, coarsest first.
+    """Codes to slices, `[N, K] -> [N, H, W, 1]` around [-1, 1]: a linear model of slices, and a correction.
 
-    The code makes the coarsest grid, and scales and shifts features at the entrance of every resolution. Doubling is
-    bilinear: repeated pixels pass through the residual blocks to the slice, as squares.
+    The linear model, which `slice_components` knows without training, is seen by the finest features, and the
+    correction is added to it. That is a grid of features, doubled and refined, coarsest first: the code makes the
+    coarsest grid, and scales and shifts features at the entrance of every resolution. Doubling is bilinear: repeated
+    pixels pass through the residual blocks to the slice, as squares.
 
     Attributes:
       size: rows and columns (H, W) of a slice, multiples of `multiple`.
@@ -47,11 +65,12 @@ class SliceGenerator(nn.Module):
         return self.head * 2 ** (len(self.widths) - 1)
 
     @nn.compact
-    def __call__(self, codes, leak: float = 0.0):
-        """`codes [N, K]` float32; `leak` is the least slope of the last nonlinearity, see `leaky_tanh`."""
+    def __call__(self, codes):
+        """`codes [N, K]` float32."""
         block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
         height, width = (side // self.multiple for side in self.size)
-        codes = nn.Dense(self.code, kernel_init=_identity, name="codes")(codes)
+        linear = nn.Dense(math.prod(self.size), kernel_init=nn.initializers.zeros, name="linear")(codes)
+        linear = space_to_depth(linear.reshape(-1, *self.size, 1), self.head)
         embedding = ConditionEmbedding(2 * self.code)(codes)
         film = Modulation((*self.widths, self.widths[-1]))(embedding)
         *scale_shifts, last = split_modulation(film, (*self.widths, self.widths[-1]))
@@ -60,23 +79,11 @@ class SliceGenerator(nn.Module):
         for level, (features, scale_shift) in enumerate(zip(self.widths, scale_shifts, strict=True)):
             if level:
                 x = upsample_smoothly(nn.Conv(features, (1, 1), dtype=self.dtype)(x))
+            if level == len(self.widths) - 1:
+                x = x + nn.Conv(features, (3, 3), dtype=self.dtype)(linear)
             x = modulate(x, *scale_shift)
             for _ in range(self.blocks):
                 x = block(features, self.groups, self.dtype)(x)
         x = nn.silu(modulate(nn.GroupNorm(self.groups, dtype=jnp.float32)(x), *last))
-        x = nn.Conv(self.head**2, (3, 3), dtype=jnp.float32)(x)
-        return leaky_tanh(depth_to_space(x, self.head), leak)
-
-
-def leaky_tanh(x: jax.Array, leak: float) -> jax.Array:
-    """tanh, whose slope is taken for `leak` in the backward pass where it is less: what is saturated can be moved."""
-    y = jnp.tanh(x)
-    if leak == 0:
-        return y
-    slope = jax.lax.stop_gradient(jnp.maximum(1 - y**2, leak))
-    return jax.lax.stop_gradient(y) + slope * (x - jax.lax.stop_gradient(x))
-
-
-def _identity(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32) -> jax.Array:
-    del key
-    return jnp.eye(*shape, dtype=dtype)
+        x = nn.Conv(self.head**2, (3, 3), dtype=jnp.float32, name="correction")(x)
+        return from_logits(depth_to_space(linear + x, self.head))

@@ -17,11 +17,13 @@ NEVER = ("log", "checkpoint", "inference", "data.threads", "data.cache", "stages
 NOT_OF_STAGE: dict[str, dict[str, tuple[str, ...]]] = {
     "unconditional": {
         "encoder": (
-            *("model.generator", "model.mapper", "features", "loss"),
-            *("stage.decoder", "stage.generator", "stage.mapper"),
+            *("model.generator", "model.mapper", "model.prior", "features", "loss"),
+            *("stage.generator", "stage.mapper"),
         ),
-        "decoder": ("model.mapper", "features", "loss", "stage.generator", "stage.mapper"),
-        "generator": ("model.mapper", "loss.particles", "loss.planes", "loss.drifting.guidance", "stage.mapper"),
+        "generator": (
+            *(f"model.mapper.{key}" for key in ("hidden", "layers", "frequencies", "normalise")),  # its code is drawn
+            *("loss.particles", "loss.planes", "loss.drifting.guidance", "stage.mapper"),
+        ),
         "mapper": (),
     },
     "missing_mr": {

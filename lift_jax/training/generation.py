@@ -1,4 +1,4 @@
-"""LiFT-U's training: an encoder, then a slice generator (first as a decoder, if asked), then a depth mapper."""
+"""LiFT-U's training: an encoder, then a slice generator, then a depth mapper."""
 
 import dataclasses
 import functools
@@ -7,24 +7,22 @@ from collections.abc import Sequence
 import jax
 from ml_collections import ConfigDict
 
-from lift_jax import run_directory
+from lift_jax import hosts, run_directory
 from lift_jax.data.contrasts import contrast_source, stack_volumes, volume_shape
-from lift_jax.data.slices import TakeAxialSlice, TakeSlice
+from lift_jax.data.slices import TakeSlice
 from lift_jax.data.splits import check_members
 from lift_jax.data.windows import batch_cases, training_batches
 from lift_jax.losses.drifting import DriftingOptions
 from lift_jax.models.generation import autoencoder, fresh_parameters, generation_networks
 from lift_jax.models.resnet import resnet18_parameters
-from lift_jax.models.slice_autoencoder import mirrored_coder
 from lift_jax.places import Place
 from lift_jax.training.banks import real_bank
 from lift_jax.training.cases import agree_on_cases, cache_shared
-from lift_jax.training.decoding_loss import decoding_loss
+from lift_jax.training.checkpoints import saved_steps
 from lift_jax.training.generation_checks import check_count, check_generation
 from lift_jax.training.generation_losses import generator_loss, mapper_loss, reconstruction_loss
-from lift_jax.training.generation_parameters import stage_parameters, with_trained
+from lift_jax.training.generation_parameters import stage_parameters, with_principal, with_trained
 from lift_jax.training.generation_validation import (
-    look_at_decodings,
     look_at_reconstructions,
     look_at_slices,
     look_at_volumes,
@@ -37,7 +35,6 @@ from lift_jax.training.step import LossFunction, TrainState, initial_state, trai
 
 TRAINED = {
     "encoder": ("autoencoder",),
-    "decoder": ("generator", "coder"),
     "generator": ("generator",),
     "mapper": ("mapper",),
 }
@@ -67,41 +64,38 @@ def train_generation(config: ConfigDict, workdir: Place) -> None:
     run_directory.prepare(workdir, config)
     cache = run_directory.cache_directory(workdir, config)
     real = {split: stack_volumes(cache_shared(source, config, workdir)) for split, source in sources.items()}
-    params = with_trained(params, start, networks, real["train"], config)
+    params = with_trained(params, start)
+    begins = networks.knots and not (config.start_from and "generator" in start)
     for index, name in enumerate(config.stages):
+        if begins and name == "generator" and not saved_steps(run_directory.checkpoint_directory(workdir, name)):
+            # What a linear algebra library finds may differ between machines, in signs too.
+            params = hosts.of_first(with_principal(params, networks, real["train"]))
         like = stage_parameters(name, params, networks, config)
         trained = finished_parameters(workdir, name, config.stage[name].steps, like)
         if trained is None:
             trained = run_stage(
                 _stage(index, name, like, networks, config, real, cache, sources["train"].names), config, workdir
             )
-        params = with_trained(params, trained, networks, real["train"], config)
+        params = with_trained(params, trained)
 
 
 def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
     settings = config.stage[name]
     annealing = config.loss.annealing / settings.steps
     look = {"real": real["validation"][: config.log.validation_cases], "config": config}
-    if name in ("encoder", "decoder"):
-        take = TakeSlice(max(real["train"].shape[1:])) if name == "encoder" else TakeAxialSlice()
+    if name == "encoder":
         batches = training_batches(
             real["train"],
-            take,
+            TakeSlice(max(real["train"].shape[1:])),
             seed=config.seed,
             batch=settings.batch,
             threads=config.data.threads,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-        if name == "encoder":
-            network = autoencoder(networks)
-            loss = reconstruction_loss(network, patch=settings.patch, covered=settings.covered, axis_name=DATA_AXIS)
-            validate = functools.partial(look_at_reconstructions, network, **look)
-        else:
-            coder = mirrored_coder(networks.generator)
-            weights = {"noise": settings.noise, "perceptual": settings.perceptual}
-            loss = decoding_loss(networks, coder, **weights, axis_name=DATA_AXIS)
-            validate = functools.partial(look_at_decodings, networks, coder, **look)
+        network = autoencoder(networks)
+        loss = reconstruction_loss(network, patch=settings.patch, covered=settings.covered, axis_name=DATA_AXIS)
+        validate = functools.partial(look_at_reconstructions, network, **look)
         stage = _planned(index, name, loss, params, batches, settings.batch, validate, config)
         return dataclasses.replace(stage, cases=functools.partial(_batch_names, settings.batch, cases, config.seed))
 
@@ -132,7 +126,6 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
         networks,
         shape=shape,
         batch=settings.batch,
-        volume_code=config.model.mapper.code,
         positives=settings.positives,
         positions=settings.positions,
         chunk=settings.chunk,
@@ -141,7 +134,6 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
         negatives=settings.negatives,
         drifting=drifting_settings(config.loss, settings.affinity_floor) | {"guidance": config.loss.drifting.guidance},
         annealing=annealing,
-        leak=settings.leak,
         axis_name=DATA_AXIS,
     )
     validate = functools.partial(look_at_volumes, networks, **look)

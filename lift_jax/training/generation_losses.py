@@ -62,7 +62,7 @@ def generator_loss(
     """
 
     def features(params, key, count):
-        codes = local_rows(jax.random.normal(key, (count, networks.generator.code)), axis_name)
+        codes = local_rows(networks.random_codes(params, key, count), axis_name)
         return networks.encode(params, networks.generate(params, codes)[..., None])
 
     def loss_function(params, bank, key, step=0):
@@ -89,7 +89,6 @@ def mapper_loss(
     *,
     shape: tuple[int, int, int],
     batch: int,
-    volume_code: int,
     positives: int,
     positions: int,
     chunk: int,
@@ -98,7 +97,6 @@ def mapper_loss(
     negatives: int = 0,
     drifting: Mapping,
     annealing: float = 0.0,
-    leak: float = 0.0,
     axis_name: str | None,
 ) -> LossFunction:
     """The depth mapper's loss: trajectories of generated volumes drift towards real ones in all planes.
@@ -110,7 +108,6 @@ def mapper_loss(
       networks: of which the mapper is trained.
       shape: of a volume, (D, H, W).
       batch: generated volumes, over all devices.
-      volume_code: numbers in a volume's code.
       positives: real volumes, over all devices, drawn from the batch's bank `{plane: {name: [V, D, L, C]}}`.
       positions: depth positions along each plane.
       chunk: slices at a time.
@@ -118,17 +115,15 @@ def mapper_loss(
       negatives: further generated volumes, over all devices, that only repel.
       drifting: `temperatures` and what else `triplanar_drifting_loss` is to be given.
       annealing: see `annealed`.
-      leak: see `leaky_tanh`. A third of real slices is empty and so are those of a third of all codes, all pixels
-        saturated: a code that has come there in the middle of a volume gets no gradient that leads it back.
       axis_name: the mapped axis, or None.
     """
     planes = [plane for plane, weight in plane_weights.items() if weight > 0]
 
     def features(params, key, count, places):
-        z = local_rows(jax.random.normal(key, (count, volume_code)), axis_name)
+        z = local_rows(jax.random.normal(key, (count, networks.volume_code)), axis_name)
         depth = jnp.asarray(depth_coordinates(shape[0]))
         codes = networks.map_depth(params, z, depth).reshape(-1, networks.generator.code)
-        slices = in_chunks(functools.partial(networks.generate, params, leak=leak), codes, chunk)
+        slices = in_chunks(functools.partial(networks.generate, params), codes, chunk)
         encode = functools.partial(in_chunks, functools.partial(networks.encode, params), chunk=chunk)
         return encode_trajectories(slices.reshape(-1, *shape), places, encode)
 

@@ -14,7 +14,6 @@ from lift_jax.evaluation.variety import brain_region, mean_step
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
 from lift_jax.models.generation import GenerationNetworks
 from lift_jax.models.masked_autoencoder import COVER, MaskedAutoencoder, patch_mask
-from lift_jax.models.slice_autoencoder import SliceCoder, standardise
 
 SHOWN = 8
 """Volumes, or columns of slices, in a picture."""
@@ -36,18 +35,6 @@ def look_at_reconstructions(network: MaskedAutoencoder, params: dict, *, real: n
     return {"validation_error": error}, {"validation": tile(np.concatenate(rows), len(images))}
 
 
-def look_at_decodings(networks: GenerationNetworks, coder: SliceCoder, params: dict, *, real: np.ndarray, config):
-    """The mean absolute error of decoded axial slices, in [-1, 1], and a picture of some beside what they were."""
-    params, depth = jax.device_get(params), real.shape[1]
-    rng = np.random.default_rng(SEED)
-    count = max(len(real), 4 * SHOWN)  # enough for codes to be standardised by
-    slices = real[np.arange(count) % len(real), rng.integers(depth, size=count)].astype(np.float32)
-    made = np.asarray(_decode(networks, coder, params, to_network(slices)[..., None]))
-    error = float(np.abs(made - to_network(slices)).mean())
-    some = slices[: 4 * SHOWN], np.clip(from_network(made[: 4 * SHOWN]), 0, 1)
-    return {"validation_error": error}, {"validation": np.concatenate([tile(x, SHOWN) for x in some], axis=1)}
-
-
 def look_at_slices(networks: GenerationNetworks, params: dict, *, real: np.ndarray, config: ConfigDict):
     """The Fréchet distance of generated to real axial slices, and a picture of some of both."""
     params, real = jax.device_get(params), real.astype(np.float32)
@@ -67,7 +54,6 @@ def look_at_volumes(networks: GenerationNetworks, params: dict, *, real: np.ndar
         params,
         SEED,
         len(real),
-        volume_code=config.model.mapper.code,
         depth=real.shape[1],
         chunk=config.inference.chunk,
     )
@@ -86,11 +72,6 @@ def _distances(networks, params, made, real) -> dict[str, float]:
     return {
         plane: frechet_distance(*(x[plane].reshape(-1, x[plane].shape[-1]) for x in (ours, theirs))) for plane in ours
     }
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _decode(networks, coder, params, images):
-    return networks.generate(params, standardise(coder.apply({"params": params["coder"]}, images)))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -1,0 +1,94 @@
+"""What each stage of LiFT-U adds: a run's volumes as they begin, with its generator trained, and with its mapper.
+
+    python -m benchmarks.generation_stages --workdir runs/unconditional --output docs/generation_stages
+
+Scores as many volumes of each as there are held-out ones, in the run's own encoder, and draws the middle planes of the
+same codes: principal components of slices and volumes, without any training; the trained generator, given the codes of
+the prior; and the run as it is. Real validation volumes and the run's independent slices stand below, both against the
+test split. Intervals are 95 %, volumes resampled.
+"""
+
+import argparse
+import pathlib
+
+import jax
+import matplotlib.image
+import numpy as np
+
+from lift_jax import run_directory
+from lift_jax.evaluation.cost import hardware
+from lift_jax.evaluation.generation_runs import (
+    HELD_OUT,
+    INDEPENDENT,
+    MODEL,
+    encoder_name,
+    real_volumes,
+    sampled_sets,
+    score_generation,
+)
+from lift_jax.evaluation.montage import planes_picture
+from lift_jax.models.generation import fresh_parameters
+from lift_jax.places import write_aside
+from lift_jax.trained import TrainedGeneration, load_generation
+from lift_jax.training.checkpoints import restore_ema
+from lift_jax.training.generation_parameters import stage_parameters, with_principal
+
+BEGUN, GENERATOR, MAPPER = "principal components", "... and the generator", "... and the mapper"
+
+SHOWN, ENLARGED = 8, 3
+"""Volumes in a picture, and its pixels for one of theirs."""
+
+
+def parameters_by_stage(trained: TrainedGeneration, workdir: pathlib.Path, volumes: np.ndarray) -> dict[str, dict]:
+    """Parameters of the networks after each stage, by what is told of it."""
+    networks, config = trained.networks, trained.config
+    fresh = fresh_parameters(networks, config)
+    like = jax.eval_shape(lambda: stage_parameters("generator", fresh, networks, config))
+    generator, _ = restore_ema(run_directory.checkpoint_directory(workdir, "generator"), like)
+    return {
+        BEGUN: with_principal(fresh | {"encoder": trained.params["encoder"]}, networks, volumes),
+        GENERATOR: fresh | generator,
+        MAPPER: trained.params,
+    }
+
+
+def table(scores) -> str:
+    """A row of Markdown for each set."""
+    heading = ["", "Fréchet, axial", "coronal", "sagittal", "mean \\|Δz\\|, against real", "spread, against real"]
+    lines = ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|"]
+    for name, row in scores.table.items():
+        found = {key: value for key, value in row.items() if key.startswith("frechet_")}
+        cells = [f"{e.mean:.2f} [{e.low:.2f}, {e.high:.2f}]" for e in found.values()]
+        for key in ("step_relative", "spread_relative"):
+            cells.append("{:+.0f} % [{:.0f}, {:.0f}]".format(*row[key][:3]))
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workdir", type=pathlib.Path, required=True)
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="writes <output>.md and <output>.png")
+    arguments = parser.parse_args()
+    trained = load_generation(arguments.workdir)
+    if not trained.networks.knots:
+        parser.error(f"{arguments.workdir}: was trained without a prior (config.model.prior.kind)")
+    real = real_volumes(trained, arguments.workdir)
+    count = min(len(real["validation"]), len(real["test"]))
+    sets = {}
+    for name, params in parameters_by_stage(trained, arguments.workdir, real["train"]).items():
+        stage = TrainedGeneration(trained.config, trained.networks, params, trained.shape, trained.stage, trained.step)
+        made, _ = sampled_sets(stage, real["validation"], count)
+        sets[name] = made[MODEL]
+    sets |= {name: made[name] for name in (INDEPENDENT, HELD_OUT)}
+    facts = f"n = {count} volumes of each set, features of {encoder_name(trained)}; {hardware()}."
+    text = f"{facts}\n\n{table(score_generation(trained, sets, real, None))}\n"
+    write_aside(arguments.output.with_suffix(".md"), text)
+    rows = [real["test"], *(volumes for name, volumes in sets.items() if name not in (INDEPENDENT, HELD_OUT))]
+    picture = np.concatenate([planes_picture(x[:SHOWN]) for x in rows])
+    matplotlib.image.imsave(arguments.output.with_suffix(".png"), picture.repeat(ENLARGED, 0).repeat(ENLARGED, 1))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""LiFT-U as a user runs it: training in four stages, sampling, evaluation."""
+"""LiFT-U as a user runs it: training in three stages, sampling, evaluation."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from lift_jax.sweeps.scoring import read_scores, read_shown, write_scores
 from lift_jax.trained import load_generation
 from tests.commands import SECONDS, SMALL_GENERATION, assert_refused, metrics, snapshot
 
-STEPS, EVERY = {"encoder": 4, "decoder": 4, "generator": 6, "mapper": 6}, 2
+STEPS, EVERY = {"encoder": 4, "generator": 6, "mapper": 6}, 2
 
 TINY = [
     *SMALL_GENERATION,
@@ -92,7 +92,7 @@ def test_a_mapper_alone_is_trained_for_the_generator_of_another_run_and_goes_on_
     begun = [*arguments(workdir), "--config.stages=('mapper',)", f"--config.start_from={start}"]
     assert command("train", *begun).returncode == 0
     before, whole = (load_generation(folder).params for folder in (trained, workdir))
-    for part in ("encoder", "generator"):
+    for part in ("encoder", "prior", "generator"):
         jax.tree.map(np.testing.assert_array_equal, before[part], whole[part])
 
     shutil.rmtree(start)

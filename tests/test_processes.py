@@ -53,6 +53,7 @@ SHORT = [
     "--config.log.validation_cases=1",
 ]
 GENERATION = [*SMALL_GENERATION, *COMMON, "--config.stages=('encoder', 'generator')"]
+AT_RANDOM = [*GENERATION, "--config.model.prior.kind=normal"]
 MAPPER = [*SMALL_GENERATION, *COMMON, "--config.stages=('mapper',)"]  # from one generator: Adam makes more of rounding
 
 
@@ -139,10 +140,11 @@ def saved(workdir, stage):
     "arguments, stages",
     [
         (TRANSLATION, ("translator", "mixer", "joint")),
-        (GENERATION, ("encoder", "generator")),
+        (GENERATION, ("encoder",)),  # a last layer that begins at nought is, at first, what Adam makes of rounding
+        (AT_RANDOM, ("encoder", "generator")),
         (MAPPER, ("mapper",)),
     ],
-    ids=["translation", "generation", "mapper"],
+    ids=["translation", "generation", "at_random", "mapper"],
 )
 def test_any_topology_takes_the_same_steps_as_one_device(trained, arguments, stages, topology):
     if arguments is MAPPER:

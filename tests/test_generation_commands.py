@@ -13,10 +13,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from lift_jax.evaluation.generation_runs import real_volumes
+from lift_jax.models.generation import fresh_parameters
 from lift_jax.run_directory import checkpoint_directory
 from lift_jax.sweeps.columns import GENERATION_COLUMNS
 from lift_jax.sweeps.scoring import read_scores, read_shown, write_scores
 from lift_jax.trained import load_generation
+from lift_jax.training.generation_parameters import with_principal
 from tests.commands import SECONDS, SMALL_GENERATION, assert_refused, metrics, snapshot
 
 STEPS, EVERY = {"encoder": 4, "generator": 6, "mapper": 6}, 2
@@ -60,6 +63,16 @@ def test_every_stage_is_logged_checkpointed_and_pictured(trained):
         assert {f"{plane}_{name}" for name in ("distance_scale", "spread", "force_0.2", "neighbours_0.2")} <= set(stats)
     validated = [line for line in lines if line["stage"] == "mapper" and "validation_delta_z" in line]
     assert [line["step"] for line in validated] == [4, 6]
+
+
+def test_a_run_begins_with_principal_components_of_its_training_volumes(trained):
+    run = load_generation(trained)
+    fresh = fresh_parameters(run.networks, run.config)
+    begun = with_principal(fresh, run.networks, real_volumes(run, trained)["train"])
+    assert float(np.abs(begun["prior"]["kernel"]).max()) > 0.01
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), run.params["prior"], begun["prior"])
+    mean, trained_mean = (params["generator"]["linear"]["bias"] for params in (begun, run.params))
+    np.testing.assert_allclose(trained_mean, mean, atol=0.05)  # six steps further
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

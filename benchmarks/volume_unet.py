@@ -1,41 +1,46 @@
 """A 3D U-Net as a baseline of LiFT-C: the same data and loss, and as many operations of training.
 
-    python -m benchmarks.volume_unet --workdir runs/volume_unet --beside runs/translators/runs/stem_2-0
+    python -m benchmarks.volume_unet --beside runs/translators/runs/stem_2-0 runs/translators/runs/stem_2-1 \
+        --workdir runs/volume_unet --output docs/volume_unet
 
-Trains it on the windows of the run `--beside`, such as one of `configs/sweeps/translators.py`, and scores it on the
-same held-out phantoms, all slices of a volume at once. Prints what a step costs beside that run's, so that `--steps`
-can be chosen for equal operations. It is no part of the library, as its memory grows with the volume.
+Trains one for each run `--beside`, such as those of `configs/sweeps/translators.py`, with that run's windows and seed
+and, unless `--steps` says otherwise, for as many steps as cost what the run's own did. Scores all on the same held-out
+phantoms by the cWDM protocol, every contrast from the others; a case's value is its mean over contrasts and runs, and
+intervals are percentile bootstraps over cases, 95 %. It is no part of the library, as its memory grows with the volume.
 """
 
 import argparse
 import functools
-import json
 import pathlib
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from lift_jax import run_directory
 from lift_jax.configuration import validate
-from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.intensities import from_network, to_network
 from lift_jax.data.sources import case_source
 from lift_jax.data.windows import TakeWindow
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.held_out import other_contrasts
-from lift_jax.evaluation.scores import MODEL, score_methods_cwdm
+from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
+from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
+from lift_jax.evaluation.scores import score_cwdm
 from lift_jax.models.blocks import ConditionEmbedding
 from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.models.slice_translator import BACKGROUND
 from lift_jax.places import write_aside
+from lift_jax.trained import load_trained
 from lift_jax.training.cases import cache_shared
 from lift_jax.training.translation_loss import translation_loss
 from lift_jax.training.translator_stages import train_stages, training_size
 
-METRICS = ("psnr", "ssim", "psnr_brain", "delta_z_mae")
+METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "psnr_brain": "PSNR, brain (dB)", "delta_z_mae": "Δz MAE, brain"}
 
 
 class VolumeBlock(nn.Module):
@@ -128,18 +133,18 @@ def _apply(network, params, sources, available, wanted):
     return network.apply({"params": params}, sources, available, wanted, None)
 
 
-def score(network, params, cases) -> dict[str, np.ndarray]:
-    """`{metric: [cases, contrasts]}` of the network."""
+def score(predict: Callable[[Case, str], np.ndarray], cases, told: str) -> dict[str, np.ndarray]:
+    """`{metric: [cases]}`, means over contrasts of what `predict(case, hidden contrast)` gives."""
     table = {metric: [] for metric in METRICS}
-    for index in range(len(cases.names)):
+    for index in tqdm(range(len(cases.names)), desc=told, unit="case"):
         case = cases.load(index)
         rows = []
         for name in CONTRASTS:
             others = case.sources[..., other_contrasts(case, name)]
             truth = case.targets[..., CONTRASTS.index(name)]
-            rows.append(score_methods_cwdm(truth, predict(network, params, case, name), others, others[..., 0])[MODEL])
+            rows.append(score_cwdm(truth, predict(case, name), others, others[..., 0]))
         for metric in METRICS:
-            table[metric].append([row[metric] for row in rows])
+            table[metric].append(np.mean([row[metric] for row in rows]))
     return {metric: np.array(values) for metric, values in table.items()}
 
 
@@ -157,30 +162,67 @@ def train(config: ConfigDict, workdir: pathlib.Path, network: VolumeUnet) -> dic
     return train_stages(config, workdir, params, cases, take_window=take, loss=loss, look=lambda params: ({}, {}))
 
 
+def equal_steps(network: VolumeUnet, config: ConfigDict) -> tuple[int, float]:
+    """Steps that cost as many operations as the joint stage of a configuration does, and TFLOP of them all."""
+    make = ((network, parameters), (configured_translator(config), initial_parameters))
+    shapes = [jax.eval_shape(lambda key, f=f, each=each: f(each, key), jax.random.key(0)) for each, f in make]
+    ours, theirs = (step_flops(each, shape, config) for (each, _), shape in zip(make, shapes, strict=True))
+    total = theirs * config.stage.joint.steps
+    return max(1, round(total / ours)), total / 1e12
+
+
+def compare(beside: pathlib.Path, workdir: pathlib.Path, widths: tuple[int, ...], steps: int | None):
+    """`({metric: [cases]} of the U-Net, the same of the run, what was done in words)`."""
+    trained, network = load_trained(beside), VolumeUnet(widths)
+    config = trained.config.copy_and_resolve_references()
+    equal, total = equal_steps(network, config)
+    config.model.mixer.kind = "none"
+    config.stage.joint.steps = config.log.validate = steps or equal
+    params = train(validate(config), workdir, network)
+    cases = case_source(config.data, "test")
+
+    def translated(case, target):
+        return predict_hidden(trained.network, trained.params, case, target, trained.config)
+
+    told = f"{config.stage.joint.steps} steps ({equal} cost {total:,.1f} TFLOP, as those of {beside.name})"
+    ours = score(functools.partial(predict, network, params), cases, "U-Net")
+    return ours, score(translated, cases, beside.name), told
+
+
+def rows(found: dict[str, dict[str, np.ndarray]]) -> str:
+    """Means of both, and their difference paired by case, as Markdown."""
+    lines = ["| | " + " | ".join(METRICS.values()) + " |", "|---" * (len(METRICS) + 1) + "|"]
+    first, second = found
+    intervals = {name: [bootstrap_mean(found[name][metric], seed=0) for metric in METRICS] for name in found}
+    intervals[f"**{first} - {second}**"] = [
+        paired_difference(found[first][metric], found[second][metric], seed=0) for metric in METRICS
+    ]
+    for name, cells in intervals.items():
+        lines.append(f"| {name} | " + " | ".join("{:.4g} [{:.4g}, {:.4g}]".format(*cell) for cell in cells) + " |")
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", type=pathlib.Path, required=True)
-    parser.add_argument("--beside", type=pathlib.Path, required=True, help="work directory of a run of LiFT-C")
+    parser.add_argument("--beside", type=pathlib.Path, nargs="+", required=True, help="work directories of LiFT-C")
+    parser.add_argument("--workdir", type=pathlib.Path, required=True, help="folder of the U-Nets' work directories")
     parser.add_argument("--widths", type=int, nargs="+", default=(16, 32, 64))
-    parser.add_argument("--steps", type=int, help="those of the other run if not told")
+    parser.add_argument("--steps", type=int, help="of each; as many as cost what the run's own do, if not told")
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="writes <output>.md")
     arguments = parser.parse_args()
-    config = run_directory.read_config(arguments.beside)
-    network, other = VolumeUnet(tuple(arguments.widths)), configured_translator(config)
-    costs = [
-        step_flops(each, jax.eval_shape(lambda key, each=each, make=make: make(each, key), jax.random.key(0)), config)
-        for each, make in ((network, parameters), (other, initial_parameters))
+    results = [
+        compare(beside, arguments.workdir / beside.name, tuple(arguments.widths), arguments.steps)
+        for beside in arguments.beside
     ]
-    ours, theirs = (cost / 1e9 for cost in costs)
-    print(f"a step: {ours:.1f} GFLOP, of {arguments.beside} {theirs:.1f}, ratio {ours / theirs:.2f}")
-    config = config.copy_and_resolve_references()
-    config.model.mixer.kind = "none"
-    config.stage.joint.steps = arguments.steps or config.stage.joint.steps
-    config.log.validate = config.stage.joint.steps
-    params = train(validate(config), arguments.workdir, network)
-    table = score(network, params, case_source(config.data, "test"))
-    means = {metric: float(values.mean()) for metric, values in table.items()}
-    write_aside(arguments.workdir / "scores.json", json.dumps({"means": means, "hardware": hardware()}, indent=2))
-    print(", ".join(f"{metric} {mean:.4f}" for metric, mean in means.items()), f"; n = {len(table['psnr'])}")
+    found = {
+        name: {metric: np.mean([result[i][metric] for result in results], axis=0) for metric in METRICS}
+        for i, name in enumerate(("3D U-Net", "LiFT-C"))
+    }
+    count = len(next(iter(found["LiFT-C"].values())))
+    facts = f"n = {count} held-out phantoms; U-Nets of {'; '.join(result[2] for result in results)}; {hardware()}."
+    text = f"{facts}\n\n{rows(found)}\n"
+    write_aside(arguments.output.with_suffix(".md"), text)
+    print(text)
 
 
 if __name__ == "__main__":

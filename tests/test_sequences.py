@@ -6,7 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lift_jax.models.sequences import SEQUENCE_LAYERS, BidirectionalGRU, BidirectionalMinGRU, WindowedAttention
+from lift_jax.models.sequences import (
+    SEQUENCE_LAYERS,
+    BidirectionalGRU,
+    BidirectionalMinGRU,
+    WindowedAttention,
+    WindowedConvolution,
+)
 
 HIDDEN, SLICES, SEQUENCES, FEATURES = 6, 9, 3, 5
 GATES = "rzn"  # reset, update, candidate: the order in which our stacked weights hold them
@@ -142,6 +148,20 @@ def test_attention_equals_plain_float64_over_each_slices_neighbours(slices, wind
         expected[i, n, head] = sum(weight * value[j, n, head] for weight, j in zip(weights, near, strict=True))
     actual = jax.jit(layer.apply)(params, x)
     np.testing.assert_allclose(actual, expected.reshape(actual.shape), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("slices", "window"), [(1, 2), (9, 1), (9, 20)])
+def test_convolution_equals_plain_float64_over_each_slices_neighbours(slices, window):
+    layer = WindowedConvolution(HIDDEN, window=window)
+    params, x = random_layer(layer, slices)
+    projected = dense(params, x)
+    projected = projected / (1 + np.exp(-projected))
+    kernel = np.asarray(params["params"]["kernel"], np.float64)
+    expected = np.zeros((slices, SEQUENCES, 2 * HIDDEN))
+    for i in range(slices):
+        for offset in range(-window, window + 1):
+            expected[i] += kernel[offset + window] * projected[min(max(i + offset, 0), slices - 1)]
+    np.testing.assert_allclose(jax.jit(layer.apply)(params, x), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_attention_sees_no_slice_beyond_its_window():

@@ -119,7 +119,7 @@ def test_a_network_without_mixer_has_no_mixer_parameters():
     assert random_parameters(small_network("none")).keys() == {"translator"}
 
 
-@pytest.mark.parametrize("kind", ["min_gru", "attention"])
+@pytest.mark.parametrize("kind", ["min_gru", "attention", "convolution"])
 def test_an_untrained_mixer_of_any_kind_changes_nothing_and_a_trained_one_does(kind):
     network = small_network(kind)
     params = random_parameters(network)
@@ -131,7 +131,7 @@ def test_an_untrained_mixer_of_any_kind_changes_nothing_and_a_trained_one_does(k
 
 
 def test_an_unknown_mixer_is_refused():
-    with pytest.raises(ValueError, match="mixer kind 'lstm' is none of gru, min_gru, attention, none"):
+    with pytest.raises(ValueError, match="mixer kind 'lstm' is none of gru, min_gru, attention, convolution, none"):
         random_parameters(small_network("lstm"))
 
 

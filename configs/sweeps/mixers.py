@@ -2,7 +2,7 @@
 
     python sweep.py --sweep configs/sweeps/mixers.py --workdir runs/mixers
 
-Nine variants with three seeds, about half an hour on one CPU core (estimated from `paired_losses.py`, not measured).
+Ten variants with three seeds, about half an hour on one CPU core (estimated from `paired_losses.py`, not measured).
 `:tiny` is one of every kind with one seed, for checks.
 """
 
@@ -20,9 +20,10 @@ COMPARED = {
     "attention_64": {"model.mixer.kind": "attention"},
     "attention_64_near": {"model.mixer.kind": "attention", "model.mixer.window": 2},
     "attention_64_far": {"model.mixer.kind": "attention", "model.mixer.window": 32},
+    "convolution_64": {"model.mixer.kind": "convolution"},
 }
 
-TINY = ("none", "gru_16", "min_gru_64", "attention_64")
+TINY = ("none", "gru_16", "min_gru_64", "attention_64", "convolution_64")
 
 
 def get_sweep(variant=""):

@@ -22,6 +22,8 @@ COMPARED = {
     "one_block": {"model.translator.blocks": 1},
     "hidden_16": {"model.mixer.hidden": 16},
     "cells": {"model.mixer.grid": 4},
+    "convolution": {"model.mixer.kind": "convolution", "model.mixer.window": 2},
+    "convolution_cells": {"model.mixer.kind": "convolution", "model.mixer.window": 2, "model.mixer.grid": 12},
     "no_mixer": {"model.mixer.kind": "none"},
     "neighbours": {"model.mixer.kind": "none", "model.translator.neighbours": 1},
     "neighbours_and_mixer": {"model.translator.neighbours": 1},

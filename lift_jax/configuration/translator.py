@@ -37,11 +37,11 @@ def network_section() -> ConfigDict:
     )
     model.mixer = ConfigDict(
         {
-            "kind": "gru",  # gru, min_gru or attention; or none: every slice by itself
+            "kind": "gru",  # gru, min_gru, attention or convolution; or none: every slice by itself
             "hidden": 256,  # recurrent state, each direction
             "grid": 1,  # bottlenecks are pooled to grid x grid cells
             "frequencies": 6,  # Fourier features of depth
-            "window": 8,  # attention: slices seen on each side
+            "window": 8,  # attention, convolution: slices seen on each side
             "heads": 4,  # attention: divides 2 hidden
         }
     )

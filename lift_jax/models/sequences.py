@@ -112,9 +112,34 @@ class WindowedAttention(nn.Module):
         return jnp.einsum("nhij,jnhs->inhs", weights, value).reshape(d, n, 2 * self.hidden)
 
 
+class WindowedConvolution(nn.Module):
+    """A convolution along depth, each feature by itself: `[D, N, F] -> [D, N, 2 hidden]`.
+
+    With cells as fine as the bottleneck (`ZMixer`), the light 1-D convolution along z that video and volume models put
+    between 2D layers (as Blattmann et al., arXiv 2304.08818). At both ends the last slice stands for those beyond it.
+
+    Attributes:
+      hidden: half the output.
+      window: slices seen on each side.
+    """
+
+    hidden: int
+    window: int = 8
+
+    @nn.compact
+    def __call__(self, x):
+        """`x [D, N, F]`."""
+        x = nn.silu(nn.Dense(2 * self.hidden, name="input")(x))
+        taps = 2 * self.window + 1
+        kernel = self.param("kernel", nn.initializers.normal(taps**-0.5), (taps, 2 * self.hidden))
+        extended = jnp.pad(x, ((self.window, self.window), (0, 0), (0, 0)), mode="edge")
+        return sum(extended[tap : tap + len(x)] * kernel[tap][None, None] for tap in range(taps))
+
+
 SEQUENCE_LAYERS: dict[str, Callable[..., nn.Module]] = {
     "gru": lambda hidden, window, heads, name: BidirectionalGRU(hidden, name=name),
     "min_gru": lambda hidden, window, heads, name: BidirectionalMinGRU(hidden, name=name),
     "attention": WindowedAttention,
+    "convolution": lambda hidden, window, heads, name: WindowedConvolution(hidden, window, name=name),
 }
 """Layers by name, made of `hidden`, `window`, `heads` and the `name` of their parameters."""

@@ -28,7 +28,7 @@ class VolumeTranslator(nn.Module):
       hidden: recurrent state of the mixer, each direction.
       grid: side of the grid of cells that a bottleneck is pooled to, each a sequence of its own.
       frequencies: Fourier frequencies of depth.
-      window, heads: of a mixer that attends: slices seen on each side, and heads.
+      window, heads: slices that a mixer with a window sees on each side, and heads of one that attends.
     """
 
     translator: SliceTranslator

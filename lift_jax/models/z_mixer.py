@@ -72,7 +72,7 @@ class ZMixer(nn.Module):
       features: size of the context, scales and shifts of the decoder's features.
       frequencies: Fourier frequencies of the depth.
       kind: a name in `SEQUENCE_LAYERS`.
-      window, heads: of attention: slices seen on each side, and heads.
+      window: slices seen on each side by attention and convolution; heads: of attention.
     """
 
     hidden: int

@@ -43,6 +43,42 @@ from lift_jax.training.translator_stages import train_stages, training_size
 METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "psnr_brain": "PSNR, brain (dB)", "delta_z_mae": "Δz MAE, brain"}
 
 
+class VolumeConvolution(nn.Module):
+    """A 3×3×3 convolution with zeros beyond the border: `[B, D, H, W, C] -> [B, D, H, W, features]`.
+
+    Computed as the sum of three 2D ones of the slices below, here and above: several times faster on CPUs.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x):
+        """`x [B, D, H, W, C]`."""
+        b, d, h, w, c = x.shape
+        taps = nn.Conv(3 * self.features, (3, 3), use_bias=False)(x.reshape(b * d, h, w, c))
+        below, here, above = jnp.split(taps.reshape(b, d, h, w, -1), 3, axis=-1)
+        bias = self.param("bias", nn.initializers.zeros, (1, 1, 1, 1, self.features))
+        return jnp.pad(below[:, :-1], _SLICE_BEFORE) + here + jnp.pad(above[:, 1:], _SLICE_BEHIND) + bias
+
+
+_SLICE_BEFORE = ((0, 0), (1, 0), (0, 0), (0, 0), (0, 0))
+_SLICE_BEHIND = ((0, 0), (0, 1), (0, 0), (0, 0), (0, 0))
+
+
+def halved(x):
+    """Folds 2×2×2 neighbourhoods into channels: `[B, D, H, W, C] -> [B, D/2, H/2, W/2, 8 C]`."""
+    b, d, h, w, c = x.shape
+    x = x.reshape(b, d // 2, 2, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 5, 2, 4, 6, 7)
+    return x.reshape(b, d // 2, h // 2, w // 2, 8 * c)
+
+
+def doubled(x):
+    """The inverse of `halved`."""
+    b, d, h, w, c = x.shape
+    x = x.reshape(b, d, h, w, 2, 2, 2, c // 8).transpose(0, 1, 4, 2, 5, 3, 6, 7)
+    return x.reshape(b, 2 * d, 2 * h, 2 * w, c // 8)
+
+
 class VolumeBlock(nn.Module):
     """Norm, SiLU, convolve, twice, beside a skip, in three dimensions: `[B, D, H, W, C] -> [B, D, H, W, features]`."""
 
@@ -52,11 +88,11 @@ class VolumeBlock(nn.Module):
     @nn.compact
     def __call__(self, x, condition):
         """`x [B, D, H, W, C]`, `condition [B, E]`, which scales and shifts the features between the convolutions."""
-        h = nn.Conv(self.features, (3, 3, 3))(nn.silu(nn.GroupNorm(self.groups)(x)))
+        h = VolumeConvolution(self.features)(nn.silu(nn.GroupNorm(self.groups)(x)))
         scale, shift = jnp.split(nn.Dense(2 * self.features)(condition)[:, None, None, None], 2, axis=-1)
         h = nn.GroupNorm(self.groups)(h) * (1 + scale) + shift
-        h = nn.Conv(self.features, (3, 3, 3))(nn.silu(h))
-        return h + (x if x.shape[-1] == self.features else nn.Conv(self.features, (1, 1, 1))(x))
+        h = VolumeConvolution(self.features)(nn.silu(h))
+        return h + (x if x.shape[-1] == self.features else nn.Dense(self.features)(x))
 
 
 class VolumeUnet(nn.Module):
@@ -83,16 +119,16 @@ class _UnetBody(nn.Module):
     @nn.compact
     def __call__(self, shown, known):
         condition = ConditionEmbedding(64)(known)
-        x, skips = nn.Conv(self.widths[0], (3, 3, 3))(shown), []
+        x, skips = VolumeConvolution(self.widths[0])(shown), []
         for i, width in enumerate(self.widths):
             if i:
                 skips.append(x)
-                x = nn.Conv(width, (2, 2, 2), strides=2)(x)
+                x = nn.Dense(width)(halved(x))
             x = VolumeBlock(width)(x, condition)
         for width in self.widths[-2::-1]:
-            x = nn.ConvTranspose(width, (2, 2, 2), strides=(2, 2, 2))(x)
+            x = doubled(nn.Dense(8 * width)(x))
             x = VolumeBlock(width)(jnp.concatenate([x, skips.pop()], axis=-1), condition)
-        told = nn.Conv(shown.shape[-1] + 1, (3, 3, 3))(nn.silu(x))
+        told = VolumeConvolution(shown.shape[-1] + 1)(nn.silu(x))
         return (told[..., :-1] * shown).sum(axis=-1) + told[..., -1] + BACKGROUND
 
 

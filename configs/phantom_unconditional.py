@@ -59,6 +59,7 @@ def get_config(variant=""):
         config.data.shape = (48, 48, 48)
         config.data.spacing = 4.0
         config.features.local = 12
+        config.stage.mapper.steps = 60
     elif variant:
         raise ValueError(f"phantom_unconditional.py has the variants reference and tiny, not {variant!r}")
     return config

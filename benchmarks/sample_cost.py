@@ -34,7 +34,7 @@ def measure(depth: int) -> dict[str, float | str]:
     widths = tuple(config.model.generator.widths)
     doublings = SIDE.value // config.data.shape[-1]
     config.model.generator.widths = (widths[0],) * (doublings.bit_length() - 1) + widths
-    networks = generation_networks(config, (SIDE.value, SIDE.value))
+    networks = generation_networks(config, (depth, SIDE.value, SIDE.value))
     params = fresh_parameters(networks, config)
     seconds = []
     for index in range(VOLUMES.value + 1):

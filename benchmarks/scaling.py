@@ -90,7 +90,7 @@ def translation(config, side: int, devices: int) -> Problem:
 
 def generation(config, side: int, devices: int, volumes: int = 64) -> Problem:
     """LiFT-U's mapper stage with one generated and `stage.mapper.positives / batch` real volumes a device."""
-    networks, stage = generation_networks(config, (side, side)), config.stage.mapper
+    networks, stage = generation_networks(config, (side, side, side)), config.stage.mapper
     params = jax.eval_shape(lambda: fresh_parameters(networks, config))
     image = jax.ShapeDtypeStruct((volumes * side, side, side, 1), np.float32)
     features = jax.eval_shape(networks.encode, params, image)

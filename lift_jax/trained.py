@@ -110,7 +110,7 @@ def load_generation(workdir: Place) -> TrainedGeneration:
     if config.task != "unconditional":
         raise UserError(f"{workdir}: is a run of task {config.task}, which makes no volumes out of noise")
     shape = volume_shape(config.data)
-    networks = generation_networks(config, shape[1:])
+    networks = generation_networks(config, shape)
     shapes = jax.eval_shape(lambda: fresh_parameters(networks, config))
     directory = run_directory.checkpoint_directory(workdir, "mapper")
     params, step = restore_ema(directory, shapes)

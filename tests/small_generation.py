@@ -26,7 +26,7 @@ def small_config():
 def small_networks(config=None) -> tuple[GenerationNetworks, dict]:
     """Networks and random parameters, the prior's and the mapper's last layer too, which begin as noughts."""
     config = config or small_config()
-    networks = generation_networks(config, SHAPE[1:])
+    networks = generation_networks(config, SHAPE)
     params, rng = fresh_parameters(networks, config), np.random.default_rng(0)
     for group in params.keys() & {"prior", "mapper"}:
         fill = lambda x: x if np.any(x) else (0.5 * rng.normal(size=x.shape)).astype(np.float32)  # noqa: E731

@@ -280,5 +280,5 @@ def test_volumes_that_networks_or_settings_cannot_take_are_refused_by_key(values
     config = small_config()
     config.update_from_flattened_dict(values)
     with pytest.raises(UserError, match=told):
-        check_shapes(generation_networks(config, shape[2:]), config, shape[1:])
+        check_shapes(generation_networks(config, shape[1:]), config, shape[1:])
         check_count(config, shape[0])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lift_jax.models.blocks import upsample_smoothly
+from lift_jax.models.depth_encoding import depth_coordinates
 from lift_jax.models.generation import fresh_parameters
 from lift_jax.models.principal_trajectories import (
     independent_codes,
@@ -120,6 +121,19 @@ def test_a_run_begins_with_the_principal_trajectories_of_its_volumes(volumes):
     np.testing.assert_array_equal(networks.map_depth(begun, z, depth), trajectory_codes(begun["prior"], z, depth))
     assert float(jnp.abs(begun["prior"]["kernel"]).max()) > 0.01
     assert np.all(np.isfinite(networks.random_codes(begun, jax.random.key(0), 7)))
+
+
+def test_by_default_steps_between_slices_vary_as_much_as_real_ones(volumes, components):
+    config = small_config()
+    config.model.prior.knots = 0
+    networks, _ = small_networks(config)
+    prior = principal_trajectories(volumes, components, len(volumes), networks.knots)
+    places = jnp.asarray(depth_coordinates(SHAPE[0]))
+    bases = np.eye(len(volumes), dtype=np.float32)
+    nothing = trajectory_codes(prior, jnp.zeros((1, len(volumes))), places)
+    made = np.diff(trajectory_codes(prior, bases, places) - nothing, axis=1)
+    codes = np.stack([component_codes(components, 2 * volume - 1) for volume in volumes])
+    np.testing.assert_allclose((made**2).sum(0), np.diff(codes, axis=1).var(0), rtol=1e-2, atol=1e-3)
 
 
 def test_stages_hand_on_what_they_trained_and_the_prior_with_it(volumes):

@@ -59,7 +59,7 @@ def unconditional() -> ConfigDict:
     model.prior = ConfigDict(
         {
             "kind": "principal",  # principal: begin as principal components of slices and volumes; normal: at random
-            "knots": 32,  # principal: depths at which trajectories are given, and straight between
+            "knots": 0,  # principal: depths at which trajectories are given, straight between; 0: every slice
         }
     )
 

@@ -50,8 +50,8 @@ def _complaints_of_networks(model):
     yield from one_of("model.encoder.kind", model.encoder.kind, ENCODER_KINDS)
     yield from one_of("model.generator.head", model.generator.head, (1, 2, 4))
     yield from one_of("model.prior.kind", model.prior.kind, PRIORS)
-    if model.prior.knots < 2:
-        yield f"config.model.prior.knots: {model.prior.knots} must be 2, the two ends of a volume, or more"
+    if model.prior.knots < 2 and model.prior.knots != 0:
+        yield f"config.model.prior.knots: {model.prior.knots} must be 2, both ends, or more, or 0: every slice"
     yield from one_of("model.generator.dtype", model.generator.dtype, DTYPES)
     if model.encoder.kind == "resnet18" and not model.encoder.weights:
         yield "config.model.encoder.weights: not set; give the .safetensors file of ResNet-18's weights"

@@ -62,18 +62,21 @@ class GenerationNetworks:
         return independent_codes(params["prior"], z, jax.random.uniform(key_depth, (count,), minval=-1, maxval=1))
 
 
-def generation_networks(config: ConfigDict, size: tuple[int, int]) -> GenerationNetworks:
-    """The networks as configured, for slices of `size` (H, W); equal configurations give equal (hashable) networks."""
+def generation_networks(config: ConfigDict, shape: tuple[int, int, int]) -> GenerationNetworks:
+    """The networks as configured, for training volumes of `shape` (D, H, W).
+
+    Equal configurations give equal (hashable) networks.
+    """
     model, features = config.model, config.features
     generator = model.generator.to_dict() | {
         "widths": tuple(model.generator.widths),
         "dtype": jnp.dtype(model.generator.dtype),
     }
     mapper = {key: model.mapper[key] for key in ("hidden", "layers", "frequencies", "normalise")}
-    knots = model.prior.knots if model.prior.kind == "principal" else 0
+    knots = (model.prior.knots or shape[0]) if model.prior.kind == "principal" else 0
     return GenerationNetworks(
         _encoder(model.encoder),
-        SliceGenerator(tuple(size), **generator),
+        SliceGenerator(tuple(shape[1:]), **generator),
         DepthMapper(model.generator.code, residual=knots > 0, **mapper),
         FeatureSet(tuple(features.grids), features.local, features.pixels, tuple(features.gradients)),
         model.mapper.code,

@@ -54,7 +54,7 @@ def train_generation(config: ConfigDict, workdir: Place) -> None:
         check_members(source.names, split, config.data.split_file)
     agree_on_cases(sources)
     shape = volume_shape(config.data)
-    networks = generation_networks(config, shape[1:])
+    networks = generation_networks(config, shape)
     check_count(config, len(sources["train"].names))
     params = fresh_parameters(networks, config)
     if config.model.encoder.kind == "resnet18":

@@ -15,7 +15,7 @@ def check_generation(config: ConfigDict, devices: int) -> None:
             if key in config.stage[name]:
                 check_batch(config.stage[name][key], 1, devices, f"stage.{name}.{key}")
     shape = volume_shape(config.data)
-    check_shapes(generation_networks(config, shape[1:]), config, shape)
+    check_shapes(generation_networks(config, shape), config, shape)
 
 
 def check_count(config: ConfigDict, count: int) -> None:

@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lift_jax.models.convolution import convolve
+
 
 def space_to_depth(x: jax.Array, factor: int) -> jax.Array:
     """Folds `factor x factor` neighbourhoods into channels: `[N, H, W, C] -> [N, H/f, W/f, C f²]`."""
@@ -91,9 +93,9 @@ class ResidualBlock(nn.Module):
     def __call__(self, x):
         """`x [N, H, W, C]`."""
         h = nn.silu(nn.GroupNorm(self.groups, dtype=self.dtype)(x))
-        h = nn.Conv(self.features, (3, 3), dtype=self.dtype)(h)
+        h = nn.Conv(self.features, (3, 3), dtype=self.dtype, conv_general_dilated=convolve)(h)
         h = nn.silu(nn.GroupNorm(self.groups, dtype=self.dtype)(h))
-        h = nn.Conv(self.features, (3, 3), dtype=self.dtype)(h)
+        h = nn.Conv(self.features, (3, 3), dtype=self.dtype, conv_general_dilated=convolve)(h)
         if x.shape[-1] != self.features:
             x = nn.Conv(self.features, (1, 1), dtype=self.dtype)(x)
         return x + h

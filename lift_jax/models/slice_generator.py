@@ -16,6 +16,7 @@ from lift_jax.models.blocks import (
     split_modulation,
     upsample_smoothly,
 )
+from lift_jax.models.convolution import convolve
 
 REACH = 0.9
 """How far of tanh the real intensities go, so that no image has lost its slope: a third of all slices is black."""
@@ -80,10 +81,13 @@ class SliceGenerator(nn.Module):
             if level:
                 x = upsample_smoothly(nn.Conv(features, (1, 1), dtype=self.dtype)(x))
             if level == len(self.widths) - 1:
-                x = x + nn.Conv(features, (3, 3), dtype=self.dtype)(linear)
+                x = x + nn.Conv(features, (3, 3), dtype=self.dtype, conv_general_dilated=convolve)(linear)
             x = modulate(x, *scale_shift)
             for _ in range(self.blocks):
                 x = block(features, self.groups, self.dtype)(x)
         x = nn.silu(modulate(nn.GroupNorm(self.groups, dtype=jnp.float32)(x), *last))
-        x = nn.Conv(self.head**2, (3, 3), dtype=jnp.float32, name="correction")(x)
+        last_convolution = nn.Conv(
+            self.head**2, (3, 3), dtype=jnp.float32, conv_general_dilated=convolve, name="correction"
+        )
+        x = last_convolution(x)
         return from_logits(depth_to_space(linear + x, self.head))

@@ -169,7 +169,7 @@ def local_rows(array: jax.Array, axis_name: str | None) -> jax.Array:
 
 
 def in_chunks(function: Callable[[jax.Array], jax.Array | dict], rows: jax.Array, chunk: int):
-    """`function(rows)`, which treats rows one by one, computed and differentiated a chunk of rows at a time.
+    """`function(rows)`, which treats rows one by one, computed and differentiated `chunk` rows at a time, or fewer.
 
     What a chunk computes is not kept for the backward pass, but computed again there.
     """
@@ -177,6 +177,7 @@ def in_chunks(function: Callable[[jax.Array], jax.Array | dict], rows: jax.Array
     if count <= chunk:
         return function(rows)
     parts = -(-count // chunk)
+    chunk = -(-count // parts)  # as even as can be, so that hardly a row is computed for nothing
     padded = jnp.concatenate([rows, jnp.zeros_like(rows[:1]).repeat(parts * chunk - count, axis=0)])
     results = jax.lax.map(jax.checkpoint(function), padded.reshape(parts, chunk, *rows.shape[1:]))
     return jax.tree.map(lambda x: x.reshape(parts * chunk, *x.shape[2:])[:count], results)

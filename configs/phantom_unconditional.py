@@ -11,20 +11,22 @@ from lift_jax.configuration import unconditional
 
 def get_config(variant=""):
     config = unconditional()
-    config.data.cases.train = 256
+    config.data.cases.update(train=1024, validation=256, test=256)
 
     config.model.generator.code = 256
     config.model.generator.widths = (128, 96, 64, 32)
     config.model.generator.head = 1
-    config.model.mapper.code = 256
+    config.model.mapper.code = 1024
+    config.features.dtype = "bfloat16"
 
     config.stage.encoder.steps = 600
-    config.stage.generator.steps = 400
+    config.stage.generator.steps = 800
     config.stage.generator.batch = 64
     config.stage.generator.positives = 256
     config.stage.generator.rate = 5e-4
-    config.stage.mapper.steps = 150
-    config.stage.mapper.rate = 3e-4
+    config.stage.mapper.steps = 300
+    config.stage.mapper.rate = 5e-5
+    config.stage.mapper.positives = 128
     config.optimiser.ema = 0.995
 
     config.log.validate = 150
@@ -42,6 +44,7 @@ def get_config(variant=""):
         config.features.grids = (1, 2)
         config.features.local = 0
         config.features.gradients = (1,)
+        config.features.dtype = "float32"
         config.stage.encoder.steps = 10
         config.stage.encoder.batch = 8
         config.stage.generator.steps = 10
@@ -59,7 +62,8 @@ def get_config(variant=""):
         config.data.shape = (48, 48, 48)
         config.data.spacing = 4.0
         config.features.local = 12
-        config.stage.mapper.steps = 60
+        config.stage.generator.steps = 1200
+        config.stage.mapper.steps = 120
     elif variant:
         raise ValueError(f"phantom_unconditional.py has the variants reference and tiny, not {variant!r}")
     return config

@@ -32,7 +32,7 @@ from lift_jax.evaluation.generation_runs import (
 )
 from lift_jax.evaluation.montage import planes_picture
 from lift_jax.models.generation import fresh_parameters
-from lift_jax.models.slice_components import Components, component_codes
+from lift_jax.models.slice_components import slice_codes
 from lift_jax.models.slice_generator import from_logits
 from lift_jax.places import write_aside
 from lift_jax.trained import TrainedGeneration, load_generation
@@ -62,11 +62,10 @@ def parameters_by_stage(trained: TrainedGeneration, workdir: pathlib.Path, volum
 def decoded(params: dict, volumes: np.ndarray) -> np.ndarray:
     """Volumes `[N, D, H, W]` in [0, 1] as the principal components of slices have them, codes and back."""
     linear = params["generator"]["linear"]
-    components = Components(linear["bias"], linear["kernel"])
 
     @jax.jit
     def through(images):
-        logits = linear["bias"] + component_codes(components, to_network(images)) @ linear["kernel"]
+        logits = linear["bias"] + slice_codes(params["generator"], to_network(images)) @ linear["kernel"]
         return from_network(from_logits(logits)).reshape(images.shape)
 
     return np.stack([np.clip(through(volume), 0, 1) for volume in volumes])

@@ -19,11 +19,14 @@ def get_config(variant=""):
     config.model.mapper.code = 1024
     config.features.dtype = "bfloat16"
 
+    config.loss.particles = "unordered"
+
     config.stage.encoder.steps = 600
-    config.stage.generator.steps = 800
+    config.stage.generator.steps = 400
     config.stage.generator.batch = 64
     config.stage.generator.positives = 256
     config.stage.generator.rate = 5e-4
+    config.stage.generator.decoding = 300.0
     config.stage.mapper.steps = 300
     config.stage.mapper.rate = 5e-5
     config.stage.mapper.positives = 128
@@ -62,7 +65,6 @@ def get_config(variant=""):
         config.data.shape = (48, 48, 48)
         config.data.spacing = 4.0
         config.features.local = 12
-        config.stage.generator.steps = 1200
         config.stage.mapper.steps = 120
     elif variant:
         raise ValueError(f"phantom_unconditional.py has the variants reference and tiny, not {variant!r}")

@@ -52,6 +52,7 @@ REFUSED_OF_GENERATION = [
     ("stages", ("generator", "mapper")),
     ("stage.encoder.covered", 1.0),
     ("stage.generator.batch", 1),
+    ("stage.generator.decoding", -1.0),
     ("stage.mapper.batch", 1),
     ("stage.mapper.positives", 100_000),
     ("stage.mapper.chunk", 0),
@@ -167,7 +168,7 @@ def test_a_value_that_cannot_work_is_refused_by_the_name_of_its_key(key, value):
 @pytest.mark.parametrize(("key", "value"), REFUSED_OF_GENERATION)
 def test_a_value_that_cannot_work_in_generation_is_refused_by_the_name_of_its_key(key, value):
     with pytest.raises(UserError) as refusal:
-        validate(changed(experiment("phantom_unconditional"), {key: value}))
+        validate(changed(experiment("phantom_unconditional"), {"loss.particles": "segment", key: value}))
     assert str(refusal.value).startswith(f"config.{key}")
     assert "\n" not in str(refusal.value)
 
@@ -195,9 +196,10 @@ def test_a_name_like_no_other_is_told_only_what_there_is():
         ({"loss.kind": "log_kde", "loss.drifting.bias_correction": True}, "loss.drifting.bias_correction"),
         ({"loss.kind": "log_kde", "stage.mapper.affinity_floor": 1e-6}, "stage.mapper.affinity_floor"),
         ({"loss.kind": "frechet", "stage.mapper.negatives": 8}, "stage.mapper.negatives"),
+        ({"model.prior.kind": "normal"}, "stage.generator.decoding"),
     ],
 )
-def test_switches_of_the_drifting_loss_that_do_not_go_together_are_refused(values, key):
+def test_settings_of_generation_that_do_not_go_together_are_refused(values, key):
     with pytest.raises(UserError, match=rf"^config\.{key}: "):
         validate(changed(experiment("phantom_unconditional"), values))
 

@@ -18,7 +18,7 @@ from lift_jax.training.banks import real_bank
 from lift_jax.training.generation import TRAINED, drifting_settings, numbered_step
 from lift_jax.training.generation_checks import check_count, check_shapes
 from lift_jax.training.generation_losses import generator_loss, in_chunks, mapper_loss, reconstruction_loss
-from lift_jax.training.generation_parameters import stage_parameters
+from lift_jax.training.generation_parameters import stage_parameters, with_principal
 from lift_jax.training.parallel import DATA_AXIS, DIVIDED, WHOLE, compile_step, place_batch, replicate
 from lift_jax.training.step import initial_state, train_step
 from tests.small_generation import SHAPE, assert_trees_close, random_volumes, small_config, small_networks
@@ -30,6 +30,7 @@ INDEPENDENT = DriftingOptions(self_exclusion="independent", distance_scale="row"
 SWITCHED = [
     ("generator", {"drifting": DRIFTING | {"kind": "log_kde"}, "annealing": 0.3}),
     ("generator", {"drifting": {"kind": "frechet", "temperatures": ()}}),
+    ("generator", {"decoding": 100.0}),
     ("mapper", {"drifting": DRIFTING | {"options": INDEPENDENT, "guidance": 1.5}, "negatives": 8}),
 ]
 
@@ -42,7 +43,9 @@ def networks_and_parameters():
 @pytest.fixture(scope="module")
 def bank(networks_and_parameters, tmp_path_factory):
     networks, params = networks_and_parameters
-    return jax.tree.map(jnp.array, make_bank(networks, params, random_volumes(16), tmp_path_factory.mktemp("bank")))
+    volumes = random_volumes(16)
+    made = make_bank(networks, params, volumes, tmp_path_factory.mktemp("bank"))
+    return jax.tree.map(jnp.array, made | {"volumes": volumes})
 
 
 def make_bank(networks, params, volumes, directory, chunk=5, dtype="float32"):
@@ -117,7 +120,7 @@ def test_a_stage_takes_the_same_steps_on_eight_devices_as_on_one(name, networks_
     assert_trees_close(ours, theirs, 1e-3, floor=1e-4)
 
 
-@pytest.mark.parametrize(("name", "switches"), SWITCHED, ids=["log_kde", "frechet", "independent negatives, guided"])
+@pytest.mark.parametrize(("name", "switches"), SWITCHED, ids=["log_kde", "frechet", "decoding", "independent negatives, guided"])
 def test_a_switched_stage_takes_the_same_step_on_eight_devices_as_on_one(name, switches, networks_and_parameters, bank):
     networks, params = networks_and_parameters
     (history, after), (expected_history, expected) = (
@@ -139,6 +142,32 @@ def test_annealing_tells_the_loss_its_step(networks_and_parameters, bank):
     np.testing.assert_allclose(loss(params, bank, key, step=3)[0], cooler(params, bank, key)[0], rtol=1e-5)
     plain = stage_loss("generator", networks, None)
     np.testing.assert_allclose(loss(params, bank, key)[0], plain(params, bank, key)[0], rtol=1e-6)
+
+
+def test_real_slices_are_decoded_from_the_codes_of_their_principal_components(networks_and_parameters, bank):
+    """All real slices are one, so that none can be drawn but that one; the linear model in float64 tells its error."""
+    networks, params = networks_and_parameters
+    params = with_principal(params, networks, random_volumes(16))
+    image = random_volumes(1, seed=1)[0, 3].astype(np.float64)
+    volumes = bank | {"volumes": jnp.broadcast_to(jnp.asarray(image, jnp.float16), (2, *SHAPE))}
+    loss, stats = stage_loss("generator", networks, None, decoding=7.0)(params, volumes, jax.random.key(0))
+    without, _ = stage_loss("generator", networks, None)(params, volumes, jax.random.key(0))
+    mean, basis = (np.asarray(params["generator"]["linear"][name], np.float64) for name in ("bias", "kernel"))
+    pixels = 2 * image.reshape(-1) - 1
+    codes = basis @ (np.arctanh(0.9 * pixels) - mean) / (basis**2).sum(1)
+    expected = np.abs(np.tanh(mean + codes @ basis) / 0.9 - pixels).mean()
+    assert expected > 0.01
+    np.testing.assert_allclose(stats["decoding_error"], expected, rtol=1e-3)
+    np.testing.assert_allclose(loss - without, 7 * expected, rtol=2e-3)
+
+
+@pytest.mark.parametrize("decoding", [0.0, 1.0])
+def test_a_generator_that_decodes_keeps_the_components_that_codes_are_of(decoding, networks_and_parameters, bank):
+    networks, params = networks_and_parameters
+    loss = stage_loss("generator", networks, None, decoding=decoding)
+    gradient = jax.grad(lambda x: loss(params | {"generator": x}, bank, jax.random.key(0))[0])(params["generator"])
+    assert float(jnp.abs(gradient["correction"]["kernel"]).max()) > 0
+    assert (float(jnp.abs(gradient["linear"]["kernel"]).max()) > 0) == (decoding == 0)
 
 
 def test_every_key_of_the_drifting_section_is_a_switch_of_the_loss():

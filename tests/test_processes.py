@@ -53,7 +53,7 @@ SHORT = [
     "--config.log.validation_cases=1",
 ]
 GENERATION = [*SMALL_GENERATION, *COMMON, "--config.stages=('encoder', 'generator')"]
-AT_RANDOM = [*GENERATION, "--config.model.prior.kind=normal"]
+AT_RANDOM = [*GENERATION, "--config.model.prior.kind=normal", "--config.stage.generator.decoding=0"]
 MAPPER = [*SMALL_GENERATION, *COMMON, "--config.stages=('mapper',)"]  # from one generator: Adam makes more of rounding
 
 

@@ -114,7 +114,7 @@ def test_every_variant_has_every_seed_and_its_changes_in_a_directory_of_its_own(
     assert [(run.variant, run.seed) for run in runs] == [("base", 3), ("one", 3), ("base", 5), ("one", 5)]
     assert [run.directory for run in runs] == [ELSEWHERE / "runs" / f"{run.variant}-{run.seed}" for run in runs]
     assert [run.config.seed for run in runs] == [3, 3, 5, 5]
-    assert [run.config.loss.particles for run in runs] == ["segment", "slice"] * 2
+    assert [run.config.loss.particles for run in runs] == ["unordered", "slice"] * 2
     assert {run.config.data.cache for run in runs} == {str((ELSEWHERE / "cache").resolve())}
 
 

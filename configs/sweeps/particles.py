@@ -11,10 +11,11 @@ from configs.sweeps.small import known, small_generation, small_seeds
 from lift_jax.sweeps.columns import GENERATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
-AXIAL_ONLY = {"loss.planes.coronal": 0.0, "loss.planes.sagittal": 0.0}
+SEGMENT = {"loss.particles": "segment"}
+AXIAL_ONLY = {"loss.planes.coronal": 0.0, "loss.planes.sagittal": 0.0} | SEGMENT
 
 COMPARED = {
-    "segment": {},
+    "segment": SEGMENT,
     "slice": {"loss.particles": "slice"},
     "volume": {"loss.particles": "volume"},
     "unordered": {"loss.particles": "unordered"},

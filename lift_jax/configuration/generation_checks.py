@@ -75,6 +75,11 @@ def _complaints_of_stages(config):
         yield "config.stages: the encoder is that of config.start_from; leave encoder out"
     if "encoder" not in stages and kind == "mae" and not config.start_from:
         yield "config.stages: an encoder of kind mae is trained by a stage encoder; name it"
+    decoding = config.stage.generator.decoding
+    if decoding < 0:
+        yield f"config.stage.generator.decoding: {decoding} is no weight; 0 does without"
+    if decoding > 0 and config.model.prior.kind != "principal":
+        yield "config.stage.generator.decoding: real slices have codes by model.prior.kind principal alone; set it to 0"
     if "mapper" in stages and "generator" not in stages and not config.start_from:
         yield "config.stages: mapper needs a trained generator; name generator before it, or config.start_from"
 

@@ -71,6 +71,12 @@ def with_components(generator: dict, components: Components) -> dict:
     return generator | {"linear": linear, "correction": jax.tree.map(jnp.zeros_like, generator["correction"])}
 
 
+def slice_codes(generator: dict, images: jax.Array) -> jax.Array:
+    """Codes of slices `[N, H, W]` in [-1, 1] by the linear path of a generator's parameters, `[N, K]` float32."""
+    linear = generator["linear"]
+    return component_codes(Components(linear["bias"], linear["kernel"]), images)
+
+
 def _logits(volume: np.ndarray) -> np.ndarray:
     """`[D, H W]` float64."""
     images = to_network(np.asarray(volume, np.float64))

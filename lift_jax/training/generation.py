@@ -5,6 +5,7 @@ import functools
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax import hosts, run_directory
@@ -115,10 +116,13 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
             batch=settings.batch,
             positives=settings.positives,
             negatives=settings.negatives,
+            decoding=settings.decoding,
             drifting=drifting_settings(config.loss, settings.affinity_floor),
             annealing=annealing,
             axis_name=DATA_AXIS,
         )
+        if settings.decoding:
+            bank = bank | {"volumes": real["train"].astype(np.float16)}
         validate = functools.partial(look_at_slices, networks, **look)
         return _planned(index, name, loss, params, Everywhere(bank), settings.batch, validate, config)
     shape = real["train"].shape[1:]

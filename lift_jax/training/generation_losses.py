@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
+from lift_jax.data.intensities import to_network
 from lift_jax.losses.drifting_options import annealed_temperatures
 from lift_jax.losses.particle_losses import Particles, drift_all, mean_statistics
 from lift_jax.losses.trajectories import (
@@ -21,6 +22,7 @@ from lift_jax.losses.trajectories import (
 from lift_jax.models.depth_encoding import depth_coordinates
 from lift_jax.models.generation import GenerationNetworks
 from lift_jax.models.masked_autoencoder import MaskedAutoencoder, masked_reconstruction_loss, patch_mask
+from lift_jax.models.slice_components import slice_codes
 from lift_jax.training.step import LossFunction
 
 
@@ -45,17 +47,23 @@ def generator_loss(
     batch: int,
     positives: int,
     negatives: int = 0,
+    decoding: float = 0.0,
     drifting: Mapping,
     annealing: float = 0.0,
     axis_name: str | None,
 ) -> LossFunction:
     """The slice generator's loss: generated slices drift towards real axial ones, whatever their depth.
 
+    Features tell texture well and anatomy badly. Where the generator began as principal components, real slices have
+    codes, and it can be held to decode them (`decoding`), so that what is learnt of random codes stays a brain.
+
     Args:
       networks: of which the generator is trained.
       batch: generated slices, over all devices.
       positives: real slices, over all devices, drawn from the batch's bank `{"axial": {name: [V, D, L, C]}}`.
       negatives: further generated slices, over all devices, that only repel.
+      decoding: weight of the mean absolute error of `batch` real slices out of `{"volumes": [V, D, H, W]}` in [0, 1],
+        decoded from their principal components' codes; above 0 the generator's linear path stays those components.
       drifting: `temperatures` and what else `drift_all` is to be given.
       annealing: see `annealed`.
       axis_name: the mapped axis, or None.
@@ -67,6 +75,8 @@ def generator_loss(
 
     def loss_function(params, bank, key, step=0):
         key_code, key_volume, key_depth = jax.random.split(key, 3)
+        if decoding:
+            params = params | {"generator": _with_constant(params["generator"], "linear")}
         generated = features(params, key_code, batch)
         volumes, depth = next(iter(bank["axial"].values())).shape[:2]
         volume = local_rows(jax.random.randint(key_volume, (positives,), 0, volumes), axis_name)
@@ -79,7 +89,12 @@ def generator_loss(
             others = features(jax.lax.stop_gradient(params), jax.random.fold_in(key_code, 1), negatives)
             problems = {name: problem._replace(negatives=_by_place(others[name])) for name, problem in problems.items()}
         losses, stats = drift_all(problems, **annealed(drifting, annealing, step), axis_name=axis_name)
-        return sum(losses.values()), mean_statistics(list(stats.values()))
+        loss, stats = sum(losses.values()), mean_statistics(list(stats.values()))
+        if decoding:
+            images = _some_slices(bank["volumes"], jax.random.fold_in(key_volume, 1), batch, axis_name)
+            error = jnp.abs(networks.generate(params, slice_codes(params["generator"], images)) - images).mean()
+            loss, stats = loss + decoding * error, stats | {"decoding_error": jax.lax.stop_gradient(error)}
+        return loss, stats
 
     return loss_function
 
@@ -181,6 +196,17 @@ def in_chunks(function: Callable[[jax.Array], jax.Array | dict], rows: jax.Array
     padded = jnp.concatenate([rows, jnp.zeros_like(rows[:1]).repeat(parts * chunk - count, axis=0)])
     results = jax.lax.map(jax.checkpoint(function), padded.reshape(parts, chunk, *rows.shape[1:]))
     return jax.tree.map(lambda x: x.reshape(parts * chunk, *x.shape[2:])[:count], results)
+
+
+def _some_slices(volumes: jax.Array, key: jax.Array, count: int, axis_name: str | None) -> jax.Array:
+    """Axial slices out of `volumes [V, D, H, W]` in [0, 1], over all devices `count`: `[n, H, W]` in [-1, 1] float32."""
+    chosen = local_rows(jax.random.randint(key, (count,), 0, volumes.shape[0] * volumes.shape[1]), axis_name)
+    return to_network(volumes.reshape(-1, *volumes.shape[2:])[chosen].astype(jnp.float32))
+
+
+def _with_constant(parameters: dict, part: str) -> dict:
+    """The same parameters, one part of them without a gradient."""
+    return parameters | {part: jax.lax.stop_gradient(parameters[part])}
 
 
 def _by_place(x: jax.Array) -> jax.Array:

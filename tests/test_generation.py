@@ -120,7 +120,9 @@ def test_a_stage_takes_the_same_steps_on_eight_devices_as_on_one(name, networks_
     assert_trees_close(ours, theirs, 1e-3, floor=1e-4)
 
 
-@pytest.mark.parametrize(("name", "switches"), SWITCHED, ids=["log_kde", "frechet", "decoding", "independent negatives, guided"])
+@pytest.mark.parametrize(
+    ("name", "switches"), SWITCHED, ids=["log_kde", "frechet", "decoding", "independent negatives, guided"]
+)
 def test_a_switched_stage_takes_the_same_step_on_eight_devices_as_on_one(name, switches, networks_and_parameters, bank):
     networks, params = networks_and_parameters
     (history, after), (expected_history, expected) = (

@@ -199,7 +199,7 @@ def in_chunks(function: Callable[[jax.Array], jax.Array | dict], rows: jax.Array
 
 
 def _some_slices(volumes: jax.Array, key: jax.Array, count: int, axis_name: str | None) -> jax.Array:
-    """Axial slices out of `volumes [V, D, H, W]` in [0, 1], over all devices `count`: `[n, H, W]` in [-1, 1] float32."""
+    """Axial slices of `volumes [V, D, H, W]` in [0, 1], over all devices `count`: `[n, H, W]` in [-1, 1] float32."""
     chosen = local_rows(jax.random.randint(key, (count,), 0, volumes.shape[0] * volumes.shape[1]), axis_name)
     return to_network(volumes.reshape(-1, *volumes.shape[2:])[chosen].astype(jnp.float32))
 

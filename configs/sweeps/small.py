@@ -34,6 +34,7 @@ def small_generation(variant=""):
     config.data.shape = (24, 24, 24)
     config.data.spacing = 8.0
     config.stage.encoder.steps = 300
+    config.stage.mapper.steps = 300
     config.stage.mapper.positions = 8
     config.optimiser.warmup = 30
     config.optimiser.ema = 0.99

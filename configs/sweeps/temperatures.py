@@ -2,7 +2,7 @@
 
     python sweep.py --sweep configs/sweeps/temperatures.py --workdir runs/temperatures
 
-Six variants with three seeds, about an hour and a half of one CPU core (estimated from `drifting_fields.py`, not
+Six variants with three seeds, about three hours of one CPU core (estimated from `particles.py`, not
 measured). The encoder is trained once a seed. `:tiny` is two of them with one seed, for checks.
 """
 

@@ -13,7 +13,7 @@ def get_config(variant=""):
     config = unconditional()
     config.data.cases.update(train=1024, validation=256, test=256)
 
-    config.model.generator.code = 256
+    config.model.generator.code = 512
     config.model.generator.widths = (128, 96, 64, 32)
     config.model.generator.head = 1
     config.model.mapper.code = 1024
@@ -26,10 +26,11 @@ def get_config(variant=""):
     config.stage.generator.batch = 64
     config.stage.generator.positives = 256
     config.stage.generator.rate = 5e-4
-    config.stage.generator.decoding = 300.0
+    config.stage.generator.decoding = 50.0
+    config.stage.generator.mixing = 0.8
     config.stage.mapper.steps = 100
     config.stage.mapper.rate = 5e-5
-    config.stage.mapper.positives = 128
+    config.stage.mapper.positives = 32
     config.optimiser.ema = 0.995
 
     config.log.validate = 150

@@ -14,6 +14,7 @@ from lift_jax.inference.sample import sample_independent_slices, sample_volumes
 from lift_jax.losses.drifting import DriftingOptions
 from lift_jax.models.depth_mapper import DepthMapper, unit_rms
 from lift_jax.models.generation import autoencoder
+from lift_jax.models.principal_trajectories import independent_codes, mixed_codes
 from lift_jax.training.banks import real_bank
 from lift_jax.training.generation import TRAINED, drifting_settings, numbered_step
 from lift_jax.training.generation_checks import check_count, check_shapes
@@ -30,7 +31,7 @@ INDEPENDENT = DriftingOptions(self_exclusion="independent", distance_scale="row"
 SWITCHED = [
     ("generator", {"drifting": DRIFTING | {"kind": "log_kde"}, "annealing": 0.3}),
     ("generator", {"drifting": {"kind": "frechet", "temperatures": ()}}),
-    ("generator", {"decoding": 100.0}),
+    ("generator", {"decoding": 100.0, "mixing": 0.8}),
     ("mapper", {"drifting": DRIFTING | {"options": INDEPENDENT, "guidance": 1.5}, "negatives": 8}),
 ]
 
@@ -161,6 +162,32 @@ def test_real_slices_are_decoded_from_the_codes_of_their_principal_components(ne
     assert expected > 0.01
     np.testing.assert_allclose(stats["decoding_error"], expected, rtol=1e-3)
     np.testing.assert_allclose(loss - without, 7 * expected, rtol=2e-3)
+
+
+def test_codes_are_mixed_as_the_volumes_that_they_are_of(networks_and_parameters):
+    """The prior is linear: of codes of `a` and `b` come those of `√(1 - s²) a + s b`, which is normal as they are."""
+    networks, params = networks_and_parameters
+    prior = with_principal(params, networks, random_volumes(16))["prior"]
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 5, networks.volume_code))
+    share, depth = rng.uniform(size=5), rng.uniform(-1, 1, 5)
+    mixed = mixed_codes(prior, independent_codes(prior, a, depth), b, share, depth)
+    share = share[:, None]
+    expected = independent_codes(prior, np.sqrt(1 - share**2) * a + share * b, depth)
+    np.testing.assert_allclose(mixed, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_slices_are_decoded_from_mixed_codes(networks_and_parameters, bank):
+    """By the linear model alone what is mixed decodes worse, the more the further."""
+    networks, params = networks_and_parameters
+    params = with_principal(params, networks, random_volumes(16))
+
+    def error(mixing):
+        loss = stage_loss("generator", networks, None, decoding=1.0, mixing=mixing)
+        return float(loss(params, bank, jax.random.key(0))[1]["decoding_error"])
+
+    errors = [error(mixing) for mixing in (0.0, 0.4, 0.8)]
+    assert errors == sorted(errors) and errors[2] > 1.2 * errors[0]
 
 
 @pytest.mark.parametrize("decoding", [0.0, 1.0])

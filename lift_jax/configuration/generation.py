@@ -123,6 +123,7 @@ def unconditional() -> ConfigDict:
             "negatives": 0,  # further generated slices a step that only repel
             "affinity_floor": 0.0,  # least squared affinity; below 0 each field's own, as published
             "decoding": 0.0,  # prior principal: weight of the error of real slices decoded from their own codes; 0 none
+            "mixing": 0.0,  # of decoding: codes are moved towards random ones by up to this, below 1
             "rate": 2e-4,
         }
     )

@@ -80,6 +80,8 @@ def _complaints_of_stages(config):
         yield f"config.stage.generator.decoding: {decoding} is no weight; 0 does without"
     if decoding > 0 and config.model.prior.kind != "principal":
         yield "config.stage.generator.decoding: real slices have codes by model.prior.kind principal alone; set it to 0"
+    if not 0 <= config.stage.generator.mixing < 1:
+        yield f"config.stage.generator.mixing: {config.stage.generator.mixing} must be 0 or more, and less than 1"
     if "mapper" in stages and "generator" not in stages and not config.start_from:
         yield "config.stages: mapper needs a trained generator; name generator before it, or config.start_from"
 

@@ -25,6 +25,27 @@ def independent_codes(prior: dict, z: jax.Array, depth: jax.Array) -> jax.Array:
     return jax.vmap(lambda z, depth: trajectory_codes(prior, z[None], depth[None])[0, 0])(z, depth)
 
 
+def mixed_codes(prior: dict, codes: jax.Array, z: jax.Array, share: jax.Array, depth: jax.Array) -> jax.Array:
+    """Codes of slices, moved towards those of other volumes at the same depth.
+
+    Deviations from the prior's mean are mixed, √(1 - share²) of the one and `share` of the other, so that codes with
+    the mean and covariance of the prior's keep them.
+
+    Args:
+      prior: of which the others are.
+      codes: `[N, K]`.
+      z: `[N, Z]` standard normal, the other volumes.
+      share: `[N]` in [0, 1].
+      depth: `[N]` in [-1, 1].
+
+    Returns:
+      `[N, K]`.
+    """
+    mean = jnp.matmul(knot_weights(depth, len(prior["bias"])), prior["bias"], precision="highest")
+    share = share[:, None]
+    return mean + jnp.sqrt(1 - share**2) * (codes - mean) + share * (independent_codes(prior, z, depth) - mean)
+
+
 def knot_weights(depth: jax.Array, knots: int) -> jax.Array:
     """What each of `knots` evenly spread over [-1, 1] counts at depths `[D]`, by linear interpolation: `[D, knots]`."""
     place = (depth + 1) / 2 * (knots - 1)

@@ -117,6 +117,7 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
             positives=settings.positives,
             negatives=settings.negatives,
             decoding=settings.decoding,
+            mixing=settings.mixing,
             drifting=drifting_settings(config.loss, settings.affinity_floor),
             annealing=annealing,
             axis_name=DATA_AXIS,

@@ -22,6 +22,7 @@ from lift_jax.losses.trajectories import (
 from lift_jax.models.depth_encoding import depth_coordinates
 from lift_jax.models.generation import GenerationNetworks
 from lift_jax.models.masked_autoencoder import MaskedAutoencoder, masked_reconstruction_loss, patch_mask
+from lift_jax.models.principal_trajectories import mixed_codes
 from lift_jax.models.slice_components import slice_codes
 from lift_jax.training.step import LossFunction
 
@@ -48,6 +49,7 @@ def generator_loss(
     positives: int,
     negatives: int = 0,
     decoding: float = 0.0,
+    mixing: float = 0.0,
     drifting: Mapping,
     annealing: float = 0.0,
     axis_name: str | None,
@@ -64,6 +66,8 @@ def generator_loss(
       negatives: further generated slices, over all devices, that only repel.
       decoding: weight of the mean absolute error of `batch` real slices out of `{"volumes": [V, D, H, W]}` in [0, 1],
         decoded from their principal components' codes; above 0 the generator's linear path stays those components.
+      mixing: most that the codes to decode from are moved towards random ones (`mixed_codes`), each by a random share
+        of up to this: from what real codes are to what random ones are, a code has a brain that it stands for.
       drifting: `temperatures` and what else `drift_all` is to be given.
       annealing: see `annealed`.
       axis_name: the mapped axis, or None.
@@ -72,6 +76,16 @@ def generator_loss(
     def features(params, key, count):
         codes = local_rows(networks.random_codes(params, key, count), axis_name)
         return networks.encode(params, networks.generate(params, codes)[..., None])
+
+    def real_codes(params, volumes, key):
+        key_slice, key_other, key_share = jax.random.split(key, 3)
+        images, depth = _some_slices(volumes, key_slice, batch, axis_name)
+        codes = slice_codes(params["generator"], images)
+        if mixing:
+            z = local_rows(jax.random.normal(key_other, (batch, networks.volume_code)), axis_name)
+            share = local_rows(mixing * jax.random.uniform(key_share, (batch,)), axis_name)
+            codes = mixed_codes(params["prior"], codes, z, share, depth)
+        return codes, images
 
     def loss_function(params, bank, key, step=0):
         key_code, key_volume, key_depth = jax.random.split(key, 3)
@@ -91,8 +105,8 @@ def generator_loss(
         losses, stats = drift_all(problems, **annealed(drifting, annealing, step), axis_name=axis_name)
         loss, stats = sum(losses.values()), mean_statistics(list(stats.values()))
         if decoding:
-            images = _some_slices(bank["volumes"], jax.random.fold_in(key_volume, 1), batch, axis_name)
-            error = jnp.abs(networks.generate(params, slice_codes(params["generator"], images)) - images).mean()
+            codes, images = real_codes(params, bank["volumes"], jax.random.fold_in(key_volume, 1))
+            error = jnp.abs(networks.generate(params, codes) - images).mean()
             loss, stats = loss + decoding * error, stats | {"decoding_error": jax.lax.stop_gradient(error)}
         return loss, stats
 
@@ -198,10 +212,15 @@ def in_chunks(function: Callable[[jax.Array], jax.Array | dict], rows: jax.Array
     return jax.tree.map(lambda x: x.reshape(parts * chunk, *x.shape[2:])[:count], results)
 
 
-def _some_slices(volumes: jax.Array, key: jax.Array, count: int, axis_name: str | None) -> jax.Array:
-    """Axial slices of `volumes [V, D, H, W]` in [0, 1], over all devices `count`: `[n, H, W]` in [-1, 1] float32."""
-    chosen = local_rows(jax.random.randint(key, (count,), 0, volumes.shape[0] * volumes.shape[1]), axis_name)
-    return to_network(volumes.reshape(-1, *volumes.shape[2:])[chosen].astype(jnp.float32))
+def _some_slices(volumes: jax.Array, key: jax.Array, count: int, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
+    """Axial slices of `volumes [V, D, H, W]` in [0, 1], over all devices `count`, and their depths.
+
+    `[n, H, W]` in [-1, 1] float32, and `[n]` in [-1, 1].
+    """
+    depth = volumes.shape[1]
+    chosen = local_rows(jax.random.randint(key, (count,), 0, volumes.shape[0] * depth), axis_name)
+    images = to_network(volumes.reshape(-1, *volumes.shape[2:])[chosen].astype(jnp.float32))
+    return images, jnp.asarray(depth_coordinates(depth))[chosen % depth]
 
 
 def _with_constant(parameters: dict, part: str) -> dict:

@@ -18,7 +18,7 @@ from lift_jax.models.principal_trajectories import independent_codes, mixed_code
 from lift_jax.training.banks import real_bank
 from lift_jax.training.generation import TRAINED, drifting_settings, numbered_step
 from lift_jax.training.generation_checks import check_count, check_shapes
-from lift_jax.training.generation_losses import generator_loss, in_chunks, mapper_loss, reconstruction_loss
+from lift_jax.training.generation_losses import draw_slices, generator_loss, in_chunks, mapper_loss, reconstruction_loss
 from lift_jax.training.generation_parameters import stage_parameters, with_principal
 from lift_jax.training.parallel import DATA_AXIS, DIVIDED, WHOLE, compile_step, place_batch, replicate
 from lift_jax.training.step import initial_state, train_step
@@ -175,6 +175,15 @@ def test_codes_are_mixed_as_the_volumes_that_they_are_of(networks_and_parameters
     share = share[:, None]
     expected = independent_codes(prior, np.sqrt(1 - share**2) * a + share * b, depth)
     np.testing.assert_allclose(mixed, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_slices_are_drawn_with_the_depths_that_they_are_of():
+    """Of volumes whose every slice is as bright as it is high, from black to white."""
+    heights = np.linspace(0, 1, 5)
+    volumes = jnp.asarray(np.broadcast_to(heights[:, None, None], (7, 5, 2, 3)), jnp.float32)
+    images, depth = draw_slices(volumes, jax.random.key(0), 64, None)
+    assert images.shape == (64, 2, 3) and len(np.unique(np.round(depth, 4))) == 5
+    np.testing.assert_allclose(images, np.broadcast_to(np.asarray(depth)[:, None, None], images.shape), atol=1e-6)
 
 
 def test_slices_are_decoded_from_mixed_codes(networks_and_parameters, bank):

@@ -79,7 +79,7 @@ def generator_loss(
 
     def real_codes(params, volumes, key):
         key_slice, key_other, key_share = jax.random.split(key, 3)
-        images, depth = _some_slices(volumes, key_slice, batch, axis_name)
+        images, depth = draw_slices(volumes, key_slice, batch, axis_name)
         codes = slice_codes(params["generator"], images)
         if mixing:
             z = local_rows(jax.random.normal(key_other, (batch, networks.volume_code)), axis_name)
@@ -212,8 +212,8 @@ def in_chunks(function: Callable[[jax.Array], jax.Array | dict], rows: jax.Array
     return jax.tree.map(lambda x: x.reshape(parts * chunk, *x.shape[2:])[:count], results)
 
 
-def _some_slices(volumes: jax.Array, key: jax.Array, count: int, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
-    """Axial slices of `volumes [V, D, H, W]` in [0, 1], over all devices `count`, and their depths.
+def draw_slices(volumes: jax.Array, key: jax.Array, count: int, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
+    """Random axial slices of `volumes [V, D, H, W]` in [0, 1], over all devices `count`, and their depths.
 
     `[n, H, W]` in [-1, 1] float32, and `[n]` in [-1, 1].
     """

@@ -52,9 +52,8 @@ def parameters_by_stage(trained: TrainedGeneration, workdir: pathlib.Path, volum
     fresh = fresh_parameters(networks, config)
     like = jax.eval_shape(lambda: stage_parameters("generator", fresh, networks, config))
     generator, _ = restore_ema(run_directory.checkpoint_directory(workdir, "generator"), like)
-    begun = fresh | {"encoder": trained.params["encoder"]}
     return {
-        BEGUN: with_principal(begun, networks, volumes, config.model.prior.deviation),
+        BEGUN: with_principal(fresh | {"encoder": trained.params["encoder"]}, networks, volumes),
         GENERATOR: fresh | generator,
         MAPPER: trained.params,
     }

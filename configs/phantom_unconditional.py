@@ -17,7 +17,6 @@ def get_config(variant=""):
     config.model.generator.widths = (128, 96, 64, 32)
     config.model.generator.head = 1
     config.model.mapper.code = 1024
-    config.model.prior.deviation = 1.1
     config.features.dtype = "bfloat16"
 
     config.loss.particles = "unordered"

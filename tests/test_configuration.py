@@ -47,8 +47,6 @@ REFUSED_OF_GENERATION = [
     ("loss.temperatures", (0.2, 0.0)),
     ("model.prior.kind", "pricipal"),
     ("model.prior.knots", 1),
-    ("model.prior.deviation", 0.0),
-    ("model.prior.deviation", float("nan")),
     ("stages", ("mapper", "generator")),
     ("stages", ("encoder", "mapper")),
     ("stages", ("generator", "mapper")),

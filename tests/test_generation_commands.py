@@ -68,7 +68,7 @@ def test_every_stage_is_logged_checkpointed_and_pictured(trained):
 def test_a_run_begins_with_principal_components_of_its_training_volumes(trained):
     run = load_generation(trained)
     fresh = fresh_parameters(run.networks, run.config)
-    begun = with_principal(fresh, run.networks, real_volumes(run, trained)["train"], run.config.model.prior.deviation)
+    begun = with_principal(fresh, run.networks, real_volumes(run, trained)["train"])
     assert float(np.abs(begun["prior"]["kernel"]).max()) > 0.01
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), run.params["prior"], begun["prior"])
     mean, trained_mean = (params["generator"]["linear"]["bias"] for params in (begun, run.params))

@@ -99,15 +99,6 @@ def test_more_numbers_than_volumes_are_nought(volumes, components):
     assert kernel.shape == (5, 4, CODE) and np.abs(kernel[:2]).max() > 0.01 and np.all(kernel[3:] == 0)
 
 
-def test_a_longer_deviation_leaves_the_mean_and_scales_the_covariance(volumes, components):
-    count, depth = len(volumes), SHAPE[0]
-    prior = principal_trajectories(volumes, components, count, depth, deviation=1.5)
-    codes = np.stack([component_codes(components, 2 * volume - 1) for volume in volumes]).astype(np.float64)
-    np.testing.assert_allclose(prior["bias"], codes.mean(0), atol=1e-4)
-    kernel = np.asarray(prior["kernel"], np.float64).reshape(count, -1)
-    np.testing.assert_allclose(kernel.T @ kernel, 2.25 * np.cov(codes.reshape(count, -1).T, bias=True), atol=5e-3)
-
-
 def test_between_knots_codes_are_straight():
     weights = np.asarray(knot_weights(jnp.asarray([-1.0, -0.75, 0.0, 1.0]), 5))
     np.testing.assert_allclose(weights[[0, 2, 3]], np.eye(5)[[0, 2, 4]], atol=1e-6)

@@ -60,7 +60,6 @@ def unconditional() -> ConfigDict:
         {
             "kind": "principal",  # principal: begin as principal components of slices and volumes; normal: at random
             "knots": 0,  # principal: depths at which trajectories are given, straight between; 0: every slice
-            "deviation": 1.0,  # principal: of random trajectories, times that of real ones
         }
     )
 

@@ -52,8 +52,6 @@ def _complaints_of_networks(model):
     yield from one_of("model.prior.kind", model.prior.kind, PRIORS)
     if model.prior.knots < 2 and model.prior.knots != 0:
         yield f"config.model.prior.knots: {model.prior.knots} must be 2, both ends, or more, or 0: every slice"
-    if not model.prior.deviation > 0:
-        yield f"config.model.prior.deviation: {model.prior.deviation} must be above 0; 1 is that of real volumes"
     yield from one_of("model.generator.dtype", model.generator.dtype, DTYPES)
     if model.encoder.kind == "resnet18" and not model.encoder.weights:
         yield "config.model.encoder.weights: not set; give the .safetensors file of ResNet-18's weights"

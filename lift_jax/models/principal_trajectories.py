@@ -57,9 +57,7 @@ def no_trajectories(count: int, knots: int, code: int) -> dict:
     return {"kernel": jnp.zeros((count, knots, code)), "bias": jnp.zeros((knots, code))}
 
 
-def principal_trajectories(
-    volumes: np.ndarray, components: Components, count: int, knots: int, deviation: float = 1.0
-) -> dict:
+def principal_trajectories(volumes: np.ndarray, components: Components, count: int, knots: int) -> dict:
     """The prior with the mean of real trajectories and, as far as `count` directions go, their covariance.
 
     Directions are those of the greatest variance of slices before the generator's last nonlinearity. Rows beyond the
@@ -70,8 +68,6 @@ def principal_trajectories(
       components: of their slices.
       count: numbers in a volume's code, Z.
       knots: depths at which the prior is given, F.
-      deviation: times that of real trajectories. A little above 1 makes good what the generator's last nonlinearity,
-        which real logits lie near the ends of, takes from normal ones of the same variance.
     """
     lengths = np.sqrt((np.asarray(components.basis, np.float64) ** 2).sum(axis=1))
     weights = np.asarray(_resampling(volumes.shape[1], knots), np.float64)
@@ -82,10 +78,9 @@ def principal_trajectories(
     deviations = ((at_knots - mean) * lengths).reshape(len(volumes), -1)
     _, vectors = np.linalg.eigh(deviations @ deviations.T)
     found = min(count, len(volumes))
-    # v'X / sqrt(V) of the eigenvectors v of XX' are the principal directions, as long as the deviation along them;
-    # random volumes have `deviation` times that.
+    # v'X / sqrt(V) of the eigenvectors v of XX' are the principal directions, as long as the deviation along them.
     rows = np.zeros((count, knots * len(lengths)))
-    rows[:found] = vectors[:, ::-1][:, :found].T @ deviations * (deviation / np.sqrt(len(volumes)))
+    rows[:found] = vectors[:, ::-1][:, :found].T @ deviations / np.sqrt(len(volumes))
     kernel = rows.reshape(count, knots, -1) / np.maximum(lengths, 1e-6)
     return {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.asarray(mean, jnp.float32)}
 

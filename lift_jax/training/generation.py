@@ -70,7 +70,7 @@ def train_generation(config: ConfigDict, workdir: Place) -> None:
     for index, name in enumerate(config.stages):
         if begins and name == "generator" and not saved_steps(run_directory.checkpoint_directory(workdir, name)):
             # What a linear algebra library finds may differ between machines, in signs too.
-            params = hosts.of_first(with_principal(params, networks, real["train"], config.model.prior.deviation))
+            params = hosts.of_first(with_principal(params, networks, real["train"]))
         like = stage_parameters(name, params, networks, config)
         trained = finished_parameters(workdir, name, config.stage[name].steps, like)
         if trained is None:

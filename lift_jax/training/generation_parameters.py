@@ -30,13 +30,10 @@ def with_trained(params: dict, trained: dict) -> dict:
     return params | {group: trained[group] for group in params if group in trained}
 
 
-def with_principal(params: dict, networks: GenerationNetworks, volumes: np.ndarray, deviation: float = 1.0) -> dict:
-    """Parameters with generator and prior that are principal components of real volumes `[V, D, H, W]` in [0, 1].
-
-    `deviation` is the prior's, as a multiple of real trajectories' (see `principal_trajectories`).
-    """
+def with_principal(params: dict, networks: GenerationNetworks, volumes: np.ndarray) -> dict:
+    """Parameters with generator and prior that are principal components of real volumes `[V, D, H, W]` in [0, 1]."""
     components = principal_components(volumes, networks.generator.code)
-    prior = principal_trajectories(volumes, components, networks.volume_code, networks.knots, deviation)
+    prior = principal_trajectories(volumes, components, networks.volume_code, networks.knots)
     return params | {"prior": prior, "generator": with_components(params["generator"], components)}
 
 

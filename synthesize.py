@@ -33,6 +33,7 @@ DTYPE = flags.DEFINE_enum(
 COUNT = flags.DEFINE_integer("count", None, "sample so many volumes out of noise")
 SEED = flags.DEFINE_integer("seed", 0, "of the samples: the same seed gives the same volumes")
 DEPTH = flags.DEFINE_integer("depth", 0, "slices of a sampled volume; 0 for as many as in training")
+DEVIATION = flags.DEFINE_float("deviation", None, "of sampled volumes' codes, where it is not to be that of the run")
 SPACING = flags.DEFINE_float("spacing", 1.0, "voxel size to write of sampled volumes, mm")
 
 
@@ -49,7 +50,7 @@ def _sample():
     from lift_jax.trained import load_generation
 
     workdir, output = place(commands.required_path("workdir")), local_place(commands.required_path("output"))
-    options = {"depth": DEPTH.value, "spacing": SPACING.value}
+    options = {"depth": DEPTH.value, "spacing": SPACING.value, "deviation": DEVIATION.value}
     for path in synthesize_samples(load_generation(workdir), COUNT.value, SEED.value, output, **options):
         print(path)
 

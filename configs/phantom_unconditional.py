@@ -34,6 +34,7 @@ def get_config(variant=""):
     config.optimiser.ema = 0.995
 
     config.log.validate = 150
+    config.inference.deviation = 1.1
 
     if variant == "tiny":
         config.data.cases.train = 8

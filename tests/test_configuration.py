@@ -54,6 +54,7 @@ REFUSED_OF_GENERATION = [
     ("stage.generator.batch", 1),
     ("stage.generator.decoding", -1.0),
     ("stage.generator.mixing", 1.0),
+    ("inference.deviation", 0.0),
     ("stage.mapper.batch", 1),
     ("stage.mapper.positives", 100_000),
     ("stage.mapper.chunk", 0),

@@ -303,6 +303,20 @@ def test_samples_do_not_depend_on_chunk_or_on_what_else_is_sampled(networks_and_
     np.testing.assert_array_equal(sample(1, first=2), volumes[2:])
 
 
+def test_codes_of_a_deviation_are_as_many_times_as_long(networks_and_parameters):
+    """The prior is linear, so that codes lie as many times as far from those of nought."""
+    networks, params = networks_and_parameters
+    key, nothing = jax.random.key(7), jnp.zeros((1, networks.volume_code))
+    mean, once, thrice = (networks.random_codes(params, key, 5, deviation) for deviation in (0.0, 1.0, 3.0))
+    np.testing.assert_allclose(thrice - mean, 3 * (once - mean), atol=1e-3)
+    sample = functools.partial(sample_volumes, networks, params, 7, depth=8)
+    np.testing.assert_array_equal(sample(1, deviation=0.0), sample(1, first=1, deviation=0.0))
+    z = jax.random.normal(jax.random.fold_in(key, 0), nothing.shape)
+    codes = networks.map_depth(params, 1.5 * z, jnp.linspace(-1, 1, 8))[0]
+    expected = np.clip((networks.generate(params, codes) + 1) / 2, 0, 1)
+    np.testing.assert_allclose(sample(1, deviation=1.5)[0], expected, atol=1e-5)
+
+
 def test_any_depth_can_be_sampled_and_the_ends_stay(networks_and_parameters):
     networks, params = networks_and_parameters
     sample = functools.partial(sample_volumes, networks, params, 7, 1)

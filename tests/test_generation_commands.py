@@ -141,6 +141,10 @@ def test_samples_are_nifti_of_one_millimetre_and_a_function_of_their_seed(tmp_pa
     assert matplotlib.image.imread(tmp_path / "pair" / "contact_sheet.png").shape[:2] == (3 * 16, 2 * 16)
     assert json.loads((tmp_path / "pair" / "synthesis.json").read_text())["step"] == STEPS["mapper"]
 
+    first, second = (image.get_fdata() for image in sample("mean", "--count=2", "--deviation=0"))
+    np.testing.assert_array_equal(first, second)
+    assert json.loads((tmp_path / "mean" / "synthesis.json").read_text())["deviation"] == 0
+
     (fine,) = sample("fine", "--count=1", "--seed=7", "--depth=31")
     assert fine.shape == (16, 16, 31)
     np.testing.assert_allclose(fine.header.get_zooms(), (1, 1, 16 / 31), rtol=1e-6)
@@ -148,7 +152,8 @@ def test_samples_are_nifti_of_one_millimetre_and_a_function_of_their_seed(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("option", "told"), [("--count=0", "--count"), ("--seed=-1", "--seed"), ("--depth=-2", "--depth")]
+    ("option", "told"),
+    [("--count=0", "--count"), ("--seed=-1", "--seed"), ("--depth=-2", "--depth"), ("--deviation=nan", "--deviation")],
 )
 def test_numbers_of_samples_out_of_range_are_refused(tmp_path, trained, command, option, told):
     output = tmp_path / "out"

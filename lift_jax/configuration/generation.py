@@ -148,5 +148,10 @@ def unconditional() -> ConfigDict:
             "profile": (0, 0),  # first and last step of each stage that are traced, into tensorboard/; (0, 0) none
         }
     )
-    config.inference = ConfigDict({"chunk": 64})  # slices on the device at a time
+    config.inference = ConfigDict(
+        {
+            "chunk": 64,  # slices on the device at a time
+            "deviation": 1.0,  # of the numbers of a volume's code; trained with 1
+        }
+    )
     return config.lock()

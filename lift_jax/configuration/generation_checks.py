@@ -148,5 +148,5 @@ def _positive_keys(config):
         *(f"stage.encoder.{key}" for key in ("steps", "batch", "rate", "patch")),
         *(f"stage.generator.{key}" for key in ("steps", "batch", "positives", "rate")),
         *(f"stage.mapper.{key}" for key in ("steps", "batch", "positives", "positions", "rate", "chunk")),
-        "inference.chunk",
+        *("inference.chunk", "inference.deviation"),
     ]

@@ -40,7 +40,7 @@ def real_volumes(trained: TrainedGeneration, workdir: Place) -> dict[str, np.nda
 
 def sampled_sets(trained: TrainedGeneration, held_out: np.ndarray, count: int) -> tuple[dict[str, np.ndarray], float]:
     """Volumes of the model and of the two baselines, `count` each, and the model's seconds per volume."""
-    options = {"depth": trained.shape[0], "chunk": trained.config.inference.chunk}
+    options = {"depth": trained.shape[0], **trained.config.inference}
     sample_volumes(trained.networks, trained.params, SEED, 1, **options)  # compiles
     began = time.perf_counter()
     made = sample_volumes(trained.networks, trained.params, SEED, count, **options)

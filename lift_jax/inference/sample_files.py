@@ -1,6 +1,7 @@
 """Sampled volumes as NIfTI files, with a contact sheet of their planes."""
 
 import json
+import math
 import pathlib
 import time
 
@@ -21,7 +22,14 @@ SHEET_VOLUMES = 16
 
 
 def synthesize_samples(
-    trained: TrainedGeneration, count: int, seed: int, output: pathlib.Path, *, depth: int = 0, spacing: float = 1.0
+    trained: TrainedGeneration,
+    count: int,
+    seed: int,
+    output: pathlib.Path,
+    *,
+    depth: int = 0,
+    spacing: float = 1.0,
+    deviation: float | None = None,
 ) -> list[pathlib.Path]:
     """Samples volumes and writes `sample-<seed>-<number>.nii.gz`, `contact_sheet.png` and `synthesis.json`.
 
@@ -34,6 +42,7 @@ def synthesize_samples(
       output: folder for the results; made if it is not there.
       depth: slices of each volume; 0 for as many as in training.
       spacing: millimetres of a training voxel.
+      deviation: of the numbers of volumes' codes; None: `inference.deviation` of the run.
 
     Raises:
       UserError: if a number is out of its range, or results cannot be written.
@@ -43,6 +52,9 @@ def synthesize_samples(
             raise UserError(f"--{flag}: {value} is below {least}")
     if not spacing > 0:
         raise UserError(f"--spacing: {spacing} is no voxel size in mm")
+    options = dict(trained.config.inference) | ({} if deviation is None else {"deviation": deviation})
+    if not 0 <= options["deviation"] < math.inf:
+        raise UserError(f"--deviation: {deviation} is no standard deviation; 1 is that of training, 0 the mean volume")
     began = time.perf_counter()
     config, (trained_depth, height, width) = trained.config, trained.shape
     depth = depth or trained_depth
@@ -60,7 +72,7 @@ def synthesize_samples(
             1,
             first=index,
             depth=depth,
-            chunk=config.inference.chunk,
+            **options,
         )
         paths.append(output / f"sample-{seed}-{index:04d}.nii.gz")
         write_volume(paths[-1], volume, grid)
@@ -71,6 +83,7 @@ def synthesize_samples(
         "seed": seed,
         "volumes": [path.name for path in paths],
         "depth": depth,
+        "deviation": options["deviation"],
         "spacing_mm": list(grid.spacing),
         "stage": trained.stage,
         "step": trained.step,

@@ -50,15 +50,16 @@ class GenerationNetworks:
         codes = self.mapper.apply({"params": params["mapper"]}, z, depth)
         return codes + trajectory_codes(params["prior"], z, depth) if self.knots else codes
 
-    def random_codes(self, params: dict, key: jax.Array, count: int) -> jax.Array:
+    def random_codes(self, params: dict, key: jax.Array, count: int, deviation: float = 1.0) -> jax.Array:
         """Codes of slices that know nothing of each other, `[count, K]`: what the generator is trained on.
 
-        With a prior, each is of a random depth of a volume of its own.
+        With a prior, each is of a random depth of a volume of its own, whose numbers have standard deviation
+        `deviation`.
         """
         if not self.knots:
             return jax.random.normal(key, (count, self.generator.code))
         key_volume, key_depth = jax.random.split(key)
-        z = jax.random.normal(key_volume, (count, self.volume_code))
+        z = deviation * jax.random.normal(key_volume, (count, self.volume_code))
         return independent_codes(params["prior"], z, jax.random.uniform(key_depth, (count,), minval=-1, maxval=1))
 
 

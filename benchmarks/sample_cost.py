@@ -1,10 +1,10 @@
-"""Time and peak memory of sampling a volume, and of a training step of the mapper, each depth in its own process.
+"""Time and peak memory of sampling a volume, each depth in its own process.
 
     python -m benchmarks.sample_cost --depth=64 --depth=128 --depth=256
 
 Networks have the widths of configs/phantom_unconditional.py and fresh parameters, at 128×128 in-plane: two more
-doublings in front of the generator's own. `peak` is the process's largest resident memory, JAX and all libraries
-included.
+doublings in front of the generator's own. The model is that of a cube, whose prior knows 128 depths, whatever depth is
+sampled. `peak` is the process's largest resident memory, JAX and all libraries included.
 """
 
 import json
@@ -34,7 +34,7 @@ def measure(depth: int) -> dict[str, float | str]:
     widths = tuple(config.model.generator.widths)
     doublings = SIDE.value // config.data.shape[-1]
     config.model.generator.widths = (widths[0],) * (doublings.bit_length() - 1) + widths
-    networks = generation_networks(config, (depth, SIDE.value, SIDE.value))
+    networks = generation_networks(config, (SIDE.value,) * 3)
     params = fresh_parameters(networks, config)
     seconds = []
     for index in range(VOLUMES.value + 1):

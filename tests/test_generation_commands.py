@@ -141,6 +141,11 @@ def test_samples_are_nifti_of_one_millimetre_and_a_function_of_their_seed(tmp_pa
     assert matplotlib.image.imread(tmp_path / "pair" / "contact_sheet.png").shape[:2] == (3 * 16, 2 * 16)
     assert json.loads((tmp_path / "pair" / "synthesis.json").read_text())["step"] == STEPS["mapper"]
 
+    (as_configured,), (as_trained,) = (
+        sample(name, "--count=1", "--seed=7", f"--deviation={name}") for name in ("1.1", "1")
+    )
+    np.testing.assert_array_equal(as_configured.get_fdata(), volumes[0])
+    assert np.abs(as_trained.get_fdata() - volumes[0]).max() > 1e-4
     first, second = (image.get_fdata() for image in sample("mean", "--count=2", "--deviation=0"))
     np.testing.assert_array_equal(first, second)
     assert json.loads((tmp_path / "mean" / "synthesis.json").read_text())["deviation"] == 0

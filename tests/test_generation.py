@@ -308,6 +308,7 @@ def test_codes_of_a_deviation_are_as_many_times_as_long(networks_and_parameters)
     networks, params = networks_and_parameters
     key, nothing = jax.random.key(7), jnp.zeros((1, networks.volume_code))
     mean, once, thrice = (networks.random_codes(params, key, 5, deviation) for deviation in (0.0, 1.0, 3.0))
+    assert float(jnp.abs(once - mean).max()) > 0.1
     np.testing.assert_allclose(thrice - mean, 3 * (once - mean), atol=1e-3)
     sample = functools.partial(sample_volumes, networks, params, 7, depth=8)
     np.testing.assert_array_equal(sample(1, deviation=0.0), sample(1, first=1, deviation=0.0))

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from lift_jax.data.array_folders import remove_leftovers, save_array, whole_folder
 from lift_jax.data.intensities import to_network
 from lift_jax.errors import UserError
-from lift_jax.losses.trajectories import PLANES
+from lift_jax.losses.triplanar import PLANES
 from lift_jax.models.generation import GenerationNetworks
 
 VERSION = 1

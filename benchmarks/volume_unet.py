@@ -145,13 +145,12 @@ def step_flops(network, params, config: ConfigDict) -> float:
     shapes = {
         "sources": (stage.batch, stage.window, height, width, len(CONTRASTS)),
         "target": (stage.batch, stage.window, height, width),
-        "brain": (stage.batch, stage.window, height, width),
         "available": (stage.batch, len(CONTRASTS)),
         "wanted": (stage.batch, len(CONTRASTS)),
         "depth": (stage.batch, stage.window),
     }
     batch = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
-    loss = translation_loss(network, config.loss, config.loss.brain_weight, use_mixer=True)
+    loss = translation_loss(network, config.loss, use_mixer=True)
     gradient = jax.jit(jax.grad(lambda params, batch: loss(params, batch, None)[0]))
     return gradient.lower(params, batch).compile().cost_analysis()["flops"]
 
@@ -194,7 +193,7 @@ def train(config: ConfigDict, workdir: pathlib.Path, network: VolumeUnet) -> dic
     take = functools.partial(
         TakeWindow, size=size, targets=targets, flip=config.data.flip, source_drop=config.data.source_drop
     )
-    loss = functools.partial(translation_loss, network, config.loss, config.loss.brain_weight)
+    loss = functools.partial(translation_loss, network, config.loss)
     return train_stages(config, workdir, params, cases, take_window=take, loss=loss, look=lambda params: ({}, {}))
 
 

@@ -38,7 +38,6 @@ def random_window(batch=1, slices=4, height=16, width=16, seed=0) -> dict[str, n
         "available": np.tile(np.float32([1, 1, 1, 0]), (batch, 1)),
         "wanted": np.tile(np.float32([0, 0, 0, 1]), (batch, 1)),
         "depth": np.tile(np.linspace(-1, 1, slices, dtype=np.float32), (batch, 1)),
-        "brain": (rng.random((batch, slices, height, width)) < 0.5).astype(np.float32),
     }
 
 

@@ -27,8 +27,7 @@ def test_the_mesh_is_of_all_devices_of_this_process():
 
 @pytest.fixture(scope="module", params=["gru", "none"])
 def trained(request):
-    small = {"widths": (8, 16)} if request.param == "gru" else {"widths": (8,), "neighbours": 1}
-    network = small_network(request.param, **small)
+    network = small_network(request.param, widths=(8, 16) if request.param == "gru" else (8,))
     return network, random_parameters(network, side_features=2)
 
 

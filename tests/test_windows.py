@@ -95,7 +95,6 @@ def test_a_window_is_float32_of_the_shapes_told(cached):
         "available": (CHANNELS,),
         "wanted": (CHANNELS,),
         "depth": (WINDOW,),
-        "brain": (WINDOW, HEIGHT, WIDTH),
         "side": (WINDOW, TISSUES * (1 + CHANNELS) + CHANNELS),
     }
     assert all(array.dtype == np.float32 for array in take(case, oracle="levels").values())
@@ -182,11 +181,10 @@ def test_smaller_slices_are_padded_with_background_around(cached):
     inside = (slice(None), slice(1, 1 + HEIGHT), slice(1, 1 + WIDTH))
     rows = slice(start_of(window), start_of(window) + WINDOW)
     np.testing.assert_array_equal(window["sources"][inside], half(truth.sources[rows]))
-    around = np.ones(window["brain"].shape, bool)
+    around = np.ones(window["target"].shape, bool)
     around[inside] = False
     assert (window["sources"][around] == -1).all()
     assert (window["target"][around] == -1).all()
-    np.testing.assert_array_equal(window["brain"], ~around)
 
 
 def test_one_side_may_be_cropped_and_the_other_padded(cached):
@@ -203,21 +201,7 @@ def test_a_short_volume_repeats_its_last_slice(cached):
     index = [0, 1, 2, 2, 2]
     np.testing.assert_array_equal(window["sources"], half(truth.sources[index]))
     np.testing.assert_array_equal(window["depth"], np.array([-1, 0, 1, 1, 1], np.float32))
-    np.testing.assert_array_equal(window["brain"], np.ones((5, *WHOLE)))
     np.testing.assert_array_equal(window["side"][2:], np.repeat(window["side"][2:3], 3, axis=0))
-
-
-def test_brain_is_where_any_contrast_is_above_zero(tmp_path):
-    case = Noise().load(0)
-    case.sources[:, :3] = 0
-    case.sources[:, 1, 2, 3] = 0.5
-    source = Noise()
-    object.__setattr__(source, "load", lambda index: case)
-    (cached_case,) = cache_cases(source, tmp_path, threads=1)
-    expected = np.ones(WHOLE)
-    expected[:3] = 0
-    expected[1, 2] = 1
-    np.testing.assert_array_equal(take(cached_case, flip=False)["brain"], np.broadcast_to(expected, (WINDOW, *WHOLE)))
 
 
 def test_gamma_bends_each_source_by_a_power_of_its_own_and_no_target(cached):

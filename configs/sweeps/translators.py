@@ -25,15 +25,13 @@ COMPARED = {
     "convolution": {"model.mixer.kind": "convolution", "model.mixer.window": 2},
     "convolution_cells": {"model.mixer.kind": "convolution", "model.mixer.window": 2, "model.mixer.grid": 12},
     "no_mixer": {"model.mixer.kind": "none"},
-    "neighbours": {"model.mixer.kind": "none", "model.translator.neighbours": 1},
-    "neighbours_and_mixer": {"model.translator.neighbours": 1},
     "oracle": {"model.mixer.kind": "none", "model.oracle": "acquisition"},
 }
 
 CHOSEN = {
     "finalists": ("stem_2", "stem_1", "stem_4_wide"),
-    "context": ("stem_2", "no_mixer", "neighbours", "neighbours_and_mixer", "oracle"),
-    "tiny": ("stem_2", "stem_4", "neighbours"),
+    "context": ("stem_2", "no_mixer", "oracle"),
+    "tiny": ("stem_2", "stem_4", "no_mixer"),
 }
 
 

@@ -38,7 +38,6 @@ def missing_mr() -> ConfigDict:
     config.model.oracle = ""  # phantom: tell the network its true gains and shared "acquisition", or tissue "levels"
 
     config.loss = loss_section()
-    config.loss.brain_weight = 0.0  # extra weight of voxels in the brain, in pixel and through-plane terms
 
     config.optimiser = ConfigDict(
         {

@@ -8,7 +8,7 @@ import numpy as np
 
 from lift_jax.data.cache import CachedCase
 from lift_jax.data.cases import side_information
-from lift_jax.data.intensities import brain_mask, to_network
+from lift_jax.data.intensities import to_network
 from lift_jax.errors import UserError
 from lift_jax.models.depth_encoding import depth_coordinates
 
@@ -19,8 +19,7 @@ class TakeWindow(grain.transforms.RandomMap):
 
     The result, all float32, with T = `window` slices (repeating the last where the volume is shorter):
     `sources [T, H, W, C]` and `target [T, H, W]` in [-1, 1]; `available [C]`; `wanted [C]` one-hot; `depth [T]`, each
-    slice's place in the whole volume; `brain [T, H, W]`, 1 where any contrast is above zero; and with `oracle`,
-    `side [T, S]`.
+    slice's place in the whole volume; and with `oracle`, `side [T, S]`.
 
     Attributes:
       window: consecutive slices.
@@ -60,7 +59,6 @@ class TakeWindow(grain.transforms.RandomMap):
             return part[index - start] if len(part) < self.window else part
 
         sources, target = cut(sources), cut(targets[..., wanted])
-        brain = brain_mask(sources)
         if self.gamma > 0:
             sources **= np.exp(rng.normal(0, self.gamma, channels)).astype(np.float32)
         element = {
@@ -69,7 +67,6 @@ class TakeWindow(grain.transforms.RandomMap):
             "available": available,
             "wanted": np.eye(channels, dtype=np.float32)[wanted],
             "depth": depth_coordinates(slices)[index],
-            "brain": brain.astype(np.float32),
         }
         if self.oracle:
             truth = (case.array(name) for name in ("acquisition", "levels", "gains"))

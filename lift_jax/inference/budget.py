@@ -64,7 +64,7 @@ def slice_bytes(
     """Bytes of a slice `(H, W, C)`: of its features, which pass 2 needs, and of what computing takes beside them."""
     height, width, contrasts = shape
     multiple = network.translator.multiple
-    padded = (1, height + -height % multiple, width + -width % multiple, network.translator.channels)
+    padded = (1, height + -height % multiple, width + -width % multiple, contrasts)
     skips, bottleneck, _ = jax.eval_shape(
         functools.partial(encode_chunk, network),
         params,

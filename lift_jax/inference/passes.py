@@ -31,10 +31,7 @@ def place(tree, mesh: Mesh | None, layout: P = WHOLE):
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="mesh")
 def encode_chunk(network, params, sources, side, available, mesh=None):
-    """A chunk `[n, H, W, C]` to `(skips, bottleneck, pooled [n, g, g, F])`, the last on every device.
-
-    Where the network looks at neighbours, `sources` is what `with_neighbours` makes.
-    """
+    """A chunk `[n, H, W, C]` to `(skips, bottleneck, pooled [n, g, g, F])`, the last on every device."""
 
     def encode(params, sources, side, available):
         repeated = jnp.broadcast_to(available, (sources.shape[0], *available.shape))

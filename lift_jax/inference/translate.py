@@ -14,7 +14,7 @@ import numpy as np
 from lift_jax.inference.budget import plan_chunks
 from lift_jax.inference.passes import DIVIDED, decode_chunk, encode_chunk, mix_volume, place
 from lift_jax.models.depth_encoding import depth_coordinates
-from lift_jax.models.slice_translator import BACKGROUND, with_neighbours
+from lift_jax.models.slice_translator import BACKGROUND
 from lift_jax.models.volume_translator import VolumeTranslator
 
 
@@ -61,9 +61,7 @@ def translate_volume(
         return place(_rows(array, start, count), mesh, DIVIDED)
 
     def encode(start):
-        around = network.translator.neighbours
-        part = with_neighbours(_rows(sources, start - around, count + 2 * around), around)[around : around + count]
-        part = np.pad(part, ((0, 0), *padding, (0, 0)), constant_values=BACKGROUND)
+        part = np.pad(_rows(sources, start, count), ((0, 0), *padding, (0, 0)), constant_values=BACKGROUND)
         return encode_chunk(network, params, place(part, mesh, DIVIDED), rows(side, start), available, mesh=mesh)
 
     kept, pooled = [], []

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from lift_jax.models.slice_translator import BACKGROUND, SliceTranslator, with_neighbours
+from lift_jax.models.slice_translator import BACKGROUND, SliceTranslator
 from lift_jax.models.z_mixer import MIXER_KINDS, ZMixer, pool_cells, source_statistics
 
 
@@ -28,7 +28,7 @@ class VolumeTranslator(nn.Module):
       hidden: recurrent state of the mixer, each direction.
       grid: side of the grid of cells that a bottleneck is pooled to, each a sequence of its own.
       frequencies: Fourier frequencies of depth.
-      window, heads: slices that a mixer with a window sees on each side, and heads of one that attends.
+      window: slices that a convolution sees on each side.
     """
 
     translator: SliceTranslator
@@ -37,7 +37,6 @@ class VolumeTranslator(nn.Module):
     grid: int = 1
     frequencies: int = 6
     window: int = 8
-    heads: int = 4
 
     def setup(self):
         """Makes the mixer; raises ValueError if there is none of this kind."""
@@ -46,10 +45,10 @@ class VolumeTranslator(nn.Module):
         self.mixer = None
         if self.mixer_kind != "none":
             features = self.translator.context_features
-            self.mixer = ZMixer(self.hidden, features, self.frequencies, self.mixer_kind, self.window, self.heads)
+            self.mixer = ZMixer(self.hidden, features, self.frequencies, self.mixer_kind, self.window)
 
     def encode(self, sources, available, side=None):
-        """Slices, with their neighbours where it looks at any, to features; see `SliceTranslator.encode`."""
+        """Slices to features; see `SliceTranslator.encode`."""
         return self.translator.encode(sources, available, side)
 
     def pool(self, skips, bottleneck):
@@ -85,7 +84,6 @@ class VolumeTranslator(nn.Module):
 
         here, wanted = (slices(jnp.repeat(x[:, None], d, axis=1)) for x in (available, target))
         side = None if side is None else slices(side)
-        sources = with_neighbours(sources, self.translator.neighbours, axis=1)
         skips, bottleneck = self.encode(slices(sources), here, side)
         context = None
         if use_mixer and self.mixer is not None:

@@ -13,7 +13,6 @@ from lift_jax.data.windows import TakeWindow
 from lift_jax.models.build import configured_translator, initial_parameters, side_features
 from lift_jax.places import Place
 from lift_jax.training.cases import agree_on_cases, cache_shared
-from lift_jax.training.parallel import DATA_AXIS
 from lift_jax.training.starting import starting_parameters
 from lift_jax.training.translation_loss import translation_loss
 from lift_jax.training.translator_stages import check_batches, train_stages, training_size
@@ -52,6 +51,6 @@ def train_translation(config: ConfigDict, workdir: Place) -> None:
         params,
         cases,
         take_window=take_window,
-        loss=functools.partial(translation_loss, network, config.loss, config.loss.brain_weight, axis_name=DATA_AXIS),
+        loss=functools.partial(translation_loss, network, config.loss),
         look=functools.partial(validate, network, cases=sources["validation"], config=config),
     )

@@ -346,11 +346,6 @@ def test_an_oracle_cannot_translate_scans(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_one_view_is_no_uncertainty(tmp_path, command):
-    options = [f"--workdir={tmp_path}", f"--case={tmp_path}", f"--output={tmp_path / 'results'}"]
-    assert_refused(command("synthesize", *options, "--uncertainty=1"), "--uncertainty", "2 or more")
-
-
 @pytest.mark.parametrize("name", ["evaluate", "synthesize"])
 def test_a_folder_without_a_run_is_told_by_its_name(tmp_path, command, name):
     write_case(tmp_path / "cases", "a", ("t1n",))

@@ -17,9 +17,9 @@ def small_network(mixer="gru", grid=1, hidden=6, **translator) -> VolumeTranslat
     return VolumeTranslator(SliceTranslator(**translator), mixer, hidden, grid, frequencies=3)
 
 
-def random_parameters(network: VolumeTranslator, seed=0, side_features=0) -> dict:
+def random_parameters(network: VolumeTranslator, seed=0) -> dict:
     """Parameters of the right shapes, none of them zero: matrices and kernels scaled by their inputs, vectors small."""
-    shapes = jax.eval_shape(lambda key: initial_parameters(network, key, side_features), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: initial_parameters(network, key), jax.random.key(0))
     rng = np.random.default_rng(seed)
 
     def draw(shape):

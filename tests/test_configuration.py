@@ -211,11 +211,6 @@ def test_a_pretrained_encoder_needs_its_weights():
         validate(changed(experiment("phantom_unconditional"), values))
 
 
-def test_an_oracle_needs_the_phantom():
-    with pytest.raises(UserError, match=r"^config\.model\.oracle"):
-        validate(changed(experiment("brats_missing_mr"), {"data.root": "cases", "model.oracle": "acquisition"}))
-
-
 def test_a_mixer_stage_needs_a_mixer():
     config = changed(experiment("quickstart", "no_mixer"), {"stages": ("translator", "mixer")})
     with pytest.raises(UserError, match=r"^config\.stages: there is a stage mixer"):

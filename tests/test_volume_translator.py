@@ -21,7 +21,7 @@ AVAILABLE = (True, True, True, False)
 def apply(network, params, window, use_mixer=True):
     """`[B, D, H, W]` in one pass."""
     inputs = (window[key] for key in ("sources", "available", "wanted", "depth"))
-    return network.apply({"params": params}, *inputs, window.get("side"), use_mixer=use_mixer)
+    return network.apply({"params": params}, *inputs, use_mixer=use_mixer)
 
 
 def untrained(network, params):
@@ -256,15 +256,3 @@ def test_a_single_slice_is_a_volume(trained):
     sources = volume(depth=1)
     result = translate_volume(*trained, sources, AVAILABLE, (3,))
     np.testing.assert_allclose(result[0], one_pass(*trained, sources, 3), atol=1e-5)
-
-
-def test_side_information_reaches_its_own_slices():
-    network = small_network("none")
-    params = random_parameters(network, side_features=5)
-    sources = volume()
-    side = np.random.default_rng(1).normal(size=(7, 5)).astype(np.float32)
-    result = translate_volume(network, params, sources, AVAILABLE, (3,), chunk=3, side=side)
-    other = side.copy()
-    other[4] += 1
-    changed = translate_volume(network, params, sources, AVAILABLE, (3,), chunk=3, side=other)
-    np.testing.assert_array_equal(np.abs(changed - result).max(axis=(0, 2, 3)) > 1e-4, np.arange(7) == 4)

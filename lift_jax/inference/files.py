@@ -93,8 +93,7 @@ class ContrastSynthesis:
         """The wanted contrasts."""
         targets = [CONTRASTS.index(contrast) for contrast in work.targets]
         inputs = self.trained.network, self.trained.params, work.case, work.available, targets
-        options = {"oracle": self.trained.config.model.oracle, **self.trained.options}
-        made = predict_contrasts(*inputs, **options)
+        made = predict_contrasts(*inputs, **self.trained.options)
         if work.native is not None:
             made = [regrid_brain_onto(volume, work.case.affine, *work.native) for volume in made]
         return Predicted(work.case.name, work.grid, dict(zip(work.targets, made, strict=True)), work.available)

@@ -90,20 +90,19 @@ class SliceTranslator(nn.Module):
         self.decoder = [level(width) for width in self.widths[-2::-1]]
         self.head = nn.Conv(self.outputs * self.stem**2, (3, 3), dtype=jnp.float32)
 
-    def encode(self, sources, available, side=None):
+    def encode(self, sources, available):
         """Slices to features.
 
         Args:
           sources: `[N, H, W, C]` in [-1, 1]; contrasts that are not available are not looked at.
           available: `[N, C]` bool or 0/1.
-          side: `[N, S]` further facts about each slice (the oracle's), or None.
 
         Returns:
           `(skips, bottleneck)`: the sources, 0 where there is nothing, then features before each halving, finest first;
           and `[N, h, w, widths[-1]]`.
         """
         sources = jnp.where(available[:, None, None] > 0, sources, BACKGROUND)
-        film = self.encoder_modulation(self.encoder_condition(_join(available, side)))
+        film = self.encoder_modulation(self.encoder_condition(_join(available)))
         x = self.stem_conv(space_to_depth(sources.astype(self.dtype), self.stem))
         skips = [sources - BACKGROUND]
         for i, (blocks, scale_shift) in enumerate(zip(self.encoder, split_modulation(film, self.widths), strict=True)):
@@ -115,7 +114,7 @@ class SliceTranslator(nn.Module):
                 x = block(x)
         return skips, x
 
-    def decode(self, skips, bottleneck, available, target, context=None, side=None):
+    def decode(self, skips, bottleneck, available, target, context=None):
         """Features to the wanted contrast, `[N, H, W]` float32 in network intensities (not clamped).
 
         Args:
@@ -123,9 +122,8 @@ class SliceTranslator(nn.Module):
           available: `[N, C]` as in `encode`.
           target: `[N, C]` one-hot, the contrast that is wanted.
           context: `[N, g, g, context_features]` from the mixer, or None for no mixer.
-          side: as in `encode`.
         """
-        film = self.decoder_modulation(self.decoder_condition(_join(available, target, side)))
+        film = self.decoder_modulation(self.decoder_condition(_join(available, target)))
         if context is not None:
             film = film + context
         scale_shifts = iter(split_modulation(film, self.modulated))
@@ -142,11 +140,11 @@ class SliceTranslator(nn.Module):
         told = modulate(depth_to_space(self.head(x), self.stem), *next(scale_shifts))
         return (told[..., :-1] * skips[0]).sum(axis=-1) + told[..., -1] + BACKGROUND
 
-    def __call__(self, sources, available, target, context=None, side=None):
+    def __call__(self, sources, available, target, context=None):
         """`encode` and `decode` in one: `[N, H, W, C] -> [N, H, W]`."""
-        skips, bottleneck = self.encode(sources, available, side)
-        return self.decode(skips, bottleneck, available, target, context, side)
+        skips, bottleneck = self.encode(sources, available)
+        return self.decode(skips, bottleneck, available, target, context)
 
 
 def _join(*conditions) -> jax.Array:
-    return jnp.concatenate([c.astype(jnp.float32) for c in conditions if c is not None], axis=-1)
+    return jnp.concatenate([c.astype(jnp.float32) for c in conditions], axis=-1)

@@ -47,9 +47,9 @@ class VolumeTranslator(nn.Module):
             features = self.translator.context_features
             self.mixer = ZMixer(self.hidden, features, self.frequencies, self.mixer_kind, self.window)
 
-    def encode(self, sources, available, side=None):
+    def encode(self, sources, available):
         """Slices to features; see `SliceTranslator.encode`."""
-        return self.translator.encode(sources, available, side)
+        return self.translator.encode(sources, available)
 
     def pool(self, skips, bottleneck):
         """What the mixer keeps of slices as `encode` returned them, `[N, g, g, F]` float32: statistics, then means."""
@@ -63,18 +63,17 @@ class VolumeTranslator(nn.Module):
         condition = jnp.concatenate([available, target], axis=-1)
         return None if self.mixer is None else self.mixer(pooled, depth, condition)
 
-    def decode(self, skips, bottleneck, available, target, context=None, side=None):
+    def decode(self, skips, bottleneck, available, target, context=None):
         """Features to slices `[N, H, W]`; see `SliceTranslator.decode`."""
-        return self.translator.decode(skips, bottleneck, available, target, context, side)
+        return self.translator.decode(skips, bottleneck, available, target, context)
 
-    def __call__(self, sources, available, target, depth, side=None, *, use_mixer=True):
+    def __call__(self, sources, available, target, depth, *, use_mixer=True):
         """A window in one pass.
 
         Args:
           sources: `[B, D, H, W, C]` in [-1, 1].
           available: `[B, C]` bool; target: `[B, C]` one-hot.
           depth: `[B, D]` in [-1, 1], each slice's place in its whole volume.
-          side: `[B, D, S]` further facts of each slice, or None.
           use_mixer: False translates every slice by itself (the stage that trains the translator alone).
         """
         b, d = sources.shape[:2]
@@ -83,11 +82,10 @@ class VolumeTranslator(nn.Module):
             return x.reshape(b * d, *x.shape[2:])
 
         here, wanted = (slices(jnp.repeat(x[:, None], d, axis=1)) for x in (available, target))
-        side = None if side is None else slices(side)
-        skips, bottleneck = self.encode(slices(sources), here, side)
+        skips, bottleneck = self.encode(slices(sources), here)
         context = None
         if use_mixer and self.mixer is not None:
             pooled = self.pool(skips, bottleneck)
             context = slices(self.mix(pooled.reshape(b, d, *pooled.shape[1:]), depth, available, target))
-        prediction = self.decode(skips, bottleneck, here, wanted, context, side)
+        prediction = self.decode(skips, bottleneck, here, wanted, context)
         return prediction.reshape(b, d, *prediction.shape[1:])

@@ -31,7 +31,6 @@ def translation_loss(network: VolumeTranslator, loss: Mapping, use_mixer: bool) 
             batch["available"],
             batch["wanted"],
             batch["depth"],
-            batch.get("side"),
             use_mixer=use_mixer,
         )
         prediction = within_sources(prediction, batch["sources"], batch["available"])

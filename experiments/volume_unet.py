@@ -1,7 +1,7 @@
 """A 3D U-Net as a baseline of LiFT-C: the same data and loss, and as many operations of training.
 
-    python -m benchmarks.volume_unet --beside runs/translators/runs/stem_2-0 runs/translators/runs/stem_2-1 \
-        --workdir runs/volume_unet --output docs/volume_unet
+    python -m experiments.volume_unet --beside runs/translators/runs/stem_2-0 runs/translators/runs/stem_2-1 \
+        --workdir runs/volume_unet --output runs/volume_unet/table
 
 Trains one for each run `--beside`, such as those of `configs/sweeps/translators.py`, with that run's windows and seed
 and, unless `--steps` says otherwise, for as many steps as cost what the run's own did. Scores all on the same held-out
@@ -107,7 +107,7 @@ class VolumeUnet(nn.Module):
     widths: tuple[int, ...] = (16, 32, 64)
 
     @nn.compact
-    def __call__(self, sources, available, target, depth, side=None, *, use_mixer=True):
+    def __call__(self, sources, available, target, depth, *, use_mixer=True):
         """`[B, D, H, W, C]` in [-1, 1] to `[B, D, H, W]`."""
         shown = jnp.where(available[:, None, None, None] > 0, sources, BACKGROUND) - BACKGROUND
         return _UnetBody(self.widths, name="translator")(shown, jnp.concatenate([available, target], axis=-1))

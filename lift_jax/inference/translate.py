@@ -75,7 +75,7 @@ def translate_volume(
         kept[i] = None
         stop = min(start + count, depth)
         for j, target in enumerate(targets):
-            context = place(_rows(contexts[j], start, count), mesh, DIVIDED)
+            context = _rows(contexts[j], start, count)
             decoded = decode_chunk(network, params, *features, available, target, context, mesh=mesh)
             result[j, start:stop] = np.asarray(decoded)[: stop - start, top : top + height, left : left + width]
         del features

@@ -19,13 +19,6 @@ OUTPUT = flags.DEFINE_string("output", None, "folder for the results")
 SKIP = flags.DEFINE_boolean("skip_existing", False, "leave out cases whose results are there already")
 TARGET = flags.DEFINE_string("target", None, "missing MR: predict this contrast alone")
 FORCE = flags.DEFINE_boolean("force", False, "missing MR: predict --target from the others even if it is there")
-UNCERTAINTY = flags.DEFINE_integer(
-    "uncertainty",
-    0,
-    "missing MR: write <case>-<contrast>-sd.nii.gz, the standard deviation over so many views, mirrored and with a "
-    "source left out; 8 is all of them for a case that lacks one contrast",
-    0,
-)
 SIDE = flags.DEFINE_integer("side", None, "MR to CT: voxels along each axis to work at, 0 for the MR's own grid", 0)
 DTYPE = flags.DEFINE_enum(
     "dtype", None, ["float32", "bfloat16"], "of activations, where it is not to be that of the training"
@@ -63,11 +56,7 @@ def _translate():
 
     workdir = place(commands.required_path("workdir"))
     case, output = (local_place(commands.required_path(flag)) for flag in ("case", "output"))
-    if UNCERTAINTY.value == 1:
-        raise UserError("--uncertainty: one view differs from no other; give 2 or more")
     trained = for_inference(load_trained(workdir), DTYPE.value)
-    if UNCERTAINTY.value and trained.config.task != "missing_mr":
-        raise UserError(f"--uncertainty: a run of task {trained.config.task} has no views to compare; leave it out")
     opened = {"missing_mr": _contrasts, "mr_to_ct": _pairs}[trained.config.task]
     work = opened(trained, case.resolve(), output)
     root = work.cases.root
@@ -91,7 +80,7 @@ def _contrasts(trained, case, output):
     single = bool(contrast_paths(case.parent, case.name))
     root, names = (case.parent, [case.name]) if single else (case, find_cases(case))
     cases = BratsCases(root, names, (), trained.config.data.spacing or None)
-    return ContrastSynthesis(trained, cases, output, TARGET.value, FORCE.value, UNCERTAINTY.value)
+    return ContrastSynthesis(trained, cases, output, TARGET.value, FORCE.value)
 
 
 def _pairs(trained, case, output):

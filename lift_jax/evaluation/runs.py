@@ -81,7 +81,7 @@ def run_facts(trained: Trained, cases: CaseSource, data_set: str, cost: dict[str
         "protocol": f"cWDM, at {spacing:g} mm" if spacing else "cWDM, native grid",
         "training": stages,
         "checkpoint": f"stage {trained.stage}, step {trained.step:,}, averaged parameters",
-        "mixer": trained.config.model.mixer.kind + (" (oracle)" * bool(trained.config.model.oracle)),
+        "mixer": trained.config.model.mixer.kind,
         "hardware": hardware(),
         "seconds per volume": f"{cost['seconds_per_volume']:.3g} (median, after compilation)",
         "operations per volume": f"{cost['flops_per_volume'] / 1e12:.3g} TFLOP",
@@ -90,9 +90,7 @@ def run_facts(trained: Trained, cases: CaseSource, data_set: str, cost: dict[str
 
 
 def volume_flops(trained: Trained, shape: tuple[int, ...]) -> float:
-    """Operations of translating one contrast of sources `(D, H, W, C)`; nan for an oracle, which is told more."""
-    if trained.config.model.oracle:
-        return np.nan
+    """Operations of translating one contrast of sources `(D, H, W, C)`."""
     multiple, inference = trained.network.translator.multiple, trained.config.inference
     padded = (shape[0], *(-(-side // multiple) * multiple for side in shape[1:3]), shape[3])
     options = {"chunk": inference.chunk, "skip_memory": inference.skip_memory}

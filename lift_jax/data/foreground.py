@@ -1,0 +1,220 @@
+"""Foreground of scans: what is brain or body, and what is air or padding, whatever value the background has."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from scipy import ndimage
+
+RESIDUE = 2e-4
+"""Share of the robust range up to which a difference from the background is a residue of interpolation, not tissue."""
+
+RESIDUE_THRESHOLD = 1e-3
+"""Share of the robust range above which tissue begins in a volume that has residue."""
+
+DARK = 0.05
+"""Share of the robust range below which a voxel is dark: noise in air is, and most tissue is not."""
+
+NOISE_DEVIATIONS = 5.0
+"""Standard deviations of the air's noise above which a voxel is tissue."""
+
+_NON_FINITE = "holds voxels that are not finite; replace them, for instance by 0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Background:
+    """The background of one volume, in the units of the file.
+
+    Attributes:
+      value: intensity of air or padding.
+      kind: `constant`: all background voxels are exactly `value`; `residue`: they deviate by a small residue of
+        interpolation; `noise`: they are noisy; `none`: no background was found.
+      deviation: standard deviation of the background's noise, 0 for `constant`.
+      range: 0.999 quantile of the distance of the other voxels from `value`.
+      signed: whether tissue lies on both sides of `value`, as after z-scoring inside the brain.
+    """
+
+    value: float
+    kind: Literal["constant", "residue", "noise", "none"]
+    deviation: float
+    range: float
+    signed: bool
+
+    @property
+    def constant(self) -> bool:
+        """Whether all background voxels are exactly `value`."""
+        return self.kind == "constant"
+
+    @property
+    def tolerance(self) -> float:
+        """Distance from `value` up to which a voxel is background."""
+        if self.constant:
+            return 0.0
+        return max(RESIDUE_THRESHOLD * self.range, NOISE_DEVIATIONS * self.deviation)
+
+
+def background_of(volume: np.ndarray) -> Background:
+    """Finds the background of a volume from its faces and corners; it need not be 0.
+
+    Args:
+      volume: `[D, H, W]`, any real dtype and unit.
+
+    Raises:
+      ValueError: a voxel is not finite.
+    """
+    if not np.isfinite(volume).all():
+        raise ValueError(_NON_FINITE)
+    faces = _faces(volume)
+    value, share = _most_frequent(faces, volume[0, 0, 0])
+    exact = share >= 0.3
+    corners = _corners(volume)
+    if not exact:
+        value = float(np.median(corners))
+    others = _forwards(volume)
+    others = others[others != value]
+    distances = others[:: max(1, others.size // 200_000)].astype(np.float64) - value
+    if distances.size == 0:
+        return Background(value, "constant", 0.0, 0.0, False)
+    span = float(np.quantile(np.abs(distances), 0.999))
+    deviation = 0.0 if exact else _deviation(corners - value)
+    signed = float(np.mean(distances < -max(DARK * span, NOISE_DEVIATIONS * deviation))) > 0.02
+    tiny, dark = (float(np.mean(np.abs(distances) <= share * span)) for share in (RESIDUE, DARK))
+    noisy = dark > (0.6 if signed else 0.3)
+    if exact and tiny < 0.01 and not noisy:
+        kind = "constant"
+    elif exact:
+        kind = "residue" if tiny > dark / 2 else "noise"
+    elif deviation > 0.1 * span:
+        kind = "none"
+    else:
+        kind = "residue" if NOISE_DEVIATIONS * deviation <= RESIDUE_THRESHOLD * span else "noise"
+    return Background(float(value), kind, deviation, span, signed)
+
+
+def find_foreground(volume: np.ndarray) -> np.ndarray:
+    """The brain or body of one volume, `[D, H, W]` bool.
+
+    With a constant background and tissue above it, as in a skull-stripped scan, it is exactly `volume > background`.
+
+    Args:
+      volume: `[D, H, W]`, any real dtype and unit.
+
+    Raises:
+      ValueError: a voxel is not finite.
+    """
+    return _foreground(volume, background_of(volume))
+
+
+def subject_foreground(volumes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The foreground of each channel of a subject, `[D, H, W]` bool each.
+
+    A channel with noise in the air takes the union of the foregrounds of channels without, where there are any.
+
+    Args:
+      volumes: channel to `[D, H, W]`, all on one grid.
+
+    Raises:
+      ValueError: a voxel is not finite.
+    """
+    backgrounds = {channel: background_of(volume) for channel, volume in volumes.items()}
+    noisy = {channel for channel, background in backgrounds.items() if background.kind in ("noise", "none")}
+    masks = {c: _foreground(volume, backgrounds[c]) for c, volume in volumes.items() if c not in noisy}
+    shared = functools.reduce(np.logical_or, masks.values()) if masks else None
+    for channel in noisy:
+        masks[channel] = _foreground(volumes[channel], backgrounds[channel]) if shared is None else shared
+    return {channel: masks[channel] for channel in volumes}
+
+
+def _foreground(volume: np.ndarray, background: Background) -> np.ndarray:
+    if background.constant and not background.signed:
+        return volume > background.value
+    if background.signed:
+        mask = np.abs(volume - background.value) > background.tolerance
+    else:
+        mask = volume > background.value + background.tolerance
+    if not background.constant:
+        mask = largest_component(mask)
+    return fill_holes(mask)
+
+
+def largest_component(mask: np.ndarray) -> np.ndarray:
+    """The largest piece of a mask `[D, H, W]`, connected by faces."""
+    pieces, count = ndimage.label(mask)
+    if count <= 1:
+        return mask
+    sizes = np.bincount(pieces.ravel())
+    return pieces == 1 + int(np.argmax(sizes[1:]))
+
+
+def fill_holes(mask: np.ndarray) -> np.ndarray:
+    """A mask `[D, H, W]` without its holes, the pieces of its complement that touch no face of the volume."""
+    pieces, count = ndimage.label(~mask)
+    outside = np.zeros(count + 1, bool)
+    outside[np.unique(_faces(pieces))] = True
+    outside[0] = False
+    return ~outside[pieces]
+
+
+def body_mask(mr: np.ndarray) -> np.ndarray:
+    """The body in an MR that has no mask, `[D, H, W]` bool: above Otsu's threshold, the largest piece, made solid.
+
+    The threshold (Otsu, IEEE Trans. Systems, Man, Cybernetics 9:62, 1979) is of the logarithm, because fat is much
+    brighter than the rest; gaps such as airways at the surface are closed, and every slice is filled.
+    """
+    level = np.log1p(np.maximum(mr, 0) / max(float(np.mean(np.maximum(mr, 0))), 1e-6))
+    bright = level > _otsu(level)
+    pieces, count = ndimage.label(bright)
+    if count == 0:
+        return bright
+    body = pieces == 1 + int(np.argmax(ndimage.sum_labels(bright, pieces, range(1, count + 1))))
+    ball = ndimage.generate_binary_structure(3, 1)
+    body = ndimage.binary_closing(np.pad(body, 3), ball, iterations=3)[3:-3, 3:-3, 3:-3]
+    return np.stack([ndimage.binary_fill_holes(plane) for plane in body])
+
+
+def _otsu(values: np.ndarray) -> float:
+    """The threshold between two classes that leaves most variance between them, of a histogram with 256 bins."""
+    if np.ptp(values) == 0:
+        return float(values.flat[0])
+    counts, edges = np.histogram(values, bins=256)
+    centers = (edges[1:] + edges[:-1]) / 2
+    below = np.cumsum(counts)
+    above = below[-1] - below
+    total = np.cumsum(counts * centers)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (total / below - (total[-1] - total) / above) ** 2
+    return float(centers[np.nanargmax(between)])
+
+
+def _faces(volume: np.ndarray) -> np.ndarray:
+    """The voxels of the six faces, edges more than once."""
+    return np.concatenate([np.take(volume, side, axis).ravel() for axis in range(3) for side in (0, -1)])
+
+
+def _corners(volume: np.ndarray) -> np.ndarray:
+    """The voxels of eight blocks at the corners, a twelfth of each side long."""
+    sides = [max(1, size // 12) for size in volume.shape]
+    index = np.ix_(*[np.r_[:side, size - side : size] for side, size in zip(sides, volume.shape, strict=True)])
+    return volume[index].ravel().astype(np.float64)
+
+
+def _most_frequent(values: np.ndarray, candidate) -> tuple[float, float]:
+    """The most frequent value and its share; the candidate, where it makes up half of the values."""
+    share = float(np.mean(values == candidate))
+    if share >= 0.5:
+        return float(candidate), share
+    unique, counts = np.unique(values, return_counts=True)
+    return float(unique[counts.argmax()]), float(counts.max() / values.size)
+
+
+def _deviation(differences: np.ndarray) -> float:
+    """A robust standard deviation of differences from a median."""
+    absolute = np.abs(differences)
+    return float(max(1.4826 * np.median(absolute), absolute[absolute <= np.quantile(absolute, 0.9)].mean()))
+
+
+def _forwards(volume: np.ndarray) -> np.ndarray:
+    """The volume without its negative strides: a flipped view takes five times as long to read."""
+    return volume[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in volume.strides)]

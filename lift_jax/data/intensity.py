@@ -1,0 +1,255 @@
+"""Intensity protocols: from the units of files to a protocol's unit, and between that and the networks' [-1, 1].
+
+The cWDM protocol is that of Friedrich et al., "cWDM: Conditional Wavelet Diffusion Models for Cross-Modality 3D
+Medical Image Synthesis", 2024, for missing-modality MR on BraTS 2023. SynthRAD's is that of Thummerer et al.,
+"SynthRAD2023 Grand Challenge dataset: Generating synthetic CT for radiotherapy", Medical Physics 50(7), 2023.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from lift_jax.data.foreground import Background, background_of
+
+CWDM_QUANTILES = (0.001, 0.999)
+"""Fractions of the voxels of a whole volume at which cWDM clips a contrast."""
+
+CWDM_IN_PLANE = (240, 240)
+"""Height and width in voxels of a BraTS volume, the only one for which cWDM defines its crop."""
+
+CWDM_CROP = 8
+"""Voxels that cWDM cuts from each in-plane side, leaving 224×224."""
+
+SYNTHRAD_QUANTILE = 0.995
+"""Fraction of a body's voxels below the MR intensity that becomes 1: above it lie vessels and fat under the coil."""
+
+HU_RANGE = (-1024.0, 3000.0)
+"""CT numbers to which SynthRAD clips, air to dense metal."""
+
+ORIGIN_QUANTILE = 1e-4
+"""Fraction of the foreground at which the raw zero is assumed, where the scaling of a volume has lost it."""
+
+ZSCORE_FLOOR = 0.05
+"""What `mr_zscore` makes of the darkest tissue, so that it differs from the background."""
+
+_HALF_PRECISION = np.dtype(np.float16)
+
+
+@dataclasses.dataclass(frozen=True)
+class IntensityProtocol:
+    """How the intensities of a channel are normalised; see `get_protocol`.
+
+    Attributes:
+      name: key of `PROTOCOLS`.
+      unit: `[0, 1]` or `HU`.
+      low: intensity in the protocol's unit that is -1 in the network.
+      high: intensity in the protocol's unit that is 1 in the network.
+      background: intensity in the protocol's unit outside the foreground.
+      stored_dtype: dtype that holds the protocol's unit on disk.
+    """
+
+    name: str
+    unit: str = "[0, 1]"
+    low: float = 0.0
+    high: float = 1.0
+    background: float = 0.0
+    stored_dtype: np.dtype = _HALF_PRECISION
+
+    def normalize(self, volume: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+        """A volume in the protocol's unit, exactly `background` outside the foreground.
+
+        Args:
+          volume: `[D, H, W]` in the units of its file. Outside the foreground it is as read, or the value of its
+            background, which tells where the raw zero is.
+          foreground: `[D, H, W]` bool.
+
+        Returns:
+          `[D, H, W]` float32.
+
+        Raises:
+          ValueError: the volume cannot be normalised: it is constant or not finite, or the foreground is empty.
+        """
+        _check_numbers(volume, foreground)
+        return _NORMALIZE[self.name](self, volume, foreground)
+
+    def check(self, volume: np.ndarray, foreground: np.ndarray) -> tuple[list[str], list[str]]:
+        """Errors and warnings about a volume, each the end of a line `FILE: ...` with the remedy.
+
+        Args:
+          volume: `[D, H, W]` in the units of its file.
+          foreground: `[D, H, W]` bool.
+        """
+        try:
+            self.normalize(volume, foreground)
+        except ValueError as error:
+            return [str(error)], []
+        return [], []
+
+
+def to_network(protocol: IntensityProtocol, intensities):
+    """Network intensities in [-1, 1] from the protocol's unit; HU are clipped. NumPy or JAX arrays."""
+    if protocol.unit == "HU":
+        middle, half = _middle_and_half(protocol)
+        return (intensities.clip(protocol.low, protocol.high) - middle) / half
+    return intensities * 2 - 1
+
+
+def from_network(protocol: IntensityProtocol, intensities):
+    """Intensities in the protocol's unit, clipped to its range, from network intensities. NumPy or JAX arrays."""
+    if protocol.unit == "HU":
+        middle, half = _middle_and_half(protocol)
+        return (intensities * half + middle).clip(protocol.low, protocol.high)
+    return ((intensities + 1) / 2).clip(protocol.low, protocol.high)
+
+
+def _middle_and_half(protocol: IntensityProtocol) -> tuple[float, float]:
+    return (protocol.low + protocol.high) / 2, (protocol.high - protocol.low) / 2
+
+
+def _check_numbers(volume: np.ndarray, foreground: np.ndarray) -> None:
+    if not np.isfinite(volume).all():
+        raise ValueError("holds voxels that are not finite; replace them, for instance by 0")
+    if not foreground.any():
+        raise ValueError("has an empty foreground; give a volume with an image in it, or a mask")
+
+
+def _above_origin(volume: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+    """Intensities above the raw zero, `[D, H, W]` float32, 0 outside the foreground and never negative."""
+    origin = np.float32(raw_zero(volume, foreground, background_of(volume)))
+    above = np.where(foreground, np.asarray(volume, dtype=np.float32), origin)
+    if origin:
+        above -= origin
+    return np.maximum(above, 0, out=above)
+
+
+def raw_zero(volume: np.ndarray, foreground: np.ndarray, background: Background) -> float:
+    """The intensity that was 0 before a volume was scaled or shifted.
+
+    It is the background, unless tissue lies on both sides of that; then it is the darkest tissue. In the noise of a
+    magnitude image, whose background is not 0 but close to it, it is 0.
+    """
+    if background.signed or background.kind == "none":
+        return float(np.quantile(volume[foreground], ORIGIN_QUANTILE))
+    if background.kind == "noise" and 0 <= background.value <= 4 * background.deviation and volume.min() >= 0:
+        return 0.0
+    return background.value
+
+
+def _mr_quantile(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+    """Clipped to two quantiles over the whole volume, then min-max, as cWDM does."""
+    magnitudes = _above_origin(volume, foreground)
+    low, high = (np.float32(quantile) for quantile in _magnitude_quantiles(magnitudes, CWDM_QUANTILES))
+    if not high > low:
+        raise ValueError(
+            f"is constant (value {low:g}) between its {CWDM_QUANTILES[0]} and {CWDM_QUANTILES[1]} quantiles, "
+            "so it cannot be scaled to [0, 1]; give a volume with an image in it"
+        )
+    np.clip(magnitudes, low, high, out=magnitudes)
+    magnitudes -= low
+    magnitudes /= high - low
+    return magnitudes
+
+
+def _mr_foreground(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+    """Divided by a quantile in the foreground and clipped, for SynthRAD."""
+    magnitudes = _above_origin(volume, foreground)
+    high = np.quantile(magnitudes[foreground], SYNTHRAD_QUANTILE)
+    if not high > 0:
+        raise ValueError("shows nothing inside the mask; give an MR with an image in it")
+    return np.clip(magnitudes / high, 0, 1).astype(np.float32)
+
+
+def _mr_zscore(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+    """Two quantiles of the foreground become `ZSCORE_FLOOR` and 1: the same for every scaling and shift."""
+    low, high = np.quantile(volume[foreground].astype(np.float64), CWDM_QUANTILES)
+    if not high > low:
+        raise ValueError(f"is constant (value {low:g}) in its foreground; give a volume with an image in it")
+    scaled = np.clip((volume - low) / (high - low), 0, 1)
+    return np.where(foreground, ZSCORE_FLOOR + (1 - ZSCORE_FLOOR) * scaled, 0).astype(np.float32)
+
+
+def _clipped(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+    """Clipped to the protocol's range."""
+    return np.where(foreground, np.clip(volume, protocol.low, protocol.high), protocol.background).astype(np.float32)
+
+
+_NORMALIZE = {
+    "mr_quantile": _mr_quantile,
+    "mr_zscore": _mr_zscore,
+    "mr_foreground": _mr_foreground,
+    "ct_hu": _clipped,
+    "unit": _clipped,
+}
+
+
+def _unit_range(name: str) -> Callable[..., IntensityProtocol]:
+    def make(hu_range: tuple[float, float] = HU_RANGE) -> IntensityProtocol:
+        return IntensityProtocol(name)
+
+    return make
+
+
+def _ct_hu(hu_range: tuple[float, float] = HU_RANGE) -> IntensityProtocol:
+    low, high = (float(bound) for bound in hu_range)
+    return IntensityProtocol("ct_hu", "HU", low, high, low, np.dtype(np.int16))
+
+
+PROTOCOLS: dict[str, Callable[..., IntensityProtocol]] = {
+    **{name: _unit_range(name) for name in ("mr_quantile", "mr_zscore", "mr_foreground", "unit")},
+    "ct_hu": _ct_hu,
+}
+"""Protocols by name; each is made from `hu_range`, which only `ct_hu` uses."""
+
+
+def get_protocol(name: str, hu_range: tuple[float, float] = HU_RANGE) -> IntensityProtocol:
+    """The protocol of a name.
+
+    Args:
+      name: `mr_quantile` (cWDM's: two quantiles of the whole volume), `mr_zscore` (two quantiles of the foreground),
+        `mr_foreground` (SynthRAD's: a quantile of the foreground is 1), `ct_hu`, or `unit` (already in [0, 1]).
+      hu_range: CT numbers that are -1 and 1 in the network.
+
+    Raises:
+      ValueError: the name is unknown.
+    """
+    if name not in PROTOCOLS:
+        raise ValueError(f"{name!r} is no intensity protocol; choose one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name](hu_range)
+
+
+def _magnitude_quantiles(magnitudes: np.ndarray, fractions: tuple[float, ...]) -> list[float]:
+    """The quantiles of non-negative numbers that `np.quantile` gives in float64, by linear interpolation of two ranks.
+
+    Zeros, four fifths of a skull-stripped volume, come first in any order: only the rest is partitioned.
+    """
+    positive = magnitudes[magnitudes > 0]
+    zeros = magnitudes.size - positive.size
+    positions = [fraction * (magnitudes.size - 1) for fraction in fractions]
+    ranks = sorted({rank for position in positions for rank in (int(np.floor(position)), int(np.ceil(position)))})
+    ordered = np.partition(positive, np.array([rank - zeros for rank in ranks if rank >= zeros], dtype=np.intp))
+
+    def value_at(rank: int) -> float:
+        return float(ordered[rank - zeros]) if rank >= zeros else 0.0
+
+    quantiles = []
+    for position in positions:
+        below, above = value_at(int(np.floor(position))), value_at(int(np.ceil(position)))
+        quantiles.append(below + (above - below) * (position - np.floor(position)))
+    return quantiles
+
+
+def crop_cwdm(array: np.ndarray) -> np.ndarray:
+    """The 224×224 in-plane center of a `[D, 240, 240, ...]` array, on which cWDM reports as well (a view).
+
+    Raises:
+      ValueError: the planes are not 240×240.
+    """
+    if array.shape[1:3] != CWDM_IN_PLANE:
+        raise ValueError(f"the cWDM crop is defined for planes of 240x240 voxels, not of shape {array.shape[1:3]}")
+    return array[:, CWDM_CROP:-CWDM_CROP, CWDM_CROP:-CWDM_CROP]
+
+
+def apply_cwdm_background(prediction: np.ndarray, first_source: np.ndarray) -> np.ndarray:
+    """A prediction as cWDM scores it, `[D, H, W]`: clamped to [0, 1], and zero where the first source is zero."""
+    return np.where(np.asarray(first_source) == 0, 0, np.clip(prediction, 0, 1)).astype(np.float32)

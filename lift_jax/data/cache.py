@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from lift_jax.data.array_folders import remove_leftovers, save_array, whole_folder
 from lift_jax.data.datasets.naming import MASK, SEGMENTATION
 from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.subject import Subject, SubjectSource
 from lift_jax.errors import UserError
+from lift_jax.progress import progress
 
 LAYOUT = 3
 """Version of how subjects lie on disk, part of their folders' names: to be raised with any change to it."""
@@ -162,7 +162,7 @@ def cache_subjects(
 
         with ThreadPoolExecutor(threads) as pool:
             tasks = pool.map(make, missing[begin:] + missing[:begin])
-            for _ in tqdm(tasks, total=len(missing), desc="preparing subjects", unit="subject", disable=None):
+            for _ in progress(tasks, total=len(missing), description="preparing subjects", unit="subject"):
                 pass
     return [CachedSubject(path) for path in paths]
 

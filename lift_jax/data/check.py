@@ -9,20 +9,19 @@ refuse the subject, and the exit status 1; a warning is about something that is 
 import collections
 import os
 import sys
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
 import nibabel as nib
 from absl import flags
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from lift_jax import commands
 from lift_jax.data.checks import SubjectIssues, check_subjects, format_shape
 from lift_jax.data.datasets.naming import MASK, SEGMENTATION
 from lift_jax.data.datasets.registry import DATASETS, find_subjects
 from lift_jax.data.sources import protocols_of
-from lift_jax.errors import DataWarning, UserError
+from lift_jax.errors import UserError
+from lift_jax.progress import progress
 
 SCANNED = [name for name, dataset in DATASETS.items() if not dataset.scanned_as]
 
@@ -84,16 +83,15 @@ def main() -> None:
         if kind not in (*protocols, MASK, SEGMENTATION):
             raise UserError(f"--required: {kind!r} is none of {', '.join((*protocols, MASK, SEGMENTATION))}")
     data.channels = ConfigDict(dict.fromkeys(protocols, ""))
-    warnings.simplefilter("ignore", DataWarning)  # they are in the table
     found = find_subjects(data)
     issues = check_subjects(
         found.subjects, protocols, REQUIRED.value, headers_only=HEADERS_ONLY.value, threads=THREADS.value
     )
-    total = len(found.subjects)
-    subjects = list(tqdm(issues, total=total, desc="checking", unit="subject", disable=None))
+    subjects = list(progress(issues, total=len(found.subjects), description="checking", unit="subject"))
     lines = [f"error: {printable(line)}" for line in found.errors]
     lines += [f"warning: {printable(line)}" for line in found.warnings]
-    _print_lines((*table(subjects), *lines))
+    for line in (*table(subjects), *lines):
+        commands.say(line)
     sys.exit(bool(found.errors) or any(subject.errors for subject in subjects))
 
 
@@ -121,14 +119,6 @@ def _pairs(flag: str, values: Iterable[str]) -> dict[str, str]:
     if not all(pairs.values()):
         raise UserError(f"--{flag}: give NAME=VALUE, separated by commas")
     return pairs
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    """Prints, and stops without a traceback where nobody reads on, as in `... | head -1`."""
-    try:
-        print("\n".join(lines), flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

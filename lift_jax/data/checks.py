@@ -14,6 +14,7 @@ import numpy as np
 from lift_jax.data.datasets.base import MASK_THRESHOLD, files_of, read_grid, read_image, read_labels
 from lift_jax.data.datasets.naming import MASK, SEGMENTATION, SubjectFiles
 from lift_jax.data.foreground import body_mask, subject_foreground
+from lift_jax.data.geometry import geometry_warnings
 from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.volumes import Grid, Volume, describe_difference, describe_offset
 from lift_jax.errors import DataWarning, UserError
@@ -66,7 +67,8 @@ def check_subjects(
       headers_only: leave the voxels on disk.
       threads: subjects that are read at once, and are in memory meanwhile.
     """
-    with ThreadPoolExecutor(threads) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
+        warnings.simplefilter("ignore", DataWarning)  # what readers warn about is listed
         yield from pool.map(lambda files: _issues(files, protocols, required, headers_only), subjects)
 
 
@@ -135,15 +137,13 @@ def _masks(paths, arrays, mask, protocols, errors: list[str], doubts: list[str])
     """The foreground of each channel, as loading finds it; none where that fails."""
     channel, array = next(iter(arrays.items()))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DataWarning)
-            if mask is not None:
-                mask = mask > MASK_THRESHOLD
-            elif any(protocol.unit == "HU" for protocol in protocols.values()):
-                doubts.append(f"{paths[channel]}: has no mask beside it; the body was found by threshold")
-                mask = body_mask(array - protocols[channel].low if protocols[channel].unit == "HU" else array)
-            else:
-                return subject_foreground(arrays)
+        if mask is not None:
+            mask = mask > MASK_THRESHOLD
+        elif any(protocol.unit == "HU" for protocol in protocols.values()):
+            doubts.append(f"{paths[channel]}: has no mask beside it; the body was found by threshold")
+            mask = body_mask(array - protocols[channel].low if protocols[channel].unit == "HU" else array)
+        else:
+            return subject_foreground(arrays)
     except ValueError as error:
         errors.append(f"{paths[channel].parent}: {error}")
         return {}
@@ -160,6 +160,7 @@ def grid_warnings(grid: Grid) -> Iterator[str]:
         yield f"its voxels are {format_shape(spacing[::-1], '.3g')} mm, thick along one axis; they are used as they are"
     if min(shape) < SMALL_SIDE:
         yield f"has {format_shape(shape[::-1])} voxels, few for a volume; is it a part of one?"
+    yield from geometry_warnings(grid.header)
 
 
 def format_shape(numbers: Iterable[float], form: str = "") -> str:

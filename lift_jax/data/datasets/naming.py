@@ -69,7 +69,8 @@ class Naming:
 
     def match(self, path: str) -> tuple[str, str] | None:
         """Subject and channel (or `MASK`, `SEGMENTATION`) of a relative path; None for any other file."""
-        match = self.pattern.fullmatch(path)
+        ending = ending_of(path)
+        match = self.pattern.fullmatch(path[: len(path) - len(ending)] + ending)  # endings in capitals are usual
         return (self.name_of(match), self.kinds[match["kind"]]) if match and match["kind"] in self.kinds else None
 
 

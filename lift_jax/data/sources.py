@@ -1,6 +1,7 @@
 """From the data section of a configuration to sources of subjects."""
 
 import dataclasses
+import itertools
 import os
 import re
 import warnings
@@ -13,12 +14,23 @@ from lift_jax.data.datasets.naming import SubjectFiles
 from lift_jax.data.datasets.phantom import PhantomSubjects
 from lift_jax.data.datasets.registry import DATASETS, path_of, scan
 from lift_jax.data.intensity import PROTOCOLS, IntensityProtocol, get_protocol
-from lift_jax.data.splits import SPLITS, describe_split, patient_of, read_split_file, separated_patients, split_patients
+from lift_jax.data.splits import (
+    SPLIT_SALT,
+    SPLITS,
+    describe_split,
+    patient_of,
+    read_split_file,
+    separated_patients,
+    split_patients,
+)
 from lift_jax.data.subject import SubjectSource
 from lift_jax.errors import DataWarning, UserError
 
 CHANNEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.-]*")
 """Channels name files of the cache and keys of reports."""
+
+SPLIT_CHOICES = 50
+"""Splits that are tried, where a channel is so rare that the first leaves no subject with it for training."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +141,8 @@ def data_split(data: ConfigDict) -> DataSplit:
 def all_subjects(data: ConfigDict, root: str | os.PathLike, *, check: bool = True) -> ScannedSubjects:
     """All subjects of a folder in the layout of a configured data set; the folder may be that of one subject.
 
-    After training on phantoms the layout is BraTS's or SynthRAD2023's. Of the data set `manifest`, `root` is the CSV.
+    After training on phantoms the layout is BraTS's or SynthRAD2023's, and only their spacing is taken over. Of the
+    data set `manifest`, `root` is the CSV.
 
     Args:
       data: the data section of a run.
@@ -147,8 +160,8 @@ def all_subjects(data: ConfigDict, root: str | os.PathLike, *, check: bool = Tru
     subjects = _scanned(elsewhere, protocols, one_subject=True)
     if check:
         check_headers(subjects)
-    made = DATASETS[data.dataset].scanned_as
-    return ScannedSubjects(subjects, protocols, float(data.spacing), (0, 0, 0) if made == "brats" else tuple(data.size))
+    size = (0, 0, 0) if DATASETS[data.dataset].scanned_as else tuple(data.size)
+    return ScannedSubjects(subjects, protocols, float(data.spacing), size)
 
 
 def resolve_paths(data: ConfigDict) -> None:
@@ -186,7 +199,20 @@ def _split_files(data: ConfigDict, subjects: Sequence[SubjectFiles]) -> tuple[st
         for warning in separated_patients(names, patients):
             warnings.warn(f"{rule}: {warning}", DataWarning, stacklevel=2)
     else:
-        rule = "hash of patients"
-        names = split_patients(patients, few_validate=DATASETS[data.dataset].few_validate)
+        rule, names = "hash of patients", _hash_split(subjects, patients, DATASETS[data.dataset].few_validate)
     by_name = {subject.name: subject for subject in subjects}
     return rule, {key: [by_name[name] for name in names[key]] for key in SPLITS}
+
+
+def _hash_split(
+    subjects: Sequence[SubjectFiles], patients: Mapping[str, str], few_validate: bool
+) -> dict[str, list[str]]:
+    """The split by a hash of the patients; of few subjects the first one whose training subjects have all channels."""
+    channels = {subject.name: set(subject.channels) for subject in subjects}
+    salts = (SPLIT_SALT, *(f"{SPLIT_SALT}, choice {i}" for i in range(2, SPLIT_CHOICES + 1)))
+    splits = (split_patients(patients, few_validate=few_validate, salt=salt) for salt in salts)
+    first = next(splits)
+    for split in itertools.chain([first], splits):
+        if set().union(*channels.values()) == set().union(*(channels[name] for name in split["train"])):
+            return split
+    return first

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -61,9 +60,7 @@ def check_headers(subjects: Sequence[SubjectFiles]) -> None:
     Raises:
       UserError: its first line says how many subjects cannot be used; one line for each problem follows.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("once", DataWarning)
-        errors = [lines for files in subjects if (lines := list(header_errors(files)))]
+    errors = [lines for files in subjects if (lines := list(header_errors(files)))]
     if errors:
         first = f"{len(errors)} of {len(subjects)} subjects cannot be used; repair or remove them:"
         raise UserError("\n".join([first, *(line for lines in errors for line in lines)]))

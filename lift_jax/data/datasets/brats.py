@@ -9,7 +9,7 @@ CHANNELS = {"t1n": "mr_quantile", "t1c": "mr_quantile", "t2w": "mr_quantile", "t
 
 WORDS = {name: name for name in CHANNELS} | {"t1": "t1n", "t1ce": "t1c", "t2": "t2w", "flair": "t2f"}
 
-_PATTERN = re.compile(r"(?:.*/)?(?P<subject>[^/]+)/(?P=subject)[-_](?P<kind>[a-z0-9]+)\.nii(?:\.gz)?")
+_PATTERN = re.compile(r"(?:.*/)?(?P<subject>[^/]+)/(?P=subject)[-_](?P<kind>[a-z0-9]+)\.nii(?:\.gz)?", re.DOTALL)
 
 
 def naming(data) -> Naming:

@@ -40,4 +40,4 @@ def naming(data) -> Naming:
             regex.append(repeated[part] if part in seen else groups[part])
             seen.add(part)
     shown = pattern.replace("{channel}", f"{{{','.join(kinds)}}}").replace("{subject}", "<subject>")
-    return Naming(re.compile("".join(regex)), kinds, shown)
+    return Naming(re.compile("".join(regex), re.DOTALL), kinds, shown)

@@ -69,7 +69,8 @@ class Naming:
 
     def match(self, path: str) -> tuple[str, str] | None:
         """Subject and channel (or `MASK`, `SEGMENTATION`) of a relative path; None for any other file."""
-        match = self.pattern.fullmatch(path)
+        ending = ending_of(path)
+        match = self.pattern.fullmatch(path[: len(path) - len(ending)] + ending)  # endings in capitals are usual
         return (self.name_of(match), self.kinds[match["kind"]]) if match and match["kind"] in self.kinds else None
 
 
@@ -151,16 +152,15 @@ def _duplicates(name: str, files: Mapping[str, list[Path]]) -> Iterator[str]:
 def _near_misses(root: Path, entries, naming: Naming, subjects: Iterable[SubjectFiles]) -> Iterator[str]:
     """Files that would fit the naming in another case of letters or with another ending, of what is missing."""
     present = {subject.name: subject.channels for subject in subjects}
-    lower = dataclasses.replace(naming, pattern=re.compile(naming.pattern.pattern, re.IGNORECASE))
+    lower = re.compile(naming.pattern.pattern, re.IGNORECASE)
+    kinds = {word.lower(): kind for word, kind in naming.kinds.items()}
     for path, entry in entries.items():
         if entry or not ending_of(path):
             continue
         stem = path[: -len(ending_of(path))]
         for ending in ENDINGS:
-            match = lower.pattern.fullmatch(stem + ending)
-            kind = match and next(
-                (to for word, to in naming.kinds.items() if word.lower() == match["kind"].lower()), ""
-            )
+            match = lower.fullmatch(stem + ending)
+            kind = match and kinds.get(match["kind"].lower())
             if kind and kind not in present.get(naming.name_of(match), {}):
                 yield f"{root / path}: is not named {naming.example}; it is skipped, rename or convert it to be {kind}"
                 break

@@ -22,4 +22,6 @@ def naming_2025(data) -> Naming:
 
 def _naming(data, ending: str, shown: str) -> Naming:
     kinds = {channel: channel for channel in CHANNELS if channel in data.channels}
-    return Naming(re.compile(_KINDS + ending), kinds | {"mask": MASK}, f"<subject>/{{mr,cbct,ct,mask}}{shown}")
+    return Naming(
+        re.compile(_KINDS + ending, re.DOTALL), kinds | {"mask": MASK}, f"<subject>/{{mr,cbct,ct,mask}}{shown}"
+    )

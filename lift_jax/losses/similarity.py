@@ -15,9 +15,9 @@ SSIM_K = (0.01, 0.03)
 
 
 def ms_ssim_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """One minus multi-scale structural similarity of each slice, averaged over the window, `[B]`.
+    """One minus multi-scale structural similarity of each slice, `[B, D]`.
 
-    Windows of slices `[B, D, H, W]` in [-1, 1]. Images too small for five scales use the `fitting_scales`, their
+    Slabs of slices `[B, D, H, W]` in [-1, 1]. Images too small for five scales use the `fitting_scales`, their
     weights scaled to sum to one.
     """
     b, d, h, w = prediction.shape
@@ -31,7 +31,7 @@ def ms_ssim_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
         # Roots of numbers at zero have no finite slope, so a slice beyond hope stops just above.
         similarity = similarity * jnp.maximum(term.mean(axis=(1, 2)), 1e-4) ** weight
         x, y = _halve(x), _halve(y)
-    return 1 - similarity.reshape(b, d).mean(axis=1)
+    return 1 - similarity.reshape(b, d)
 
 
 def fitting_scales(height: int, width: int) -> int:

@@ -80,10 +80,10 @@ def translation(config, side: int, devices: int) -> Problem:
     network, stage = configured_translator(config), config.stage.joint
     params = jax.eval_shape(lambda key: initial_parameters(network, key), jax.random.key(0))
     volume, channels = (devices, stage.window, side, side), len(CONTRASTS)
-    shapes = {"sources": (*volume, channels), "target": volume, "brain": volume, "depth": volume[:2]}
+    shapes = {"sources": (*volume, channels), "target": volume, "depth": volume[:2]}
     shapes |= {"available": (devices, channels), "wanted": (devices, channels)}
     batch = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
-    loss = translation_loss(network, config.loss, config.loss.brain_weight, use_mixer=True, axis_name=DATA_AXIS)
+    loss = translation_loss(network, config.loss, use_mixer=True)
     return _problem(params, tuple(params), loss, batch, DIVIDED)
 
 

@@ -3,9 +3,9 @@
     python sweep.py --sweep configs/sweeps/drifting_fields.py --workdir runs/drifting_fields
 
 Six variants with three seeds, about three hours of one CPU core (estimated from `particles.py`, not measured);
-docs/loss_sweeps.md has the table, of an earlier budget and of `row_softmax` without its floor. The encoder is trained
-once a seed. `mmd` is a negative control: it is reported not to train image models. A kernel's width does not mean the
-same in every field, so a field that loses here may want other temperatures (see `temperatures.py`).
+docs/studies/loss_sweeps.md has the table, of an earlier budget and of `row_softmax` without its floor. The encoder is
+trained once a seed. `mmd` is a negative control: it is reported not to train image models. A kernel's width does not
+mean the same in every field, so a field that loses here may want other temperatures (see `temperatures.py`).
 `:tiny` is two of them with one seed, for checks.
 """
 

@@ -5,9 +5,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from lift_jax.data.cache import CachedSubject
 from lift_jax.data.intensity import IntensityProtocol
+from lift_jax.data.sources import subject_source
 from lift_jax.data.subject import Subject, SubjectSource
 from lift_jax.data.volumes import Grid, new_geometry
 from lift_jax.errors import UserError
@@ -17,6 +19,10 @@ WDM_SHAPE = (155, 240, 240)
 
 WDM_PADDING = ((50, 51), (8, 8), (8, 8))
 """Voxels of background before and after each axis, which make 256³ of it (WDM, arXiv 2402.19043)."""
+
+
+WDM_RESULT = tuple((size + sum(padding)) // 2 for size, padding in zip(WDM_SHAPE, WDM_PADDING, strict=True))
+"""Grid `(D, H, W)` after the protocol, of voxels of 2 mm."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +70,24 @@ class WdmSubjects:
 
     def geometry(self, index: int) -> Grid:
         """The grid of 128³ voxels of twice the size."""
-        shape = tuple((size + sum(padding)) // 2 for size, padding in zip(WDM_SHAPE, WDM_PADDING, strict=True))
-        return new_geometry(shape, self.subjects.geometry(index).affine @ _wdm_voxels())
+        return new_geometry(WDM_RESULT, self.subjects.geometry(index).affine @ _wdm_voxels())
+
+
+def channel_source(data: ConfigDict, split: str) -> SubjectSource:
+    """The subjects of a split of which `config.data.targets` names the one channel that is generated.
+
+    Scans on BraTS's grid without a size or spacing are brought to 128³ by WDM's protocol.
+
+    Raises:
+      UserError: as `subject_source`.
+    """
+    source = subject_source(data, split)
+    return source if any(data.size) or data.spacing > 0 else WdmSubjects(source)
+
+
+def volume_shape(data: ConfigDict) -> tuple[int, int, int]:
+    """The shape `(D, H, W)` of the volumes of a configured data set."""
+    return tuple(data.size) if any(data.size) else WDM_RESULT
 
 
 def stack_volumes(subjects: Sequence[CachedSubject], channel: str) -> np.ndarray:

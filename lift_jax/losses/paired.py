@@ -44,7 +44,9 @@ def l1_loss(
       voxel_weights: `[B, D, H, W]`, multiply each voxel's difference before the mean.
     """
     error = jnp.abs(prediction - target)
-    return _mean_over_slices((error if voxel_weights is None else error * voxel_weights).mean(axis=(2, 3)), slice_weights)
+    return _mean_over_slices(
+        (error if voxel_weights is None else error * voxel_weights).mean(axis=(2, 3)), slice_weights
+    )
 
 
 def first_difference_loss(

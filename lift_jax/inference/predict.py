@@ -1,0 +1,58 @@
+"""From a subject in protocol units to predicted channels in protocol units."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from lift_jax.data.channels import Channels
+from lift_jax.data.intensity import from_network, to_network
+from lift_jax.data.subject import Subject, foreground
+from lift_jax.inference.translate import translate_volume
+from lift_jax.models.slice_translator import BACKGROUND
+from lift_jax.models.volume_translator import VolumeTranslator
+
+
+def predict_channels(
+    network: VolumeTranslator,
+    params: dict,
+    channels: Channels,
+    subject: Subject,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    *,
+    chunk: int,
+    skip_memory: float,
+    mesh: jax.sharding.Mesh | None = None,
+) -> dict[str, np.ndarray]:
+    """Target channels of a subject, each `[D, H, W]` float32 in the unit of its protocol, clipped to its range.
+
+    Outside the foreground that the sources show they are the protocol's background.
+
+    Args:
+      network: the network; params: its parameters.
+      channels: its channels.
+      subject: of whose images those of `sources` are used, and no others.
+      sources: channels to predict from, which the subject has.
+      targets: channels to predict.
+      chunk, skip_memory, mesh: see `translate_volume`.
+    """
+    given = np.full((*subject.shape, len(channels.sources)), BACKGROUND, np.float32)
+    for channel in sources:
+        given[..., channels.sources.index(channel)] = to_network(channels.protocols[channel], subject.images[channel])
+    predictions = translate_volume(
+        network,
+        params,
+        given,
+        np.isin(channels.sources, sources),
+        [channels.targets.index(target) for target in targets],
+        chunk=chunk,
+        skip_memory=skip_memory,
+        mesh=mesh,
+    )
+    inside = foreground(subject, sources, channels.protocols)
+    results = {}
+    for target, prediction in zip(targets, predictions, strict=True):
+        protocol = channels.protocols[target]
+        results[target] = np.where(inside, from_network(protocol, prediction), protocol.background).astype(np.float32)
+    return results

@@ -31,6 +31,7 @@ SPACING = flags.DEFINE_float("spacing", 1.0, "voxel size to write of sampled vol
 
 
 def main():
+    commands.check_devices()
     if COUNT.value is None:
         _translate()
     else:
@@ -45,7 +46,7 @@ def _sample():
     workdir, output = place(commands.required_path("workdir")), local_place(commands.required_path("output"))
     options = {"depth": DEPTH.value, "spacing": SPACING.value, "deviation": DEVIATION.value}
     for path in synthesize_samples(load_generation(workdir), COUNT.value, SEED.value, output, **options):
-        print(path)
+        commands.say(path)
 
 
 def _translate():
@@ -67,7 +68,7 @@ def _translate():
         if outcome.error:
             failures.append(str(outcome.error))
         for path in outcome.paths:
-            print(f"{path} was there" if outcome.skipped else path, flush=True)
+            commands.say(f"{path} was there" if outcome.skipped else path)
     if failures:
         raise UserError("\n".join(failures))
 

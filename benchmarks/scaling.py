@@ -33,10 +33,9 @@ from lift_jax.data.cases import CONTRASTS  # noqa: E402
 from lift_jax.evaluation.cost import lowered_passes, translation_flops  # noqa: E402
 from lift_jax.inference.budget import plan_chunks  # noqa: E402
 from lift_jax.inference.passes import SLICE_AXIS  # noqa: E402
-from lift_jax.losses.trajectories import PLANES  # noqa: E402
+from lift_jax.losses.triplanar import PLANES  # noqa: E402
 from lift_jax.models.build import configured_translator, initial_parameters  # noqa: E402
 from lift_jax.models.generation import fresh_parameters, generation_networks  # noqa: E402
-from lift_jax.training.generation import drifting_settings  # noqa: E402
 from lift_jax.training.generation_losses import mapper_loss  # noqa: E402
 from lift_jax.training.optimisers import grouped_adamw  # noqa: E402
 from lift_jax.training.parallel import DATA_AXIS, DIVIDED, WHOLE, compile_step  # noqa: E402
@@ -110,7 +109,8 @@ def generation(config, side: int, devices: int, volumes: int = 64) -> Problem:
         chunk=side * DEVICES,  # no loop, of which only one turn would be counted
         plane_weights=config.loss.planes.to_dict(),
         particles=config.loss.particles,
-        drifting=drifting_settings(config.loss, stage.affinity_floor) | {"guidance": config.loss.drifting.guidance},
+        temperatures=tuple(config.loss.temperatures),
+        field=config.loss.field,
         axis_name=DATA_AXIS,
     )
     return _problem(params, ("mapper",), loss, bank, WHOLE)

@@ -4,7 +4,6 @@ import statistics
 import time
 
 import numpy as np
-from tqdm import tqdm
 
 from lift_jax import hosts
 from lift_jax.data.cases import CONTRASTS, CaseSource
@@ -13,6 +12,7 @@ from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops
 from lift_jax.evaluation.held_out import other_contrasts, picture_hidden, predict_hidden
 from lift_jax.evaluation.report_figures import PictureCase
 from lift_jax.evaluation.scores import score_methods_cwdm
+from lift_jax.progress import progress
 from lift_jax.trained import Trained
 
 
@@ -40,7 +40,9 @@ def score_cases(trained: Trained, cases: CaseSource) -> tuple[list[Row], tuple[i
     """
     pieces: dict[int, dict] = {}
     compiled: set[tuple[int, ...]] = set()
-    for index in tqdm(hosts.own_share(len(cases.names)), desc="evaluating", unit="case", disable=not hosts.is_first()):
+    for index in progress(
+        hosts.own_share(len(cases.names)), description="evaluating", unit="subject", enabled=hosts.is_first()
+    ):
         case = cases.load(index)
         rows, seconds = [], []
         for name in trained.config.data.targets:

@@ -20,7 +20,7 @@ AVAILABLE = (True, True, True, False)
 @functools.partial(jax.jit, static_argnums=(0,), static_argnames="use_mixer")
 def apply(network, params, window, use_mixer=True):
     """`[B, D, H, W]` in one pass."""
-    inputs = (window[key] for key in ("sources", "available", "wanted", "depth"))
+    inputs = (window[key] for key in ("sources", "available", "target_onehot", "depth"))
     return network.apply({"params": params}, *inputs, use_mixer=use_mixer)
 
 
@@ -39,7 +39,7 @@ def one_pass(network, params, sources, target):
     window = {
         "sources": sources[None],
         "available": np.float32([AVAILABLE]),
-        "wanted": np.eye(CHANNELS, dtype=np.float32)[[target]],
+        "target_onehot": np.eye(CHANNELS, dtype=np.float32)[[target]],
         "depth": depth_coordinates(len(sources))[None],
     }
     return apply(network, params, window)[0]
@@ -91,7 +91,7 @@ def test_windows_keep_their_shape_for_every_stem_and_grid(stem, grid):
     network = small_network(stem=stem, grid=grid)
     shapes = jax.eval_shape(
         lambda params, window: network.apply(
-            {"params": params}, window["sources"], window["available"], window["wanted"], window["depth"]
+            {"params": params}, window["sources"], window["available"], window["target_onehot"], window["depth"]
         ),
         random_parameters(network),
         random_window(2, 3, 16, 24),
@@ -152,7 +152,7 @@ def test_a_source_that_is_not_available_is_not_looked_at(trained):
     )
 
 
-@pytest.mark.parametrize("key", ["available", "wanted"])
+@pytest.mark.parametrize("key", ["available", "target_onehot"])
 def test_the_output_depends_on_what_there_is_and_on_what_is_wanted(trained, key):
     window = random_window()
     other = window | {key: np.roll(window[key], 1, axis=1)}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lift_jax.data.foreground import Background, background_of
+from lift_jax.data.foreground import SAMPLE, Background, background_of
 
 CWDM_QUANTILES = (0.001, 0.999)
 """Fractions of the voxels of a whole volume at which cWDM clips a contrast."""
@@ -26,9 +26,6 @@ SYNTHRAD_QUANTILE = 0.995
 
 HU_RANGE = (-1024.0, 3000.0)
 """CT numbers to which SynthRAD clips, air to dense metal."""
-
-ORIGIN_QUANTILE = 1e-4
-"""Fraction of the foreground at which the raw zero is assumed, where the scaling of a volume has lost it."""
 
 ZSCORE_FLOOR = 0.05
 """What `mr_zscore` makes of the darkest tissue, so that it differs from the background."""
@@ -129,10 +126,15 @@ def raw_zero(volume: np.ndarray, foreground: np.ndarray, background: Background)
     It is the background, unless tissue lies on both sides of that; then it is the darkest tissue. In the noise of a
     magnitude image, whose background is not 0 but close to it, it is 0.
     """
+    if background.kind in ("noise", "none") and not background.signed:
+        sample = volume.ravel()[:: max(1, volume.size // SAMPLE)]
+        is_magnitude = np.quantile(sample, 0.001) >= -0.1 * background.deviation
+        if is_magnitude and background.value <= max(6 * background.deviation, 0.03 * background.range):
+            return 0.0
     if background.signed or background.kind == "none":
-        return float(np.quantile(volume[foreground], ORIGIN_QUANTILE))
-    if background.kind == "noise" and 0 <= background.value <= 4 * background.deviation and volume.min() >= 0:
-        return 0.0
+        tissue = volume[foreground].astype(np.float64)
+        dark, darker = np.quantile(tissue, (0.01, 0.001))
+        return float(max(tissue.min(), darker - 2 * (dark - darker)))  # a single low voxel is no zero
     return background.value
 
 

@@ -31,17 +31,15 @@ def section(**values):
     return ConfigDict(section | {key: str(v) if key in ("root", "manifest") else v for key, v in values.items()})
 
 
-def brain(seed=0, shape=SHAPE):
-    """A block of noise between 100 and 1000 on a background of zero."""
-    array = np.zeros(shape)
-    inside = tuple(slice(3, -3) for _ in shape)
-    array[inside] = np.random.default_rng(seed).integers(100, 1000, array[inside].shape)
-    return array
-
-
 def body(shape=SHAPE):
-    """The mask of that block."""
-    return (brain(0, shape) > 0).astype(np.uint8)
+    """An ellipsoid, uint8."""
+    axes = np.meshgrid(*(np.linspace(-1.3, 1.3, size) for size in shape), indexing="ij")
+    return (sum(axis**2 for axis in axes) < 1).astype(np.uint8)
+
+
+def brain(seed=0, shape=SHAPE):
+    """Noise between 100 and 1000 in that ellipsoid, on a background of zero."""
+    return body(shape) * np.random.default_rng(seed).integers(100, 1000, shape).astype(np.float64)
 
 
 def ct(seed=0, shape=SHAPE):

@@ -14,6 +14,12 @@ RESIDUE = 2e-4
 RESIDUE_THRESHOLD = 1e-3
 """Share of the robust range above which tissue begins in a volume that has residue."""
 
+RINGING_THRESHOLD = 0.02
+"""The same where splines have left waves around the brain, which decay over several voxels."""
+
+RINGING_SHARE = 0.1
+"""Voxels between these two thresholds over voxels above them, from which on there are such waves."""
+
 DARK = 0.05
 """Share of the robust range below which a voxel is dark: noise in air is, and most tissue is not."""
 
@@ -46,6 +52,7 @@ class Background:
       deviation: standard deviation of the background's noise, 0 for `constant`.
       range: 0.999 quantile of the distance of the other voxels from `value`.
       signed: whether tissue lies on both sides of `value`, as after z-scoring inside the brain.
+      threshold: share of `range` above which tissue begins, where the background is not constant.
       box: the part of the volume within constant padding.
     """
 
@@ -54,6 +61,7 @@ class Background:
     deviation: float
     range: float
     signed: bool
+    threshold: float
     box: tuple[slice, slice, slice]
 
     @property
@@ -66,7 +74,7 @@ class Background:
         """Distance from `value` up to which a voxel is background."""
         if self.constant:
             return 0.0
-        return max(RESIDUE_THRESHOLD * self.range, NOISE_DEVIATIONS * self.deviation)
+        return max(self.threshold * self.range, NOISE_DEVIATIONS * self.deviation)
 
 
 def background_of(volume: np.ndarray) -> Background:
@@ -89,12 +97,14 @@ def background_of(volume: np.ndarray) -> Background:
         value = float(np.median(corners))
     others = inner[inner != value]
     if others.size == 0:
-        return Background(value, "constant", 0.0, 0.0, False, box)
+        return Background(value, "constant", 0.0, 0.0, False, RESIDUE_THRESHOLD, box)
     distances = others[:: max(1, others.size // SAMPLE)].astype(np.float64) - value
     span = float(np.quantile(np.abs(distances), 0.999))
+    shares = np.abs(distances) / max(span, np.finfo(np.float64).tiny)
     deviation = 0.0 if exact else _deviation(corners - value)
-    signed = float(np.mean(distances < -max(DARK * span, NOISE_DEVIATIONS * deviation))) > SIGNED_SHARE
-    tiny, dark = (float(np.mean(np.abs(distances) <= part * span)) for part in (RESIDUE, DARK))
+    below = np.mean(distances < -max(DARK * span, 3 * deviation))
+    signed = bool(below > (SIGNED_SHARE if exact else SIGNED_SHARE / 3))  # else air is among the others
+    tiny, dark = (float(np.mean(shares <= part)) for part in (RESIDUE, DARK))
     if exact and tiny < RESIDUE_SHARE and dark <= (0.6 if signed else 0.3):
         kind = "constant"
     elif exact:
@@ -103,7 +113,9 @@ def background_of(volume: np.ndarray) -> Background:
         kind = "none"
     else:
         kind = "residue" if NOISE_DEVIATIONS * deviation <= RESIDUE_THRESHOLD * span else "noise"
-    return Background(value, kind, deviation, span, signed, box)
+    ringing = np.mean(shares > RESIDUE_THRESHOLD) > (1 + RINGING_SHARE) * np.mean(shares > RINGING_THRESHOLD)
+    threshold = RINGING_THRESHOLD if ringing and kind == "residue" else RESIDUE_THRESHOLD
+    return Background(value, kind, deviation, span, signed, threshold, box)
 
 
 def find_foreground(volume: np.ndarray) -> np.ndarray:
@@ -156,7 +168,17 @@ def _inner_foreground(volume: np.ndarray, background: Background) -> np.ndarray:
     if background.kind == "none" or (background.kind == "noise" and background.deviation == 0):
         return body_mask(differences)
     mask = differences > background.tolerance
+    if background.kind == "noise":
+        mask |= _above_noise(differences, background.deviation)
+    if background.threshold == RINGING_THRESHOLD:
+        mask = ndimage.binary_opening(mask)  # the waves are thin
     return fill_holes(mask if background.constant else largest_component(mask))
+
+
+def _above_noise(differences: np.ndarray, deviation: float) -> np.ndarray:
+    """Where differences from the air exceed its noise on average over neighbors, as dim tissue does."""
+    local = ndimage.uniform_filter(differences, 3)
+    return ndimage.binary_erosion(fill_holes(largest_component(local > 2 * deviation)))
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:

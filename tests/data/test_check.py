@@ -12,7 +12,7 @@ from lift_jax.data.checks import check_subjects
 from lift_jax.data.datasets.registry import DATASETS, scan
 from lift_jax.data.intensity import get_protocol
 from tests.commands import REPOSITORY
-from tests.data.scans import body, brain, ct, section, write
+from tests.data.written_scans import body, brain, ct, section, write
 
 LAS = np.diag([-1.0, 1.0, 2.5, 1.0])
 CHANNELS = tuple(DATASETS["brats"].channels)
@@ -88,13 +88,15 @@ def test_copies_half_covered_heads_and_slight_shifts_are_warned_about(tmp_path):
     path.write_bytes((tmp_path / "A" / "A-t2f.nii.gz").read_bytes())
     half = brain(5)
     half[:10] = 0
-    write(
-        tmp_path / "A" / "A-t2w.nii.gz",
-        half,
-        LAS + np.eye(4)[[0, 1, 2, 3]] * 0 + np.array([[0, 0, 0, 0.03]] + [[0] * 4] * 3),
-    )
+    shifted = LAS.copy()
+    shifted[0, 3] = 0.03
+    write(tmp_path / "A" / "A-t2w.nii.gz", half, shifted)
     (subject,) = issues(tmp_path)
-    words = ("t2w.nii.gz: lies up to 0.03 mm from the grid of", "t2w.nii.gz: covers 50%", "is it a copy?")
+    words = (
+        "t2w.nii.gz: lies up to 0.03 mm from the grid of",
+        "t2w.nii.gz: lacks 50% of the foreground",
+        "is it a copy?",
+    )
     assert not subject.errors and len(subject.warnings) == 3
     assert all(any(word in line for line in subject.warnings) for word in words)
 

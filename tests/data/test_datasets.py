@@ -9,7 +9,7 @@ import pytest
 from lift_jax.data.datasets.base import files_of
 from lift_jax.data.datasets.registry import DATASETS, find_subjects, scan
 from lift_jax.errors import DataWarning, UserError
-from tests.data.scans import T1_FLAIR, brain, section, write
+from tests.data.written_scans import T1_FLAIR, brain, section, write
 
 BRATS = dict(DATASETS["brats"].channels)
 SYNTHRAD = dict(DATASETS["synthrad2023"].channels)
@@ -81,7 +81,7 @@ def test_bids_sessions_are_subjects_and_suffixes_may_hold_entities(tmp_path):
             "mask": "sub-02/ses-b/anat/sub-02_ses-b_desc-brain_mask.nii.gz",
         },
     }
-    with pytest.raises(UserError, match="sub-02_ses-a has 2 files of T1 .*run-2"):
+    with pytest.raises(UserError, match=r"sub-02_ses-a has 2 files of T1 .*run-2"):
         found(tmp_path, dataset="bids", channels=T1_FLAIR, suffixes={"T1": "T1w"})
 
 
@@ -236,7 +236,7 @@ def test_root_that_is_no_folder_of_subjects_is_refused(tmp_path):
     ):
         with pytest.raises(UserError, match=f"{root}: {words}"):
             found(tmp_path / root, channels=BRATS)
-    with pytest.raises(UserError, match="config.data.root: not set"):
+    with pytest.raises(UserError, match=r"config\.data\.root: not set"):
         found("", channels=BRATS)
     (subject,) = find_subjects(section(root=tmp_path / "a", channels=BRATS), one_subject=True).subjects
     assert subject.channels["t1n"] == tmp_path / "a" / "a_t1.nii"

@@ -8,7 +8,7 @@ from lift_jax.data.phantom import make_phantom
 from lift_jax.data.phantom_head import field_spacing, make_phantom_head
 from lift_jax.data.sources import data_split, protocols_of, subject_source
 from lift_jax.errors import UserError
-from tests.data.scans import section
+from tests.data.written_scans import section
 
 SIZE = (24, 24, 24)
 

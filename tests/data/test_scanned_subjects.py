@@ -12,7 +12,7 @@ from lift_jax.data.datasets.resampling import resample_foreground, resample_labe
 from lift_jax.data.intensity import get_protocol
 from lift_jax.data.regrid import regrid, regrid_brain, regrid_onto, regrid_to_shape
 from lift_jax.errors import DataWarning, UserError
-from tests.data.scans import LAS, SHAPE, body, brain, ct, write
+from tests.data.written_scans import LAS, SHAPE, body, brain, ct, write
 
 MR = {name: get_protocol("mr_quantile") for name in ("t1n", "t2w")}
 PAIR = {"mr": get_protocol("mr_foreground"), "ct": get_protocol("ct_hu")}

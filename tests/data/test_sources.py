@@ -8,7 +8,7 @@ import pytest
 from lift_jax.data.sources import DataSplit, all_subjects, data_split, resolve_paths, subject_source
 from lift_jax.data.splits import SPLITS
 from lift_jax.errors import DataWarning, UserError
-from tests.data.scans import T1_FLAIR, brain, section, write
+from tests.data.written_scans import T1_FLAIR, brain, section, write
 
 CHANNELS = ("t1n", "t1c", "t2w", "t2f")
 

@@ -78,7 +78,7 @@ def test_a_pair_is_read_within_its_mask_and_the_ct_is_scored_unclipped(tmp_path)
 
 
 def test_without_a_mask_the_body_of_a_pair_is_found_in_the_first_channel_and_it_is_said(tmp_path):
-    files = subject(tmp_path / "a", mr=brain() + 3, ct=ct())
+    files = subject(tmp_path / "a", mr=brain() + np.random.default_rng(1).random(SHAPE), ct=ct())
     with pytest.warns(DataWarning, match=r"mr\.nii\.gz: has no mask beside it; the body was found"):
         loaded = load(files, PAIR)
     assert (loaded.mask == (canonical(files.channels["mr"]) > 50)).mean() > 0.98

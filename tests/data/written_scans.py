@@ -43,9 +43,11 @@ def brain(seed=0, shape=SHAPE):
 
 
 def ct(seed=0, shape=SHAPE):
-    """A CT of that block: soft tissue and bone in air."""
-    tissue = np.random.default_rng(seed).normal(40, 10, shape)
-    tissue[5:8] = 900
+    """A CT of that ellipsoid: soft tissue, a slab of bone and a few cavities, in air."""
+    generator = np.random.default_rng(seed)
+    tissue = generator.normal(40, 10, shape)
+    tissue[5:7] = generator.normal(900, 200, (2, *shape[1:]))
+    tissue[generator.random(shape) < 0.02] = -900
     return np.where(body(shape), tissue, -1000)
 
 

@@ -125,7 +125,9 @@ def voxel_issues(
         doubts += [f"{files.channels[channel]}: {text}" for text in doubtful]
     if explicit is not None:
         masks = dict.fromkeys(masks, fill_holes(explicit))  # a mask may have holes, which are then meant
-    for channel, lines in channel_warnings(arrays, masks).items():
+    masks = {channel: mask for channel, mask in masks.items() if mask.any()}  # of the others there is an error
+    comparable = {channel: arrays[channel] for channel in masks}
+    for channel, lines in channel_warnings(comparable, masks).items() if masks else ():
         doubts += [f"{files.channels[channel]}: {text}" for text in lines]
     return errors, doubts
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from ml_collections import ConfigDict
 
 from lift_jax.data.datasets.base import ScannedSubjects, check_headers
-from lift_jax.data.datasets.naming import SubjectFiles
+from lift_jax.data.datasets.naming import SubjectFiles, with_channels
 from lift_jax.data.datasets.phantom import PhantomSubjects
 from lift_jax.data.datasets.registry import DATASETS, path_of, scan
 from lift_jax.data.intensity import PROTOCOLS, IntensityProtocol, get_protocol
@@ -180,12 +180,8 @@ def _channels(data: ConfigDict) -> dict[str, str]:
 def _scanned(data: ConfigDict, protocols: Mapping[str, IntensityProtocol], *, one_subject: bool = False):
     """The subjects that have any of the channels, with no files of others."""
     values = dict(data.items()) | {"channels": dict.fromkeys(protocols, "")}
-    subjects = []
-    for subject in scan(ConfigDict(values), one_subject=one_subject):
-        channels = {channel: subject.channels[channel] for channel in protocols if channel in subject.channels}
-        patient = subject.patient or patient_of(subject.name)
-        subjects.append(dataclasses.replace(subject, channels=channels, patient=patient))
-    return tuple(subjects)
+    subjects = with_channels(scan(ConfigDict(values), one_subject=one_subject), protocols)
+    return tuple(dataclasses.replace(files, patient=files.patient or patient_of(files.name)) for files in subjects)
 
 
 def _split_files(data: ConfigDict, subjects: Sequence[SubjectFiles]) -> tuple[str, dict[str, list[SubjectFiles]]]:

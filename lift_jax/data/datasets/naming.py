@@ -119,6 +119,15 @@ def subject_of(name: str, files: Mapping[str, Path], patient: str = "", split: s
     return SubjectFiles(name, channels, files.get(MASK), files.get(SEGMENTATION), patient, split)
 
 
+def with_channels(subjects: Iterable[SubjectFiles], channels: Iterable[str]) -> tuple[SubjectFiles, ...]:
+    """The subjects with some channels, in this order, and no files of others; all have at least one of them."""
+    channels = tuple(channels)
+    return tuple(
+        dataclasses.replace(files, channels={name: files.channels[name] for name in channels if name in files.channels})
+        for files in subjects
+    )
+
+
 def ending_of(path: str) -> str:
     """The ending of a volume's file name in lower case, ".nii.gz" for example; "" for all other files."""
     return next((ending for ending in (*ENDINGS, *OTHER_ENDINGS) if path.lower().endswith(ending)), "")
@@ -135,7 +144,7 @@ def _listed(root: Path) -> tuple[list[str], list[str]]:
         relative = Path(folder).relative_to(root)
         kept = (name for name in folders if name[0] != "." and not _is_circle(Path(folder, name)))
         folders[:] = sorted(kept) if len(relative.parts) < MAX_DEPTH else []
-        for name in sorted(files):
+        for name in sorted((*files, *filter(ending_of, folders))):  # a folder named as a file is refused when read
             path = Path(folder, name)
             if path.is_symlink() and not path.exists() and not path.suffix:
                 errors.append(f"{path}: is a link to {os.readlink(path)}, which is not there; fetch it or remove it")

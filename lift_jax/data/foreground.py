@@ -38,6 +38,9 @@ SAMPLE = 200_000
 NOISE_DEVIATIONS = 5.0
 """Standard deviations of the air's noise above which a voxel is tissue."""
 
+LOCAL_DEVIATIONS = 1.3
+"""The same for averages over 27 voxels; that of the noise's magnitude is 0.8, within 0.12."""
+
 _NON_FINITE = "holds voxels that are not finite; replace them, for instance by 0"
 
 
@@ -103,7 +106,8 @@ def background_of(volume: np.ndarray) -> Background:
     shares = np.abs(distances) / max(span, np.finfo(np.float64).tiny)
     deviation = 0.0 if exact else _deviation(corners - value)
     below = np.mean(distances < -max(DARK * span, 3 * deviation))
-    signed = bool(below > (SIGNED_SHARE if exact else SIGNED_SHARE / 3))  # else air is among the others
+    noise = NOISE_DEVIATIONS * deviation > RESIDUE_THRESHOLD * span
+    signed = bool(below > (SIGNED_SHARE / 3 if noise else SIGNED_SHARE))  # noisy air is most of the others
     tiny, dark = (float(np.mean(shares <= part)) for part in (RESIDUE, DARK))
     if exact and tiny < RESIDUE_SHARE and dark <= (0.6 if signed else 0.3):
         kind = "constant"
@@ -112,7 +116,7 @@ def background_of(volume: np.ndarray) -> Background:
     elif deviation > 0.1 * span:
         kind = "none"
     else:
-        kind = "residue" if NOISE_DEVIATIONS * deviation <= RESIDUE_THRESHOLD * span else "noise"
+        kind = "noise" if noise else "residue"
     ringing = np.mean(shares > RESIDUE_THRESHOLD) > (1 + RINGING_SHARE) * np.mean(shares > RINGING_THRESHOLD)
     threshold = RINGING_THRESHOLD if ringing and kind == "residue" else RESIDUE_THRESHOLD
     return Background(value, kind, deviation, span, signed, threshold, box)
@@ -177,8 +181,8 @@ def _inner_foreground(volume: np.ndarray, background: Background) -> np.ndarray:
 
 def _above_noise(differences: np.ndarray, deviation: float) -> np.ndarray:
     """Where differences from the air exceed its noise on average over neighbors, as dim tissue does."""
-    local = ndimage.uniform_filter(differences, 3)
-    return ndimage.binary_erosion(fill_holes(largest_component(local > 2 * deviation)))
+    local = largest_component(ndimage.uniform_filter(differences, 3) > LOCAL_DEVIATIONS * deviation)
+    return ndimage.binary_erosion(fill_holes(local), np.ones((3, 3, 3)))  # averaging has spread it by a voxel
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
@@ -197,6 +201,12 @@ def fill_holes(mask: np.ndarray) -> np.ndarray:
     outside[np.unique(_faces(pieces))] = True
     outside[0] = False
     return ~outside[pieces]
+
+
+def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
+    """The smallest box that holds a mask `[D, H, W]`; the whole volume, if it is empty."""
+    axes = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return tuple(slice(int(axis[0]), int(axis[-1]) + 1) if axis.size else slice(None) for axis in axes)
 
 
 def body_mask(mr: np.ndarray) -> np.ndarray:

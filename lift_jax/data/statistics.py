@@ -10,6 +10,8 @@ from lift_jax.data.subject import Subject, foreground
 QUANTILES = (0.05, 0.5, 0.95)
 """Fractions of a channel's foreground whose intensities are kept."""
 
+SIZES = ("volume_ml", "box_d_mm", "box_h_mm", "box_w_mm")
+
 SIZE_FACTOR = 1.35
 """Factor by which the size of a foreground may leave the range of the training data."""
 

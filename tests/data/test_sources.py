@@ -84,6 +84,20 @@ def test_incomplete_subjects_are_used_and_a_channel_that_none_has_is_an_error(tm
         subject_source(section(root=tmp_path), "test")
 
 
+def test_a_channel_of_too_few_subjects_is_a_warning_unless_it_is_a_target_or_the_split_was_chosen(tmp_path):
+    for i, channels in enumerate((CHANNELS[:2], CHANNELS[1:3], CHANNELS[2:])):
+        subject(tmp_path, f"s{i}", channels)
+    with pytest.warns(DataWarning, match="so it is not learned"):
+        (name,) = subject_source(section(root=tmp_path), "train").names
+    missing = next(c for c in CHANNELS if not (tmp_path / name / f"{name}-{c}.nii.gz").exists())
+    with pytest.raises(UserError, match=f"has the channel {missing}"):
+        subject_source(section(root=tmp_path, targets=(missing,)), "train")
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps({"train": ["s0", "s1"], "validation": [], "test": ["s2"]}))
+    with pytest.raises(UserError, match="no subject that trains has the channel t2f"):
+        subject_source(section(root=tmp_path, split_file=str(path)), "train")
+
+
 def test_few_subjects_are_split_so_that_training_has_all_channels(tmp_path):
     """The first hash would leave t2f, which only one of five has, out of training for two of these five."""
     for rare in range(5):

@@ -18,7 +18,7 @@ from configs import quickstart
 from lift_jax.configuration import validate
 from lift_jax.data.sources import case_source
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.intervals import LEVEL, RESAMPLES
+from lift_jax.evaluation.intervals import LEVEL
 from lift_jax.evaluation.runs import score_run
 from lift_jax.evaluation.scores import MODEL
 from lift_jax.places import write_aside
@@ -65,7 +65,7 @@ def summarise(tables: dict[str, list[dict]], contrasts) -> str:
     baselines = {name: values for name, values in tables["mixer"][0].items() if name != MODEL}
     generator = np.random.default_rng(0)
     count = len(methods["mixer"]["psnr"])
-    draws = generator.integers(count, size=(RESAMPLES, count))
+    draws = generator.integers(count, size=(10_000, count))
     ends = [50 * (1 - LEVEL), 50 * (1 + LEVEL)]
 
     def interval(values, digits):

@@ -5,7 +5,7 @@
 
 Every contrast of every case is hidden in turn and predicted from three, two and one of the others; which ones is drawn
 once for a case and contrast, and the same for all runs. A case's value is its mean over contrasts and seeds.
-Differences from the first name are paired by case; intervals are percentile bootstraps over cases, 95 %. Where one of
+Differences from the first name are paired by case; intervals are of Student's t over cases, 95 %. Where one of
 the names is `oracle`, the last rows say how much of its gain over the first name each of the others has.
 """
 
@@ -19,7 +19,7 @@ from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.sources import case_source
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.held_out import other_contrasts
-from lift_jax.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_mean, paired_difference
+from lift_jax.evaluation.intervals import LEVEL, mean_interval, paired_difference
 from lift_jax.evaluation.scores import score_cwdm
 from lift_jax.inference.complete import predict_contrasts
 from lift_jax.places import write_aside
@@ -77,10 +77,10 @@ def table(found: dict[str, dict[tuple[int, str], np.ndarray]]) -> str:
 
     first, *others = found
     for name, values in found.items():
-        row(name, [told(bootstrap_mean(values[count, metric], seed=0), metric) for metric, count in columns])
+        row(name, [told(mean_interval(values[count, metric]), metric) for metric, count in columns])
     for name in others:
         pairs = [(found[name][count, metric], found[first][count, metric], metric) for metric, count in columns]
-        row(f"**{name} - {first}**", [told(paired_difference(a, b, seed=0), metric) for a, b, metric in pairs])
+        row(f"**{name} - {first}**", [told(paired_difference(a, b), metric) for a, b, metric in pairs])
     if ORACLE in others:
         for name in (name for name in others if name != ORACLE):
             row(f"{name}, share of the oracle's gain", [share(found, name, first, *column) for column in columns])
@@ -90,7 +90,7 @@ def table(found: dict[str, dict[tuple[int, str], np.ndarray]]) -> str:
 def share(found, name: str, first: str, metric: str, count: int) -> str:
     """The gain of a run over the first as a part of the oracle's, with its interval over cases."""
     gain, ceiling = (found[each][count, metric] - found[first][count, metric] for each in (name, ORACLE))
-    draws = np.random.default_rng(0).integers(len(gain), size=(RESAMPLES, len(gain)))
+    draws = np.random.default_rng(0).integers(len(gain), size=(10_000, len(gain)))
     low, high = np.percentile(gain[draws].mean(1) / ceiling[draws].mean(1), [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     return f"{gain.mean() / ceiling.mean():.0%} [{low:.0%}, {high:.0%}]"
 

@@ -4,7 +4,7 @@
 
 Each contrast is hidden in turn and predicted from all others, with its standard deviation (see
 `lift_jax.inference.uncertainty`), which is compared with the absolute error in the brain: correlations, and the mean
-error of what is kept when the most uncertain voxels are put aside. Means over cases, with 95 % bootstrap intervals. The
+error of what is kept when the most uncertain voxels are put aside. Means over cases, with 95 % t-intervals. The
 same for the prediction itself, taken for an uncertainty: brighter voxels have larger errors, and that is soon known.
 `over cases` is the rank correlation of the means over whole brains: which volume is wrong, and not where.
 """
@@ -21,7 +21,7 @@ from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.sources import case_source
 from lift_jax.evaluation.held_out import other_contrasts
 from lift_jax.evaluation.inputs import pearson
-from lift_jax.evaluation.intervals import bootstrap_mean
+from lift_jax.evaluation.intervals import mean_interval
 from lift_jax.evaluation.uncertainty import rank_correlation, retention_curve
 from lift_jax.inference.uncertainty import predict_with_deviation
 from lift_jax.places import write_aside
@@ -59,7 +59,7 @@ def table(found: dict[str, list[dict]]) -> str:
     lines = ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|"]
     for contrast, rows in found.items():
         values = [[row[key] for row in rows] for key in keys] + [[row[name][half] for row in rows] for name in CURVES]
-        cells = [f"{c.mean:.3f} [{c.low:.3f}, {c.high:.3f}]" for c in (bootstrap_mean(each, seed=0) for each in values)]
+        cells = [f"{c.mean:.3f} [{c.low:.3f}, {c.high:.3f}]" for c in (mean_interval(each) for each in values)]
         cells.insert(len(keys), f"{rank_correlation(*values[:2]):.3f}")
         lines.append(f"| {contrast} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -104,7 +104,10 @@ class ContrastSynthesis:
         else:
             made = predict_contrasts(*inputs, **options), []
         if work.native is not None:
-            made = [[regrid_brain_onto(volume, work.case.affine, *work.native) for volume in each] for each in made]
+            known = brain_mask(work.case.sources[..., work.available])
+            made = [
+                [regrid_brain_onto(volume, known, work.case.affine, *work.native) for volume in each] for each in made
+            ]
         contrasts, deviations = (dict(zip(work.targets, volumes, strict=False)) for volumes in made)
         return Predicted(work.case.name, work.grid, contrasts, deviations, work.available)
 

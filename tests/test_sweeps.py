@@ -265,7 +265,7 @@ def test_processes_that_share_a_gpu_reserve_no_more_of_its_memory_than_there_is(
     reserved = {"0": 0.0, "1": 0.0}
     for place in places(5):
         reserved[place["CUDA_VISIBLE_DEVICES"]] += float(place[MEMORY_PART])
-    assert 0.5 < min(reserved.values()) and max(reserved.values()) <= 0.9
+    assert min(reserved.values()) > 0.5 and max(reserved.values()) <= 0.9
     monkeypatch.setenv(MEMORY_PART, "0.2")
     assert not any(MEMORY_PART in place for place in places(5))
 

@@ -115,6 +115,33 @@ def test_a_mapper_alone_is_trained_for_the_generator_of_another_run_and_goes_on_
     jax.tree.map(np.testing.assert_array_equal, whole, load_generation(workdir).params)
 
 
+def test_later_stages_of_a_run_that_was_stopped_begin_with_what_it_was_started_from(
+    tmp_path, trained, command, arguments
+):
+    start, whole, stopped = (tmp_path / name for name in ("start", "whole", "stopped"))
+    shutil.copytree(trained, start)
+    options = [
+        "--config.stages=('generator', 'mapper')",
+        "--config.stage.mapper.rate=0",
+        f"--config.start_from={start}",
+    ]
+    assert command("train", *arguments(whole), *options).returncode == 0
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        load_generation(whole).params["mapper"],
+        load_generation(trained).params["mapper"],
+    )
+
+    # As if it had been stopped after the generator's last checkpoint but one, and what it began with were gone.
+    shutil.copytree(whole, stopped)
+    shutil.rmtree(start)
+    shutil.rmtree(checkpoint_directory(stopped, "mapper"))
+    shutil.rmtree(checkpoint_directory(stopped, "generator") / str(STEPS["generator"]))
+    result = command("train", *arguments(stopped), *options)
+    assert result.returncode == 0, result.stderr
+    jax.tree.map(np.testing.assert_array_equal, load_generation(whole).params, load_generation(stopped).params)
+
+
 def test_a_finished_run_started_again_changes_nothing(trained, command, arguments):
     before = snapshot(trained)
     result = command("train", *arguments(trained))

@@ -15,7 +15,7 @@ from lift_jax.training.cases import agree_on_cases, cache_shared
 from lift_jax.training.ct_loss import ct_loss
 from lift_jax.training.ct_validation import validate_ct
 from lift_jax.training.parallel import DATA_AXIS
-from lift_jax.training.starting import starting_parameters
+from lift_jax.training.starting import keep_start, starting_parameters
 from lift_jax.training.translator_stages import check_batches, train_stages, training_size
 
 
@@ -34,6 +34,7 @@ def train_ct_translation(config: ConfigDict, workdir: Place) -> None:
     network = configured_translator(config)
     params = starting_parameters(config, workdir, initial_parameters(network, jax.random.key(config.seed)))
     run_directory.prepare(workdir, config)
+    keep_start(config, workdir, params)
     cases = cache_shared(sources["train"], config, workdir)
     size = training_size(cases, config, network, "mr")
     train_stages(

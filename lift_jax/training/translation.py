@@ -14,7 +14,7 @@ from lift_jax.models.build import configured_translator, initial_parameters, sid
 from lift_jax.places import Place
 from lift_jax.training.cases import agree_on_cases, cache_shared
 from lift_jax.training.parallel import DATA_AXIS
-from lift_jax.training.starting import starting_parameters
+from lift_jax.training.starting import keep_start, starting_parameters
 from lift_jax.training.translation_loss import translation_loss
 from lift_jax.training.translator_stages import check_batches, train_stages, training_size
 from lift_jax.training.validation import validate
@@ -36,6 +36,7 @@ def train_translation(config: ConfigDict, workdir: Place) -> None:
     fresh = initial_parameters(network, jax.random.key(config.seed), side_features(config))
     params = starting_parameters(config, workdir, fresh)
     run_directory.prepare(workdir, config)
+    keep_start(config, workdir, params)
     cases = cache_shared(sources["train"], config, workdir)
     take_window = functools.partial(
         TakeWindow,

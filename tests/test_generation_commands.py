@@ -149,7 +149,7 @@ def test_a_finished_run_started_again_changes_nothing(trained, command, argument
     assert snapshot(trained) == before
 
 
-def test_samples_are_nifti_of_one_millimetre_and_a_function_of_their_seed(tmp_path, trained, command):
+def test_samples_are_nifti_of_trainings_voxel_size_and_a_function_of_their_seed(tmp_path, trained, command):
     def sample(name, *more):
         result = command("synthesize", f"--workdir={trained}", f"--output={tmp_path / name}", *more)
         assert result.returncode == 0, result.stderr
@@ -164,7 +164,7 @@ def test_samples_are_nifti_of_one_millimetre_and_a_function_of_their_seed(tmp_pa
     assert np.abs(volumes[0] - volumes[1]).max() > 0
     np.testing.assert_array_equal(again[0].get_fdata(), volumes[0])
     assert nib.aff2axcodes(pair[0].affine) == ("R", "A", "S")
-    assert pair[0].header.get_zooms() == (1, 1, 1)
+    assert pair[0].header.get_zooms() == (12, 12, 12)
     assert matplotlib.image.imread(tmp_path / "pair" / "contact_sheet.png").shape[:2] == (3 * 16, 2 * 16)
     assert json.loads((tmp_path / "pair" / "synthesis.json").read_text())["step"] == STEPS["mapper"]
 
@@ -179,7 +179,7 @@ def test_samples_are_nifti_of_one_millimetre_and_a_function_of_their_seed(tmp_pa
 
     (fine,) = sample("fine", "--count=1", "--seed=7", "--depth=48")
     assert fine.shape == (16, 16, 48)
-    np.testing.assert_allclose(fine.header.get_zooms(), (1, 1, 16 / 48), rtol=1e-6)
+    np.testing.assert_allclose(fine.header.get_zooms(), (12, 12, 12 * 16 / 48), rtol=1e-6)
     # The middle one of three thin slices lies where the thick one has its center.
     np.testing.assert_allclose(fine.get_fdata()[..., 1::3], volumes[0], atol=1e-4)
 

@@ -27,7 +27,6 @@ def get_config(variant=""):
     config.model.mapper.code = 256
     config.model.mapper.hidden = 488
     config.model.mapper.layers = 5
-    config.model.mapper.frequencies = 8
 
     config.features.local = 0
     config.features.pixels = 0

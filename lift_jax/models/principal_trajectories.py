@@ -1,8 +1,9 @@
 """Principal components of how slice codes run through real volumes: LiFT-U's prior, from which drifting begins.
 
 The prior is linear, `{"kernel": [Z, F, K], "bias": [F, K]}` float32: of a volume's code, standard normal numbers, it
-makes the codes of F slices, which divide the depth [-1, 1], and is linear between their centers. Slices of independent volumes are
-what the generator is trained on; the depth mapper adds a correction to the codes of all slices of one volume.
+makes the codes of F slices, which divide the depth [-1, 1], and is linear between their centers. Slices of independent
+volumes are what the generator is trained on; the depth mapper adds a correction to the codes of all slices of one
+volume.
 """
 
 import jax

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from lift_jax.data.splits import SPLITS, check_members, read_split_file, split_cases
 from lift_jax.errors import UserError
+from scripts.link_brats_split import official_split
 
 case_names = st.lists(st.text(min_size=1, max_size=12), unique=True)
 
@@ -106,3 +107,13 @@ def test_unreadable_split_file_is_refused(tmp_path):
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="not JSON"):
         read_split_file(tmp_path / "binary.json", [])
+
+
+def test_the_official_split_tests_on_the_official_validation_data_and_separates_no_patient():
+    training = [f"BraTS-GLI-{patient:05d}-{visit:03d}" for patient in range(60) for visit in range(1 + patient % 3)]
+    validation = [f"BraTS-GLI-{patient:05d}-000" for patient in range(100, 107)]
+    split = official_split(training, validation)
+    assert split["test"] == validation
+    assert sorted(split["train"] + split["validation"]) == sorted(training)
+    patients = [{name[:-4] for name in split[part]} for part in ("train", "validation")]
+    assert not patients[0] & patients[1] and len(patients[1]) == 3

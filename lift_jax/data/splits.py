@@ -13,7 +13,9 @@ SPLITS = ("train", "validation", "test")
 """The names of the splits."""
 
 TEST_FRACTION = 0.15
-"""Share of the cases that test, rounded to nearest and at least one case; of BraTS 2023's 1,470 it is 219 (0.149)."""
+"""Share of the cases that test, rounded to nearest and at least one case; of BraTS 2023's 1,470 it is 219 (0.149).
+
+They are not the 219 of its official validation set, for which a split file is wanted."""
 
 VALIDATION_FRACTION = 0.05
 """Share of the cases that validate: what is left for it of the rounded share of both, at least one case."""

@@ -17,7 +17,7 @@ def unconditional() -> ConfigDict:
     config.data = data = ConfigDict()
     data.layout = "phantom"  # phantom, or brats: 128³ by WDM's protocol out of <root>/<case>/<case>-<contrast>.nii.gz
     data.root = ""  # folder of the cases (brats)
-    data.split_file = ""  # JSON {"train": [names], "validation": …, "test": …}; "" is a hash split, not the official one
+    data.split_file = ""  # JSON {"train": [names], "validation": …, "test": …}; "" is a hash split, no official one
     data.contrast = "t1n"
     data.spacing = 6.0  # phantom: voxel size, mm
     data.shape = (32, 32, 32)  # phantom: slices, rows, columns (D, H, W)

@@ -21,7 +21,7 @@ def missing_mr() -> ConfigDict:
     config.data = data = ConfigDict()
     data.layout = "phantom"  # phantom, or brats: <root>/<case>/<case>-{t1n,t1c,t2w,t2f}.nii.gz
     data.root = ""  # folder of the cases (brats)
-    data.split_file = ""  # JSON {"train": [names], "validation": …, "test": …}; "" is a hash split, not the official one
+    data.split_file = ""  # JSON {"train": [names], "validation": …, "test": …}; "" is a hash split, no official one
     data.spacing = 0.0  # mm; volumes are resampled to isotropic voxels of this size; 0 keeps the grid they have
     data.shape = (48, 48, 48)  # phantom: slices, rows, columns (D, H, W)
     data.phantom_seed = 0  # phantom: cases are a function of this and their index

@@ -6,7 +6,7 @@ import pytest
 
 from lift_jax.data.cache import cache_cases
 from lift_jax.data.cases import Case
-from lift_jax.data.windows import TakeWindow, batch_cases, slice_size, training_batches
+from lift_jax.data.windows import TakeWindow, batch_cases, draw_start, slice_size, training_batches
 from lift_jax.errors import UserError
 
 DEPTH, HEIGHT, WIDTH, CHANNELS = 9, 6, 8, 4
@@ -188,6 +188,26 @@ def test_one_side_may_be_cropped_and_the_other_padded(cached):
     assert window["sources"].shape == (WINDOW, 4, 12, CHANNELS)
     assert (window["sources"][:, :, :2] == -1).all()
     assert (window["sources"][:, :, 2:-2] > -1).all()
+
+
+@pytest.mark.parametrize(("slices", "window"), [(155, 48), (128, 16), (64, 48), (5, 1)])
+def test_slices_near_the_ends_are_in_as_many_windows_as_those_in_the_middle(slices, window):
+    rng, counts, draws = np.random.default_rng(0), np.zeros(slices), 20_000
+    for _ in range(draws):
+        start = draw_start(slices, window, rng)
+        assert 0 <= start <= slices - window
+        counts[start : start + window] += 1
+    likely = window / (slices + window - 1)
+    assert counts.min() / draws > 0.9 * likely
+    assert counts.max() / draws < 2 * likely * 1.1 or slices < 2 * window
+    inner = counts[window : slices - window] / draws
+    np.testing.assert_allclose(inner, likely, rtol=0.1)
+    assert min(counts[0], counts[-1]) / draws > 0.9 * likely
+
+
+@pytest.mark.parametrize("slices", [3, 8])
+def test_a_window_of_the_whole_volume_starts_at_its_first_slice(slices):
+    assert {draw_start(slices, 8, np.random.default_rng(seed)) for seed in range(20)} == {0}
 
 
 def test_a_short_volume_repeats_its_last_slice(cached):

@@ -90,6 +90,7 @@ def _score_ct(trained, data_set):
 
 
 def _evaluate_generation(workdir):
+    from lift_jax.data.contrasts import volume_spacing
     from lift_jax.evaluation.generation_runs import generation_facts, real_volumes, sampled_sets, score_generation
     from lift_jax.evaluation.unconditional_report import write_unconditional_evaluation
     from lift_jax.places import place
@@ -110,7 +111,7 @@ def _evaluate_generation(workdir):
         real["train"],
         title=f"{workdir.name}: volumes out of noise",
         facts=generation_facts(trained, seconds),
-        spacing=(trained.config.data.spacing,) * 3,
+        spacing=(volume_spacing(trained.config.data),) * 3,
     )
     commands.say(f"report: {output / 'report.html'}")
 

@@ -27,7 +27,7 @@ COUNT = flags.DEFINE_integer("count", None, "sample so many volumes out of noise
 SEED = flags.DEFINE_integer("seed", 0, "of the samples: the same seed gives the same volumes")
 DEPTH = flags.DEFINE_integer("depth", 0, "slices of a sampled volume; 0 for as many as in training")
 DEVIATION = flags.DEFINE_float("deviation", None, "of sampled volumes' codes, where it is not to be that of the run")
-SPACING = flags.DEFINE_float("spacing", 1.0, "voxel size to write of sampled volumes, mm")
+SPACING = flags.DEFINE_float("spacing", None, "voxel size of sampled volumes, mm; where it is not that of training")
 
 
 def main():

@@ -37,7 +37,7 @@ from lift_jax.data.sources import case_source
 from lift_jax.data.windows import TakeWindow
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
-from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
+from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.inference.translate import translate_volume
 from lift_jax.models.build import initial_parameters, volume_translator
 from lift_jax.models.volume_translator import VolumeTranslator, within_sources
@@ -167,10 +167,10 @@ def table(found: dict[str, dict[str, np.ndarray]]) -> str:
     """Means, and differences from the first kind paired by case, as Markdown."""
     lines = ["| | " + " | ".join(METRICS.values()) + " |", "|---" * (len(METRICS) + 1) + "|"]
     first, *others = found
-    intervals = {name: [bootstrap_mean(found[name][metric], seed=0) for metric in METRICS] for name in found}
+    intervals = {name: [mean_interval(found[name][metric]) for metric in METRICS] for name in found}
     for name in others:
         pairs = ((found[name][metric], found[first][metric]) for metric in METRICS)
-        intervals[f"**{name} - {first}**"] = [paired_difference(*pair, seed=0) for pair in pairs]
+        intervals[f"**{name} - {first}**"] = [paired_difference(*pair) for pair in pairs]
     for name, cells in intervals.items():
         cells = ["{:.4g} [{:.4g}, {:.4g}]".format(*cell) for cell in cells]
         lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")

@@ -5,7 +5,7 @@
 One translator is trained on single slices. From it each kind goes on, on the same windows of slices, at the same rate
 and for the same number of steps: with no mixer, with one that sees each slice as one vector (`mixer`), and with one
 that sees it as a grid of cells (`mixer_grid`). All are scored on the same held-out heads. Differences are paired by
-case (a case's value is its mean over seeds); intervals are percentile bootstraps over cases, 95 %.
+case (a case's value is its mean over seeds); intervals are of Student's t over cases, 95 %.
 
 Two oracles show what the level of volumes and slices is worth: the prediction without mixer after the scale and offset
 that bring it nearest to the truth, by least squares, one pair for the volume or one for each slice.
@@ -26,7 +26,7 @@ from lift_jax.data.paired_cases import PairedCase
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.ct_scores import tissue_overlap
 from lift_jax.evaluation.image_metrics import synthrad2023
-from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
+from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.through_plane import BONE_THRESHOLD, delta_z
 from lift_jax.inference.ct import predict_ct
 from lift_jax.places import write_aside
@@ -125,12 +125,12 @@ def summarise(tables: dict[str, list[dict[str, list[float]]]]) -> str:
 
     lines = ["| | " + " | ".join(METRICS.values()) + " |", "|---|" + "---|" * len(METRICS)]
     for kind, values in means.items():
-        cells = [cell(bootstrap_mean(values[m], seed=0), DIGITS.get(m, 1)) for m in METRICS]
+        cells = [cell(mean_interval(values[m]), DIGITS.get(m, 1)) for m in METRICS]
         lines.append(f"| {kind.replace('_', ' ')} | " + " | ".join(cells) + " |")
     base = means["no_mixer"]
     for kind in means:
         if kind != "no_mixer":
-            difference = {m: paired_difference(means[kind][m], base[m], seed=0) for m in METRICS}
+            difference = {m: paired_difference(means[kind][m], base[m]) for m in METRICS}
             cells = [cell(difference[m], DIGITS.get(m, 1) + (m not in DIGITS), "+") for m in METRICS]
             lines.append(f"| **{kind.replace('_', ' ')} - no mixer** | " + " | ".join(cells) + " |")
             shares = [f"{100 * difference[m].mean / base[m].mean():+.1f} %" for m in METRICS]

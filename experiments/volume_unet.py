@@ -6,7 +6,7 @@
 Trains one for each run `--beside`, such as those of `configs/sweeps/translators.py`, with that run's windows and seed
 and, unless `--steps` says otherwise, for as many steps as cost what the run's own did. Scores all on the same held-out
 phantoms by the cWDM protocol, every contrast from the others; a case's value is its mean over contrasts and runs, and
-intervals are percentile bootstraps over cases, 95 %. It is no part of the library, as its memory grows with the volume.
+intervals are of Student's t over cases, 95 %. It is no part of the library, as its memory grows with the volume.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from lift_jax.data.sources import case_source
 from lift_jax.data.windows import TakeWindow
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
-from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
+from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.scores import score_cwdm
 from lift_jax.models.blocks import ConditionEmbedding
 from lift_jax.models.build import configured_translator, initial_parameters
@@ -228,9 +228,9 @@ def rows(found: dict[str, dict[str, np.ndarray]]) -> str:
     """Means of both, and their difference paired by case, as Markdown."""
     lines = ["| | " + " | ".join(METRICS.values()) + " |", "|---" * (len(METRICS) + 1) + "|"]
     first, second = found
-    intervals = {name: [bootstrap_mean(found[name][metric], seed=0) for metric in METRICS] for name in found}
+    intervals = {name: [mean_interval(found[name][metric]) for metric in METRICS] for name in found}
     intervals[f"**{first} - {second}**"] = [
-        paired_difference(found[first][metric], found[second][metric], seed=0) for metric in METRICS
+        paired_difference(found[first][metric], found[second][metric]) for metric in METRICS
     ]
     for name, cells in intervals.items():
         lines.append(f"| {name} | " + " | ".join("{:.4g} [{:.4g}, {:.4g}]".format(*cell) for cell in cells) + " |")

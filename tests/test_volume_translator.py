@@ -12,7 +12,7 @@ from lift_jax.inference.budget import plan_chunks
 from lift_jax.inference.passes import decode_chunk, encode_chunk, mix_volume
 from lift_jax.inference.translate import translate_volume
 from lift_jax.models.blocks import depth_to_space, modulate, space_to_depth, upsample
-from lift_jax.models.depth_encoding import depth_coordinates, fourier_features
+from lift_jax.models.depth_encoding import depth_coordinates, fourier_features, slice_centers
 
 AVAILABLE = (True, True, True, False)
 
@@ -78,6 +78,14 @@ def test_depth_features_are_sines_and_cosines_of_doubling_frequencies():
     angles = np.pi / 2 * np.array([1, 2, 4, 8]) * depth[..., None].astype(np.float64)
     expected = np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)
     np.testing.assert_allclose(fourier_features(depth, 4), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize(("trained", "depth"), [(16, 31), (32, 8), (128, 155)])
+def test_slices_of_another_depth_have_the_pitch_that_fills_the_field_of_view_of_training(trained, depth):
+    pitch = np.diff(slice_centers(depth)) / np.diff(slice_centers(trained))[0]
+    np.testing.assert_allclose(pitch, trained / depth, rtol=1e-3)
+    ends = slice_centers(depth)[[0, -1]] + np.array([-1, 1]) / depth  # the outer faces
+    np.testing.assert_allclose(ends, [-1, 1], atol=1e-6)
 
 
 def test_depths_span_the_volume_and_a_lone_slice_lies_in_the_middle():

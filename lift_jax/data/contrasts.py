@@ -21,6 +21,9 @@ WDM_SHAPE = (155, 240, 240)
 WDM_PADDING = ((50, 51), (8, 8), (8, 8))
 """Voxels of background before and after each axis, which make 256³ of it (WDM, arXiv 2402.19043)."""
 
+WDM_SPACING = 2.0
+"""Millimeters of a voxel of WDM's protocol, of BraTS's 1 mm."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ContrastCases:
@@ -81,6 +84,11 @@ def volume_shape(data: ConfigDict) -> tuple[int, int, int]:
     if data.layout == "phantom":
         return tuple(data.shape)
     return tuple((size + sum(padding)) // 2 for size, padding in zip(WDM_SHAPE, WDM_PADDING, strict=True))
+
+
+def volume_spacing(data: ConfigDict) -> float:
+    """Millimeters of the cubic voxels of the volumes of a configured data set."""
+    return data.spacing if data.layout == "phantom" else WDM_SPACING
 
 
 def stack_volumes(cases: Sequence[CachedCase]) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from lift_jax.data.cache import CachedCase
 from lift_jax.data.hounsfield import OUTSIDE, hounsfield_to_network
 from lift_jax.data.intensities import to_network
-from lift_jax.data.windows import draw_range, pad_planes
+from lift_jax.data.windows import draw_range, draw_start, pad_planes
 from lift_jax.models.depth_encoding import depth_coordinates
 
 
@@ -37,7 +37,7 @@ class TakePair(grain.transforms.RandomMap):
         """The window that `rng` draws from `case`."""
         mr = case.array("mr")
         slices, height, width = mr.shape
-        start = int(rng.integers(max(slices - self.window, 0) + 1))
+        start = draw_start(slices, self.window, rng)
         index = np.minimum(np.arange(start, start + self.window), slices - 1)
         rows, columns = draw_range(height, self.size[0], rng), draw_range(width, self.size[1], rng)
         flip = self.flip and rng.random() < 0.5

@@ -45,7 +45,7 @@ class TakeWindow(grain.transforms.RandomMap):
 
         sources, targets = case.array("sources"), case.array("targets")
         slices, height, width, channels = sources.shape
-        start = rng.integers(max(slices - self.window, 0) + 1)
+        start = draw_start(slices, self.window, rng)
         index = np.minimum(np.arange(start, start + self.window), slices - 1)
         rows, columns = draw_range(height, self.size[0], rng), draw_range(width, self.size[1], rng)
         flip = self.flip and rng.random() < 0.5
@@ -142,6 +142,20 @@ def slice_size(
         told = ", ".join(f"{height}x{width}" for height, width in sorted(sizes)[:4])
         raise UserError(f"config.data.crop: slices differ in size ({told}); name one to crop or pad them to")
     return tuple(-(-side // multiple) * multiple for side in sizes.pop())
+
+
+def draw_start(slices: int, window: int, rng: np.random.Generator) -> int:
+    """The first slice of a random window of so many slices, in which the first and last slices are as likely as others.
+
+    A window is placed with equal probability wherever it would hold a slice of the volume, and then moved inside. The
+    end slices are then as likely as those further than a window from both ends; those between are up to twice as likely.
+    Windows that lie inside cannot hold all slices equally often unless their starts are multiples of the window. With
+    uniform starts, an end slice would be `window` times less likely than one in the middle. A window of the whole
+    volume starts at 0.
+    """
+    if slices <= window:
+        return int(rng.integers(1))
+    return int(np.clip(rng.integers(1 - window, slices), 0, slices - window))
 
 
 def draw_range(side: int, size: int, rng: np.random.Generator) -> slice:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from lift_jax.errors import UserError
 from lift_jax.evaluation.aggregates import (
-    BOOTSTRAP_SEED,
     Column,
     Row,
     Table,
@@ -14,7 +13,7 @@ from lift_jax.evaluation.aggregates import (
     model_differences,
     present_columns,
 )
-from lift_jax.evaluation.intervals import LEVEL, RESAMPLES
+from lift_jax.evaluation.intervals import LEVEL
 from lift_jax.evaluation.report_files import write_report
 from lift_jax.evaluation.report_page import Picture, Report, page
 
@@ -57,12 +56,7 @@ def write_evaluation(
         "title": title,
         "facts": dict(facts),
         "cases": len(distinct(rows, "case")),
-        "interval": {
-            "method": "percentile bootstrap over cases",
-            "level": LEVEL,
-            "resamples": RESAMPLES,
-            "seed": BOOTSTRAP_SEED,
-        },
+        "interval": {"method": "Student's t over cases", "level": LEVEL},
         "aggregates": _plain(aggregates),
         "model_minus": _plain(differences),
     }

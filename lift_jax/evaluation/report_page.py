@@ -7,7 +7,7 @@ from html import escape
 from typing import Protocol
 
 from lift_jax.evaluation.aggregates import Column, Estimate, Row, Table, distinct
-from lift_jax.evaluation.intervals import LEVEL, RESAMPLES
+from lift_jax.evaluation.intervals import LEVEL
 from lift_jax.evaluation.report_pieces import cell, document, facts_table, figure, reading_list, table
 from lift_jax.evaluation.scores import BEST_SOURCE, MEAN_OF_SOURCES, MODEL
 
@@ -128,7 +128,7 @@ def _differences(report: Report) -> str:
 
 
 def _facts(report: Report) -> str:
-    intervals = f"{LEVEL:.0%}, percentile bootstrap over cases, {RESAMPLES:,} resamples"
+    intervals = f"{LEVEL:.0%}, Student's t over cases"
     return facts_table({**report.facts, "intervals": intervals})
 
 
@@ -136,7 +136,8 @@ def _reading(report: Report) -> str:
     keys, methods = {column.key for column in report.columns}, _methods(report)
     points = [
         "An interval says how far the mean would move with other cases of the same kind. It says nothing of other "
-        "scanners, nor of the model trained anew with another seed. One case has no interval (–)."
+        "scanners, nor of the model trained anew with another seed. It takes cases to be "
+        "nearly normal, which matters when they are few. One case has no interval (–)."
     ]
     if BEST_SOURCE in methods:
         points.append(

@@ -10,6 +10,7 @@ from lift_jax.evaluation.aggregates import Column
 from lift_jax.evaluation.intervals import LEVEL
 from lift_jax.evaluation.report_files import write_report
 from lift_jax.evaluation.report_pieces import cell, document, facts_table, figure, reading_list, table
+from lift_jax.evaluation.set_distances import FEWEST_VOLUMES
 from lift_jax.evaluation.unconditional import UnconditionalScores
 from lift_jax.evaluation.unconditional_figures import draw_depth_profiles, draw_volumes, view_of
 from lift_jax.evaluation.variety import AIR, brain_region
@@ -62,7 +63,7 @@ def write_unconditional_evaluation(
         "facts": dict(facts),
         "notes": scores.notes,
         "volumes": {name: len(volumes) for name, volumes in {**sets, REFERENCE: reference}.items()},
-        "interval": {"method": "bootstrap over volumes, quantiles about the value", "level": LEVEL},
+        "interval": {"method": "bootstrap over volumes, quantiles about the value, widened for few", "level": LEVEL},
         "scores": {name: {k: e._asdict() for k, e in row.items()} for name, row in scores.table.items()},
     }
     sections = (
@@ -120,7 +121,7 @@ def _table(scores: UnconditionalScores, heading: str, columns: tuple[Column, ...
         ]
         lines.append(f'<tr><th scope="row">{escape(name)}</th><td>{count}</td>{"".join(shown)}</tr>')
     heads = ["set", "volumes", *(column.label for column in columns)]
-    note = f"{LEVEL:.0%} intervals, volumes resampled."
+    note = f"{LEVEL:.0%} intervals, volumes resampled; fewer than {FEWEST_VOLUMES} volumes have none (–)."
     return f'<h2>{escape(heading)}</h2>\n<p class="note">{note}</p>\n' + table(heads, lines, "wide", 1)
 
 

@@ -98,6 +98,5 @@ class CtSynthesis:
 
 def _onto_body(prediction: np.ndarray, case: PairedCase, native: PairedCase) -> np.ndarray:
     """A prediction on the grid of `native`, interpolated within the body alone: its skin is not mixed with air."""
-    above = np.where(case.mask, prediction - OUTSIDE + 1, 0)  # 1 or more wherever something is known
-    above = regrid_brain_onto(above, case.affine, native.mask, native.affine)
-    return np.maximum(above + OUTSIDE - 1, OUTSIDE)
+    above = regrid_brain_onto(prediction - OUTSIDE, case.mask, case.affine, native.mask, native.affine)
+    return above + np.float32(OUTSIDE)

@@ -95,7 +95,8 @@ class ContrastSynthesis:
         inputs = self.trained.network, self.trained.params, work.case, work.available, targets
         made = predict_contrasts(*inputs, **self.trained.options)
         if work.native is not None:
-            made = [regrid_brain_onto(volume, work.case.affine, *work.native) for volume in made]
+            known = brain_mask(work.case.sources[..., work.available])
+            made = [regrid_brain_onto(volume, known, work.case.affine, *work.native) for volume in made]
         return Predicted(work.case.name, work.grid, dict(zip(work.targets, made, strict=True)), work.available)
 
     def write(self, result: Predicted, seconds: float) -> list[pathlib.Path]:

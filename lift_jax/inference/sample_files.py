@@ -10,6 +10,7 @@ import matplotlib.image
 import nibabel as nib
 import numpy as np
 
+from lift_jax.data.contrasts import volume_spacing
 from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.errors import UserError
 from lift_jax.evaluation.montage import planes_picture
@@ -28,7 +29,7 @@ def synthesize_samples(
     output: pathlib.Path,
     *,
     depth: int = 0,
-    spacing: float = 1.0,
+    spacing: float | None = None,
     deviation: float | None = None,
 ) -> list[pathlib.Path]:
     """Samples volumes and writes `sample-<seed>-<number>.nii.gz`, `contact_sheet.png` and `synthesis.json`.
@@ -41,7 +42,7 @@ def synthesize_samples(
       count: how many volumes; seed: of their codes. Volume `i` of a seed is the same whatever else is asked for.
       output: folder for the results; made if it is not there.
       depth: slices of each volume; 0 for as many as in training.
-      spacing: millimetres of a training voxel.
+      spacing: millimeters of a training voxel; None: those of the training volumes.
       deviation: of the numbers of volumes' codes; None: `inference.deviation` of the run.
 
     Raises:
@@ -50,7 +51,8 @@ def synthesize_samples(
     for flag, value, least in (("count", count, 1), ("seed", seed, 0), ("depth", depth, 0)):
         if value < least:
             raise UserError(f"--{flag}: {value} is below {least}")
-    if not spacing > 0:
+    spacing = volume_spacing(trained.config.data) if spacing is None else spacing
+    if not 0 < spacing < math.inf:
         raise UserError(f"--spacing: {spacing} is no voxel size in mm")
     options = dict(trained.config.inference) | ({} if deviation is None else {"deviation": deviation})
     if not 0 <= options["deviation"] < math.inf:

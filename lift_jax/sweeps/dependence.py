@@ -21,7 +21,7 @@ NOT_OF_STAGE: dict[str, dict[str, tuple[str, ...]]] = {
             *("stage.generator", "stage.mapper"),
         ),
         "generator": (
-            *(f"model.mapper.{key}" for key in ("hidden", "layers", "frequencies", "normalise")),  # its code is drawn
+            *(f"model.mapper.{key}" for key in ("hidden", "layers", "normalise")),  # its code is drawn
             *("loss.particles", "loss.planes", "stage.mapper"),
         ),
         "mapper": (),

@@ -10,6 +10,7 @@ import numpy as np
 
 from lift_jax import run_directory
 from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.contrasts import volume_spacing
 from lift_jax.data.sources import case_source
 from lift_jax.evaluation.aggregates import CWDM_COLUMNS, aggregate, distinct
 from lift_jax.evaluation.cost import hardware
@@ -99,7 +100,7 @@ def _score_generation(workdir: pathlib.Path):
         }
         for name, row in scored.table.items()
     }
-    return scores, count, _shown_samples(sets[SAMPLES], real["test"]), (trained.config.data.spacing,) * 3
+    return scores, count, _shown_samples(sets[SAMPLES], real["test"]), (volume_spacing(trained.config.data),) * 3
 
 
 def _shown_samples(samples: np.ndarray, real: np.ndarray) -> list[Shown]:

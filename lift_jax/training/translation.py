@@ -21,7 +21,7 @@ from lift_jax.places import Place
 from lift_jax.training.optimisers import grouped_adamw
 from lift_jax.training.parallel import check_batch
 from lift_jax.training.stages import Stage, finished_parameters, run_stage
-from lift_jax.training.starting import starting_parameters
+from lift_jax.training.starting import keep_start, starting_parameters
 from lift_jax.training.step import LossFunction, initial_state, train_step
 from lift_jax.training.subjects import assert_equal_subjects, cache_shared, record_split
 from lift_jax.training.translation_loss import translation_loss
@@ -53,6 +53,7 @@ def train_translation(config: ConfigDict, workdir: Place) -> dict:
     network = volume_translator(config.model, channels)
     params = starting_parameters(config, workdir, initial_parameters(network, jax.random.key(config.seed)))
     run_directory.prepare(workdir, config)
+    keep_start(config, workdir, params)
     hosts.report(record_split(config, workdir))
     subjects = usable_subjects(cache_shared(sources["train"], config, workdir), channels)
     size = slab_size(subjects, config.data.crop, network.translator.multiple)

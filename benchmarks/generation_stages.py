@@ -92,9 +92,9 @@ def main():
     arguments = parser.parse_args()
     trained = load_generation(arguments.workdir)
     if arguments.count:
-        if trained.config.data.layout != "phantom":
+        if trained.config.data.dataset != "phantom":
             parser.error(f"--count: {arguments.workdir} is not of phantoms, of which alone more can be made")
-        trained.config.data.cases.update(validation=arguments.count, test=arguments.count)
+        trained.config.data.subjects.update(validation=arguments.count, test=arguments.count)
     if not trained.networks.prior_slices:
         parser.error(f"{arguments.workdir}: was trained without a prior (config.model.prior.kind)")
     real = real_volumes(trained, arguments.workdir)

@@ -16,6 +16,9 @@ import pathlib
 
 import jax
 import numpy as np
+from lift_jax.training.cases import cache_shared
+from lift_jax.training.run import train
+from lift_jax.training.translator_stages import train_stages, training_size
 from ml_collections import ConfigDict
 
 from configs import quickstart
@@ -43,11 +46,8 @@ from lift_jax.models.build import initial_parameters, volume_translator
 from lift_jax.models.volume_translator import VolumeTranslator, within_sources
 from lift_jax.places import write_aside
 from lift_jax.trained import load_trained
-from lift_jax.training.cases import cache_shared
-from lift_jax.training.run import train
 from lift_jax.training.step import LossFunction
 from lift_jax.training.translation_loss import weighted_sum
-from lift_jax.training.translator_stages import train_stages, training_size
 
 KINDS = ("no_mixer", "mixer", "oracle")
 SHARED_PARAMETERS = 5 + len(T1_SEQUENCES)
@@ -146,7 +146,7 @@ def configuration(kind: str, seed: int, arguments) -> ConfigDict:
     config = quickstart.get_config(arguments.variant)
     config.seed = seed
     config.model.mixer.kind = "gru" if kind == "mixer" else "none"
-    config.data.cases.test = arguments.cases
+    config.data.subjects.test = arguments.cases
     config.data.cache = str(arguments.workdir / "cache")
     config.stage.joint.steps = config.log.validate = arguments.steps
     return validate(config)

@@ -17,6 +17,8 @@ import pathlib
 
 import numpy as np
 import orbax.checkpoint as ocp
+from lift_jax.inference.ct import predict_ct
+from lift_jax.training.run import train
 
 from configs import synthrad_mr_to_ct
 from lift_jax import run_directory
@@ -28,10 +30,8 @@ from lift_jax.evaluation.ct_scores import tissue_overlap
 from lift_jax.evaluation.image_metrics import synthrad2023
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.through_plane import BONE_THRESHOLD, delta_z
-from lift_jax.inference.ct import predict_ct
 from lift_jax.places import write_aside
 from lift_jax.trained import load_trained
-from lift_jax.training.run import train
 
 KINDS = {"no_mixer": ("none", 1), "mixer": ("gru", 1), "mixer_grid": ("gru", 4)}
 BY_VOLUME, BY_SLICE = "oracle of volumes", "oracle of slices"
@@ -52,7 +52,7 @@ def configuration(kind: str, seed: int, arguments):
     """The phantom variant of one kind and seed; kinds differ in nothing but the mixer."""
     config = synthrad_mr_to_ct.get_config("phantom")
     config.seed = seed
-    config.data.cases.train, config.data.cases.test = arguments.train_cases, arguments.cases
+    config.data.subjects.train, config.data.subjects.test = arguments.train_cases, arguments.cases
     config.data.cache = str(arguments.workdir / "cache")
     config.model.translator.widths = (16, 32, 64)
     config.model.mixer.kind, config.model.mixer.grid = KINDS[kind]
@@ -172,7 +172,7 @@ def main():
                     tables.setdefault(oracle, []).append(made[oracle])
     if arguments.output:
         facts = (
-            f"Phantom heads, {config.data.shape[0]}³ at {config.data.spacing:g} mm, n = {arguments.cases} held out, "
+            f"Phantom heads, {config.data.size[0]}³ at {config.data.spacing:g} mm, n = {arguments.cases} held out, "
             f"{arguments.train_cases} to train, {len(arguments.seeds)} seed(s); {arguments.translator_steps} steps "
             f"of {config.stage.translator.batch} single slices, then {arguments.steps} steps of "
             f"{config.stage.joint.window} consecutive ones; "

@@ -12,6 +12,7 @@ import argparse
 import pathlib
 
 import numpy as np
+from lift_jax.inference.complete import predict_contrasts
 from tqdm import tqdm
 
 from lift_jax.data.cases import CONTRASTS, Case
@@ -20,7 +21,6 @@ from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.held_out import other_contrasts
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.scores import score_cwdm
-from lift_jax.inference.complete import predict_contrasts
 from lift_jax.places import write_aside
 from lift_jax.trained import Trained, load_trained
 
@@ -52,7 +52,7 @@ def score_case(trained: Trained, case: Case, index: int) -> dict[tuple[int, str]
 def score_run(workdir: pathlib.Path, cases: int) -> dict[tuple[int, str], np.ndarray]:
     """`{(how many sources, metric): [cases]}`."""
     trained = load_trained(workdir)
-    trained.config.data.cases.test = cases  # the last split: the others stay as they are
+    trained.config.data.subjects.test = cases  # the last split: the others stay as they are
     source = case_source(trained.config.data, "test")
     rows = [
         score_case(trained, source.load(i), i) for i in tqdm(range(len(source.names)), desc=workdir.name, unit="case")

@@ -18,6 +18,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from lift_jax.training.cases import cache_shared
+from lift_jax.training.translator_stages import train_stages, training_size
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
@@ -36,9 +38,7 @@ from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.models.slice_translator import BACKGROUND
 from lift_jax.places import write_aside
 from lift_jax.trained import load_trained
-from lift_jax.training.cases import cache_shared
 from lift_jax.training.translation_loss import translation_loss
-from lift_jax.training.translator_stages import train_stages, training_size
 
 METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "psnr_brain": "PSNR, brain (dB)", "delta_z_mae": "Δz MAE, brain"}
 
@@ -141,7 +141,7 @@ def parameters(network: VolumeUnet, key: jax.Array) -> dict:
 
 def step_flops(network, params, config: ConfigDict) -> float:
     """Operations of the loss of one batch and its gradient, by the compiler's count."""
-    stage, (_, height, width) = config.stage.joint, config.data.shape
+    stage, (_, height, width) = config.stage.joint, config.data.size
     shapes = {
         "sources": (stage.batch, stage.window, height, width, len(CONTRASTS)),
         "target": (stage.batch, stage.window, height, width),

@@ -17,6 +17,8 @@ import pathlib
 
 import jax
 import numpy as np
+from lift_jax.training.cases import cache_shared
+from lift_jax.training.translator_stages import train_stages, training_size
 from ml_collections import ConfigDict
 
 from configs import quickstart
@@ -34,9 +36,7 @@ from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.models.depth_encoding import depth_coordinates
 from lift_jax.models.volume_translator import VolumeTranslator, within_sources
 from lift_jax.places import write_aside
-from lift_jax.training.cases import cache_shared
 from lift_jax.training.translation_loss import translation_loss
-from lift_jax.training.translator_stages import train_stages, training_size
 
 DEPTH = 64
 KINDS = {"no mixer": 64, "window 64": 64, "window 16": 16, "window 8": 8}
@@ -75,8 +75,8 @@ def configuration(kind: str, arguments) -> ConfigDict:
     """The quickstart of one kind, with as many slices a step as the others have."""
     config = quickstart.get_config()
     config.seed = arguments.seed
-    config.data.shape, config.data.spacing = (DEPTH,) * 3, 3.0
-    config.data.cases.update(train=arguments.train, test=arguments.cases)
+    config.data.size, config.data.spacing = (DEPTH,) * 3, 3.0
+    config.data.subjects.update(train=arguments.train, test=arguments.cases)
     config.data.cache = str(arguments.workdir / "cache")
     config.model.translator.widths = (16, 32)
     if kind == "no mixer":

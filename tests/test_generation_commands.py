@@ -26,15 +26,15 @@ STEPS, EVERY = {"encoder": 4, "generator": 6, "mapper": 6}, 2
 
 TINY = [
     *SMALL_GENERATION,
-    "--config.data.cases.train=4",
-    "--config.data.cases.validation=2",
-    "--config.data.cases.test=2",
+    "--config.data.subjects.train=4",
+    "--config.data.subjects.validation=2",
+    "--config.data.subjects.test=2",
     "--config.stage.mapper.batch=2",
     "--config.stage.mapper.positives=4",
     *(f"--config.stage.{stage}.steps={steps}" for stage, steps in STEPS.items()),
     f"--config.checkpoint.every={EVERY}",
     "--config.log.validate=4",
-    "--config.log.validation_cases=2",
+    "--config.log.validation_subjects=2",
 ]
 
 

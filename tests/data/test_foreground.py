@@ -66,6 +66,17 @@ def test_noise_in_the_air_is_no_foreground(channel):
         assert mask[~maybe].mean() < 0.001
 
 
+@pytest.mark.parametrize("channel", range(4))
+def test_brain_scaled_to_lie_around_the_noise_is_found(channel):
+    volume = scans.brain(channel)
+    spoiled = scans.noise_outside(scans.zscored(volume), volume > 0)
+    sure, maybe = scans.dilated_tissue(volume)
+    assert background_of(spoiled).signed
+    mask = find_foreground(spoiled)
+    assert mask[sure].mean() > 0.9
+    assert mask[~maybe].mean() < 0.001
+
+
 def test_noise_within_a_round_field_of_view():
     volume = scans.brain(0)
     rows, columns = np.indices(volume.shape[1:]) - (np.array(volume.shape[1:]) - 1)[:, None, None] / 2

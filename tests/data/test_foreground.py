@@ -32,6 +32,12 @@ def test_flipped_view_has_the_same_foreground():
     np.testing.assert_array_equal(find_foreground(volume[::-1, :, ::-1]), find_foreground(volume)[::-1, :, ::-1])
 
 
+def test_whole_numbers_do_not_wrap_around():
+    volume = np.where(scans.brain(0) > 0, scans.brain(0), 200)
+    whole = find_foreground(np.clip(volume / 4, 0, 255).astype(np.uint8))
+    np.testing.assert_array_equal(whole, find_foreground(np.floor(volume / 4).astype(np.float32)))
+
+
 @pytest.mark.parametrize("value", (0, 300, -1000))
 @pytest.mark.parametrize("spoil", (lambda volume: volume, scans.noisy_air, scans.zscored))
 def test_padding_is_background(value, spoil):
@@ -58,6 +64,17 @@ def test_noise_in_the_air_is_no_foreground(channel):
         mask = find_foreground(scans.noisy_air(volume, deviation))
         assert mask[sure].mean() > 0.98
         assert mask[~maybe].mean() < 0.001
+
+
+@pytest.mark.parametrize("channel", range(4))
+def test_brain_scaled_to_lie_around_the_noise_is_found(channel):
+    volume = scans.brain(channel)
+    spoiled = scans.noise_outside(scans.zscored(volume), volume > 0)
+    sure, maybe = scans.dilated_tissue(volume)
+    assert background_of(spoiled).signed
+    mask = find_foreground(spoiled)
+    assert mask[sure].mean() > 0.9
+    assert mask[~maybe].mean() < 0.001
 
 
 def test_noise_within_a_round_field_of_view():
@@ -119,6 +136,17 @@ def test_body_mask_is_one_solid_piece():
     body = body_mask(mr)
     assert ndimage.label(body)[1] == 1
     assert (body & mask).sum() / (body | mask).sum() > 0.9
+
+
+@pytest.mark.parametrize("noise", (False, True))
+def test_body_does_not_depend_on_scale_and_shift(noise):
+    mr, _, mask = scans.head_pair()
+    raw = scans.noisy_air(mr) if noise else mr
+    shifted = body_mask((raw / 300 - 2).astype(np.float32))
+    assert (shifted ^ body_mask(raw)).sum() < 0.01 * mask.sum()
+    if not noise:
+        zscored = body_mask(scans.zscored(raw))
+        assert (zscored & mask).sum() / (zscored | mask).sum() > 0.85
 
 
 def test_fill_holes_is_that_of_scipy():

@@ -19,7 +19,7 @@ import matplotlib.image
 import numpy as np
 
 from lift_jax import run_directory
-from lift_jax.data.intensities import from_network, to_network
+from lift_jax.data.intensity import network_to_unit, unit_to_network
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.generation_runs import (
     HELD_OUT,
@@ -65,8 +65,8 @@ def decoded(params: dict, volumes: np.ndarray) -> np.ndarray:
 
     @jax.jit
     def through(images):
-        logits = linear["bias"] + slice_codes(params["generator"], to_network(images)) @ linear["kernel"]
-        return from_network(from_logits(logits)).reshape(images.shape)
+        logits = linear["bias"] + slice_codes(params["generator"], unit_to_network(images)) @ linear["kernel"]
+        return network_to_unit(from_logits(logits)).reshape(images.shape)
 
     return np.stack([np.clip(through(volume), 0, 1) for volume in volumes])
 

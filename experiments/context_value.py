@@ -26,7 +26,7 @@ from experiments.volume_unet import METRICS, score
 from lift_jax import run_directory
 from lift_jax.configuration import validate
 from lift_jax.data.cases import CONTRASTS, Case
-from lift_jax.data.intensities import from_network, to_network
+from lift_jax.data.intensity import network_to_unit, unit_to_network
 from lift_jax.data.phantom import session, slice_gains
 from lift_jax.data.phantom_acquisition import (
     GAMMA_DEVIATION,
@@ -134,11 +134,11 @@ def train_oracle(config: ConfigDict, workdir: pathlib.Path) -> tuple[VolumeTrans
 def predict_oracle(network: VolumeTranslator, params: dict, case: Case, target: str) -> np.ndarray:
     """The hidden contrast from all others and the facts, as `predict_hidden` gives it without the facts."""
     available = other_contrasts(case, target)
-    sources = with_facts(to_network(case.sources), slice_facts(case.name, len(case.sources)))
+    sources = with_facts(unit_to_network(case.sources), slice_facts(case.name, len(case.sources)))
     there = [*available, *[True] * FACTS]
     (prediction,) = translate_volume(network, params, sources, there, [CONTRASTS.index(target)], chunk=0)
     inside = (case.sources[..., np.flatnonzero(available)] > 0).any(axis=-1)
-    return np.where(inside, np.clip(from_network(prediction), 0, 1), 0).astype(np.float32)
+    return np.where(inside, np.clip(network_to_unit(prediction), 0, 1), 0).astype(np.float32)
 
 
 def configuration(kind: str, seed: int, arguments) -> ConfigDict:

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from lift_jax import run_directory
 from lift_jax.configuration import validate
 from lift_jax.data.cases import CONTRASTS, Case
-from lift_jax.data.intensities import from_network, to_network
+from lift_jax.data.intensity import network_to_unit, unit_to_network
 from lift_jax.data.sources import case_source
 from lift_jax.data.windows import TakeWindow
 from lift_jax.evaluation.cost import hardware
@@ -158,9 +158,9 @@ def step_flops(network, params, config: ConfigDict) -> float:
 def predict(network, params, case, target: str) -> np.ndarray:
     """The hidden contrast from all others, as `evaluation.held_out.predict_hidden` gives it."""
     available, wanted = other_contrasts(case, target), np.eye(len(CONTRASTS))[[CONTRASTS.index(target)]]
-    prediction = _apply(network, params, to_network(case.sources)[None], np.float32(available[None]), wanted)[0]
+    prediction = _apply(network, params, unit_to_network(case.sources)[None], np.float32(available[None]), wanted)[0]
     inside = (case.sources[..., np.flatnonzero(available)] > 0).any(axis=-1)
-    return np.where(inside, np.clip(from_network(np.asarray(prediction)), 0, 1), 0).astype(np.float32)
+    return np.where(inside, np.clip(network_to_unit(np.asarray(prediction)), 0, 1), 0).astype(np.float32)
 
 
 @functools.partial(jax.jit, static_argnums=0)

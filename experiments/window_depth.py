@@ -26,7 +26,7 @@ from experiments.volume_unet import METRICS, score
 from lift_jax import run_directory
 from lift_jax.configuration import validate
 from lift_jax.data.cases import CONTRASTS, Case, CaseSource
-from lift_jax.data.intensities import from_network, to_network
+from lift_jax.data.intensity import network_to_unit, unit_to_network
 from lift_jax.data.sources import case_source
 from lift_jax.data.windows import TakeWindow
 from lift_jax.evaluation.cost import hardware
@@ -115,11 +115,11 @@ def apply(network: VolumeTranslator, params: dict, sources, available, wanted, d
 def predict(network: VolumeTranslator, params: dict, block: int, case: Case, target: str) -> np.ndarray:
     """The hidden contrast `[D, H, W]` in [0, 1], blocks of so many slices mixed each by itself."""
     count = DEPTH // block
-    windows = to_network(case.sources).reshape(count, block, *case.sources.shape[1:])
+    windows = unit_to_network(case.sources).reshape(count, block, *case.sources.shape[1:])
     available = np.tile(np.asarray(other_contrasts(case, target), np.float32), (count, 1))
     wanted = np.tile(np.eye(len(CONTRASTS), dtype=np.float32)[CONTRASTS.index(target)], (count, 1))
     made = apply(network, params, windows, available, wanted, depth_coordinates(DEPTH).reshape(count, block))
-    return np.clip(from_network(np.asarray(made).reshape(DEPTH, *made.shape[2:])), 0, 1)
+    return np.clip(network_to_unit(np.asarray(made).reshape(DEPTH, *made.shape[2:])), 0, 1)
 
 
 def table(found: dict[str, dict[str, np.ndarray]]) -> str:

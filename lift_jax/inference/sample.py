@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lift_jax.data.intensities import from_network
+from lift_jax.data.intensity import network_to_unit
 from lift_jax.models.depth_encoding import slice_centers
 from lift_jax.models.generation import GenerationNetworks
 
@@ -62,7 +62,7 @@ def _slices(networks, params, codes, chunk):
         # Every chunk has one shape, so that one function is compiled: the last code is repeated to its end.
         rows = np.minimum(np.arange(start, start + chunk), len(codes) - 1)
         parts.append(np.asarray(_generate(networks, params["generator"], codes[rows]))[: len(codes) - start])
-    return np.clip(from_network(np.concatenate(parts)), 0, 1)
+    return np.clip(network_to_unit(np.concatenate(parts)), 0, 1)
 
 
 def _code(seed: int, index: int, volume_code: int) -> jax.Array:

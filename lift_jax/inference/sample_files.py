@@ -10,7 +10,7 @@ import matplotlib.image
 import nibabel as nib
 import numpy as np
 
-from lift_jax.data.contrasts import volume_spacing
+from lift_jax.data.single_channel import volume_spacing
 from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.errors import UserError
 from lift_jax.evaluation.montage import planes_picture

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lift_jax.data.intensities import to_network
+from lift_jax.data.intensity import unit_to_network
 from lift_jax.models.slice_components import Components, component_codes
 
 
@@ -73,7 +73,7 @@ def principal_trajectories(volumes: np.ndarray, components: Components, count: i
     """
     lengths = np.sqrt((np.asarray(components.basis, np.float64) ** 2).sum(axis=1))
     encode = jax.jit(component_codes)
-    codes = (encode(components, to_network(np.asarray(volume, np.float32))) for volume in volumes)
+    codes = (encode(components, unit_to_network(np.asarray(volume, np.float32))) for volume in volumes)
     codes = np.stack([np.asarray(x, np.float64) for x in codes])
     mean = codes.mean(axis=0)
     deviations = ((codes - mean) * lengths).reshape(len(volumes), -1)

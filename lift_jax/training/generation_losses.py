@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from lift_jax.data.intensities import to_network
+from lift_jax.data.intensity import unit_to_network
 from lift_jax.losses.drifting import drifting_losses, mean_statistics
 from lift_jax.losses.triplanar import (
     depth_positions,
@@ -197,7 +197,7 @@ def draw_slices(volumes: jax.Array, key: jax.Array, count: int, axis_name: str |
     """
     depth = volumes.shape[1]
     chosen = local_rows(jax.random.randint(key, (count,), 0, volumes.shape[0] * depth), axis_name)
-    images = to_network(volumes.reshape(-1, *volumes.shape[2:])[chosen].astype(jnp.float32))
+    images = unit_to_network(volumes.reshape(-1, *volumes.shape[2:])[chosen].astype(jnp.float32))
     return images, jnp.asarray(slice_centers(depth))[chosen % depth]
 
 

@@ -55,7 +55,7 @@ def _evaluate_run():
     output = place(OUTPUT.value) if OUTPUT.value else made
     if not commands.is_first():
         return None
-    write_evaluation(output, rows, pictures, title=f"{workdir.name}: {data_set}", facts=facts, columns=columns)
+    write_evaluation(output, rows, pictures, title=f"{workdir.name}: {data_set}", metadata=facts, columns=columns)
     print(f"report: {output / 'report.html'}")
 
 
@@ -91,7 +91,7 @@ def _score_ct(trained, data_set):
 
 def _evaluate_generation(workdir):
     from lift_jax.evaluation.generation_runs import generation_facts, real_volumes, sampled_sets, score_generation
-    from lift_jax.evaluation.unconditional_report import write_unconditional_evaluation
+    from lift_jax.evaluation.report.generation import write_unconditional_evaluation
     from lift_jax.places import place
     from lift_jax.trained import load_generation
 
@@ -109,7 +109,7 @@ def _evaluate_generation(workdir):
         real["test"],
         real["train"],
         title=f"{workdir.name}: volumes out of noise",
-        facts=generation_facts(trained, seconds),
+        metadata=generation_facts(trained, seconds),
         spacing=(trained.config.data.spacing,) * 3,
     )
     print(f"report: {output / 'report.html'}")
@@ -128,7 +128,7 @@ def _evaluate_folder():
     protocols = {"cwdm": (score_folder, CWDM_COLUMNS), "synthrad2023": (score_ct_folder, CT_COLUMNS)}
     score, columns = protocols[PROTOCOL.value]
     rows, pictures, facts = score(predictions, targets)
-    write_evaluation(output, rows, pictures, title=predictions.name, facts=facts, columns=columns)
+    write_evaluation(output, rows, pictures, title=predictions.name, metadata=facts, columns=columns)
     print(f"report: {output / 'report.html'}")
 
 

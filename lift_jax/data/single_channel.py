@@ -81,7 +81,7 @@ def channel_source(data: ConfigDict, split: str) -> SubjectSource:
     Raises:
       UserError: as `subject_source`.
     """
-    source = subject_source(data, split)
+    source = subject_source(ConfigDict(dict(data.items()) | {"sources": tuple(data.targets)}), split)
     return source if any(data.size) or data.spacing > 0 else WdmSubjects(source)
 
 

@@ -8,17 +8,7 @@ from ml_collections import ConfigDict
 from lift_jax import hosts, run_directory
 from lift_jax.configuration.checks import flatten
 from lift_jax.places import Place
-from lift_jax.training.ct_translation import train_ct_translation
-from lift_jax.training.generation import train_generation
-from lift_jax.training.generation_checks import check_generation
-from lift_jax.training.translation import train_translation
-from lift_jax.training.translator_stages import check_batches
-
-TRAINERS = {"missing_mr": train_translation, "mr_to_ct": train_ct_translation, "unconditional": train_generation}
-"""Task to what trains it."""
-
-CHECKS = {"missing_mr": check_batches, "mr_to_ct": check_batches, "unconditional": check_generation}
-"""Task to what its training refuses by configuration and number of devices alone."""
+from lift_jax.tasks import task_of
 
 
 def train(config: ConfigDict, workdir: Place) -> None:
@@ -31,20 +21,11 @@ def train(config: ConfigDict, workdir: Place) -> None:
     _agree_on_configuration(config)
     run_directory.cache_directory(workdir, config)  # which refuses one in a bucket
     with run_directory.claimed(workdir) if hosts.is_first() else contextlib.nullcontext():
-        TRAINERS[config.task](config, workdir)
-
-
-def check(config: ConfigDict, devices: int) -> None:
-    """Refuses what `train` on so many devices would refuse before it looks at any data.
-
-    Raises:
-      UserError: naming the first key that does not fit.
-    """
-    CHECKS[config.task](config, devices)
+        task_of(config).train(config, workdir)
 
 
 def _agree_on_configuration(config: ConfigDict) -> None:
     """Refuses processes of different configurations; where a host keeps its files is its own affair."""
-    own = ("data.root", "data.cache", "data.split_file", "data.threads")
+    own = ("data.root", "data.manifest", "data.cache", "data.split_file", "data.threads")
     shared = {key: value for key, value in flatten(config).items() if key not in own}
     hosts.agree("the configuration", hashlib.sha256(repr(sorted(shared.items())).encode()).hexdigest())

@@ -14,7 +14,7 @@ from lift_jax.configuration import missing_mr
 
 def get_config(variant=""):
     config = missing_mr()
-    config.data.layout = "brats"
+    config.data.dataset = "brats"
     config.data.gamma = 0.1
     config.data.threads = 8
 

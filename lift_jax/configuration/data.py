@@ -44,7 +44,7 @@ def data_errors(data: ConfigDict) -> Iterator[str]:
         if data.spacing <= 0:
             yield "config.data.spacing: a phantom needs its voxel size in mm, such as 4.0"
         if min(data.size) <= 0:
-            yield f"config.data.size: {tuple(data.size)}: a phantom needs its slices, rows and columns, such as (48, 48, 48)"
+            yield f"config.data.size: {tuple(data.size)}: a phantom needs three sides, such as (48, 48, 48)"
     else:
         if min(data.size) < 0 or 0 < sum(side > 0 for side in data.size) < 3:
             yield f"config.data.size: {tuple(data.size)} must be three sides, or (0, 0, 0) for those of the files"
@@ -55,4 +55,4 @@ def data_errors(data: ConfigDict) -> Iterator[str]:
         elif data.dataset in DATASETS and data.dataset != "manifest" and not data.root:
             yield "config.data.root: not set; give the folder of the subjects, --config.data.root=DIR"
         if data.dataset == "files" and "{subject}" not in data.pattern:
-            yield f"config.data.pattern: {data.pattern!r} has no {{subject}}; give one such as {{subject}}_{{channel}}.nii.gz"
+            yield f"config.data.pattern: {data.pattern!r} has no {{subject}}; give one, {{subject}}_{{channel}}.nii.gz"

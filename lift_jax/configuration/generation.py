@@ -19,7 +19,7 @@ def generation() -> ConfigDict:
     data.targets = ("t1n",)  # the channel that is generated
     data.spacing = 6.0  # of scans on BraTS's grid, 0 with size (0, 0, 0): 128³ by WDM's protocol
     data.size = (32, 32, 32)
-    data.subjects = ConfigDict({"train": 512, "validation": 64, "test": 64})
+    data.subjects.update(train=512, validation=64, test=64)
 
     config.model = model = ConfigDict()
     model.encoder = ConfigDict(

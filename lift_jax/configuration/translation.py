@@ -89,7 +89,6 @@ def missing_mr() -> ConfigDict:
     """Any of BraTS's four MR contrasts from any of the others; on phantoms until a data set is named."""
     config = translation()
     config.data.sources = config.data.targets = tuple(BRATS_CHANNELS)
-    config.data.size = (48, 48, 48)
     return config
 
 
@@ -98,8 +97,7 @@ def mr_to_ct() -> ConfigDict:
     config = translation()
     config.data.dataset = "phantom_head"
     config.data.sources, config.data.targets = ("mr",), ("ct",)
-    config.data.size = (64, 64, 64)
-    config.data.subjects = ConfigDict({"train": 144, "validation": 4, "test": 36})
+    config.data.subjects.update(train=144, validation=4, test=36)
     config.optimiser.weight_decay.translator = 0.0  # Adam for the translator, AdamW for the mixer
     config.stages = ("translator", "mixer")
     config.stage.translator.batch = 32

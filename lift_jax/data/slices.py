@@ -6,7 +6,6 @@ import grain
 import numpy as np
 
 
-
 @dataclasses.dataclass(frozen=True)
 class RandomSlice(grain.transforms.RandomMap):
     """A random slice of a volume that shows something, in a random plane: `image [S, S, 1]` float32 in [-1, 1].

@@ -17,7 +17,6 @@ from lift_jax.models.generation import autoencoder, fresh_parameters, generation
 from lift_jax.models.resnet import resnet18_parameters
 from lift_jax.places import Place
 from lift_jax.training.banks import real_bank
-from lift_jax.training.subjects import assert_equal_subjects, cache_shared, record_split
 from lift_jax.training.checkpoints import saved_steps
 from lift_jax.training.generation_checks import check_count, check_generation
 from lift_jax.training.generation_losses import generator_loss, mapper_loss, reconstruction_loss
@@ -32,6 +31,7 @@ from lift_jax.training.parallel import DATA_AXIS
 from lift_jax.training.stages import Everywhere, Stage, finished_parameters, run_stage
 from lift_jax.training.starting import starting_parameters
 from lift_jax.training.step import LossFunction, initial_state, train_step
+from lift_jax.training.subjects import assert_equal_subjects, cache_shared, record_split
 
 TRAINED = {
     "encoder": ("autoencoder",),

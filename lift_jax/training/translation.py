@@ -56,9 +56,7 @@ def train_translation(config: ConfigDict, workdir: Place) -> dict:
     hosts.report(record_split(config, workdir))
     subjects = usable_subjects(cache_shared(sources["train"], config, workdir), channels)
     size = slab_size(subjects, config.data.crop, network.translator.multiple)
-    validate_fn = functools.partial(
-        validate, network, channels=channels, subjects=sources["validation"], config=config
-    )
+    validate_fn = functools.partial(validate, network, channels=channels, subjects=sources["validation"], config=config)
     weights = LossWeights(config.loss.pixel, config.loss.similarity, config.loss.through_plane, config.loss.bone)
     for index, name in enumerate(config.stages):
         finished = finished_parameters(workdir, name, config.stage[name].steps, params)

@@ -42,9 +42,7 @@ def score_run(trained: Trained, subjects: SubjectSource) -> tuple[list[Row], dic
     return rows, cost
 
 
-def score_subjects(
-    trained: Trained, subjects: SubjectSource
-) -> tuple[list[Row], tuple[int, int, int], list[float]]:
+def score_subjects(trained: Trained, subjects: SubjectSource) -> tuple[list[Row], tuple[int, int, int], list[float]]:
     """The rows of `score_run`, the grid of the last subject, and the seconds of every translation.
 
     Processes take subjects in turn, and all return the rows of all, in the order of the subjects.

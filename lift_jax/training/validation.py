@@ -75,9 +75,7 @@ def _metrics(truth: ScoredChannel, prediction: np.ndarray) -> dict[str, float]:
 
 def _named(scores: dict[str, dict[str, list[float]]], channels: Channels) -> dict[str, float]:
     """Log keys and means; a single target in HU has none of its name in them."""
-    means = {
-        (target, metric): _finite_mean(values) for target, own in scores.items() for metric, values in own.items()
-    }
+    means = {(target, metric): _finite_mean(values) for target, own in scores.items() for metric, values in own.items()}
     only = len(channels.targets) == 1 and channels.protocols[channels.targets[0]].unit == "HU"
     if only:
         return {f"validation_{metric}": mean for (_, metric), mean in means.items()}

@@ -16,6 +16,8 @@ import pathlib
 
 import jax
 import numpy as np
+from lift_jax.data.windows import TakeWindow
+from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
 from lift_jax.training.cases import cache_shared
 from lift_jax.training.run import train
 from lift_jax.training.translator_stages import train_stages, training_size
@@ -37,9 +39,7 @@ from lift_jax.data.phantom_acquisition import (
     Relaxation,
 )
 from lift_jax.data.sources import case_source
-from lift_jax.data.windows import TakeWindow
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.inference.translate import translate_volume
 from lift_jax.models.build import initial_parameters, volume_translator

@@ -18,6 +18,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from lift_jax.data.windows import TakeWindow
+from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
 from lift_jax.training.cases import cache_shared
 from lift_jax.training.translator_stages import train_stages, training_size
 from ml_collections import ConfigDict
@@ -28,9 +30,7 @@ from lift_jax.configuration import validate
 from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.intensity import network_to_unit, unit_to_network
 from lift_jax.data.sources import case_source
-from lift_jax.data.windows import TakeWindow
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.scores import score_cwdm
 from lift_jax.models.blocks import ConditionEmbedding

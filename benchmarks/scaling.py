@@ -80,7 +80,7 @@ def translation(config, side: int, devices: int) -> Problem:
     network, stage = configured_translator(config), config.stage.joint
     params = jax.eval_shape(lambda key: initial_parameters(network, key), jax.random.key(0))
     volume, channels = (devices, stage.window, side, side), len(CONTRASTS)
-    shapes = {"sources": (*volume, channels), "target": volume, "depth": volume[:2]}
+    shapes = {"sources": (*volume, channels), "target": volume, "depth": volume[:2], "counted": volume[:2]}
     shapes |= {"available": (devices, channels), "wanted": (devices, channels)}
     batch = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
     loss = translation_loss(network, config.loss, use_mixer=True)

@@ -107,7 +107,7 @@ def oracle_loss(network: VolumeTranslator, loss: ConfigDict, use_mixer: bool) ->
         inputs = (batch[name] for name in ("sources", "available", "wanted", "depth"))
         prediction = network.apply({"params": params}, *inputs, use_mixer=use_mixer)
         shown, available = batch["sources"][..., : len(CONTRASTS)], batch["available"][:, : len(CONTRASTS)]
-        return weighted_sum(within_sources(prediction, shown, available), batch["target"], loss)
+        return weighted_sum(within_sources(prediction, shown, available), batch["target"], batch["counted"], loss)
 
     return loss_function
 

@@ -148,6 +148,7 @@ def step_flops(network, params, config: ConfigDict) -> float:
         "available": (stage.batch, len(CONTRASTS)),
         "wanted": (stage.batch, len(CONTRASTS)),
         "depth": (stage.batch, stage.window),
+        "counted": (stage.batch, stage.window),
     }
     batch = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
     loss = translation_loss(network, config.loss, use_mixer=True)

@@ -38,6 +38,7 @@ def random_window(batch=1, slices=4, height=16, width=16, seed=0) -> dict[str, n
         "available": np.tile(np.float32([1, 1, 1, 0]), (batch, 1)),
         "wanted": np.tile(np.float32([0, 0, 0, 1]), (batch, 1)),
         "depth": np.tile(np.linspace(-1, 1, slices, dtype=np.float32), (batch, 1)),
+        "counted": np.ones((batch, slices), np.float32),
     }
 
 
@@ -52,5 +53,6 @@ def random_pair(batch=2, slices=4, side=16, seed=0) -> dict[str, np.ndarray]:
         "available": np.ones((batch, 1), np.float32),
         "wanted": np.ones((batch, 1), np.float32),
         "depth": np.tile(np.linspace(-1, 1, slices, dtype=np.float32), (batch, 1)),
+        "counted": np.ones((batch, slices), np.float32),
         "body": body,
     }

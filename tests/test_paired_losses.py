@@ -61,51 +61,87 @@ def even(image):
     return np.pad(image[:height, :width], ((0, 1), (0, 1)))
 
 
-LOSSES = [l1_loss, ms_ssim_loss, first_difference_loss]
+def all_slices(windows):
+    return np.ones(windows.shape[:2], np.float32)
+
+
+def absolute(prediction, target, *weights):
+    """`l1_loss` where all slices count."""
+    return l1_loss(prediction, target, all_slices(target), *weights)
+
+
+def dissimilarity(prediction, target):
+    """`ms_ssim_loss`, averaged over all slices."""
+    return ms_ssim_loss(prediction, target).mean(axis=1)
+
+
+def through_plane(prediction, target):
+    """`first_difference_loss` where all slices count."""
+    return first_difference_loss(prediction, target, all_slices(target))
+
+
+LOSSES = [absolute, dissimilarity, through_plane]
 
 
 def test_l1_loss_is_the_mean_absolute_difference_of_each_window():
     prediction, target = windows()
     expected = np.abs(prediction.astype(np.float64) - target).mean(axis=(1, 2, 3))
-    np.testing.assert_allclose(l1_loss(prediction, target), expected, rtol=1e-5)
+    np.testing.assert_allclose(absolute(prediction, target), expected, rtol=1e-5)
 
 
 def test_l1_loss_weights_multiply_and_are_not_normalised():
     prediction, target = windows()
     weights = np.random.default_rng(1).random(target.shape).astype(np.float32) * 3
     expected = (np.abs(prediction.astype(np.float64) - target) * weights).mean(axis=(1, 2, 3))
-    np.testing.assert_allclose(l1_loss(prediction, target, weights), expected, rtol=1e-5)
+    np.testing.assert_allclose(absolute(prediction, target, weights), expected, rtol=1e-5)
 
 
 def test_first_difference_loss_compares_differences_of_neighbouring_slices():
     prediction, target = windows()
     expected = np.abs(np.diff(prediction.astype(np.float64), axis=1) - np.diff(target.astype(np.float64), axis=1))
-    np.testing.assert_allclose(first_difference_loss(prediction, target), expected.mean(axis=(1, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(through_plane(prediction, target), expected.mean(axis=(1, 2, 3)), rtol=1e-5)
 
 
 def test_terms_are_means_over_the_batch_and_those_without_weight_are_left_out():
     prediction, target = windows()
     weights = np.random.default_rng(1).random(target.shape).astype(np.float32) * 3
     loss = missing_mr().loss.to_dict()
-    terms = paired_terms(prediction, target, loss, pixel_weights=weights)
+    terms = paired_terms(prediction, target, all_slices(target), loss, pixel_weights=weights)
     error = prediction.astype(np.float64) - target
     np.testing.assert_allclose(terms["pixel"], (np.abs(error) * weights).mean(), rtol=1e-5)
     np.testing.assert_allclose(terms["through_plane"], np.abs(np.diff(error, axis=1)).mean(), rtol=1e-5)
     np.testing.assert_allclose(terms["similarity"], similarity_reference(prediction, target, 1).mean(), rtol=1e-4)
-    assert paired_terms(prediction, target, loss | {"pixel": 0.0, "similarity": 0.0}).keys() == {"through_plane"}
+    assert paired_terms(prediction, target, all_slices(target), loss | {"pixel": 0.0, "similarity": 0.0}).keys() == {
+        "through_plane"
+    }
+
+
+@pytest.mark.parametrize("use", ["pixel", "similarity", "through_plane"])
+def test_repeats_of_the_last_slice_of_a_short_volume_do_not_count(use):
+    """The loss, and its gradient, of a window that repeats its last slice are those of the slices before."""
+    prediction, target = windows((2, 4, 16, 16))
+    index, loss = [0, 1, 2, 3, 3, 3], {"pixel": 0, "similarity": 0, "through_plane": 0} | {use: 1.0}
+    counts = np.tile(np.float32([1, 1, 1, 1, 0, 0]), (2, 1))
+
+    def term(prediction, target, counts):
+        return paired_terms(prediction, target, counts, loss)[use]
+
+    found = jax.value_and_grad(term)(prediction[:, index] + np.float32(0.1), target[:, index], counts)
+    expected = jax.value_and_grad(term)(prediction + np.float32(0.1), target, all_slices(target))
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    np.testing.assert_allclose(found[1][:, :4], expected[1], atol=1e-8)
+    assert not np.any(found[1][:, 4:])
 
 
 def test_first_difference_loss_ignores_what_is_added_to_all_slices_alike():
     prediction, target = windows()
     image = np.random.default_rng(1).normal(size=(2, 1, 24, 20)).astype(np.float32)
-    np.testing.assert_allclose(
-        first_difference_loss(prediction + image, target), first_difference_loss(prediction, target), rtol=1e-5
-    )
+    np.testing.assert_allclose(through_plane(prediction + image, target), through_plane(prediction, target), rtol=1e-5)
 
 
 def test_a_single_slice_has_no_first_difference_loss():
     prediction, target = windows((2, 1, 12, 12))
-    np.testing.assert_array_equal(first_difference_loss(prediction, target), [0, 0])
+    np.testing.assert_array_equal(through_plane(prediction, target), [0, 0])
 
 
 @pytest.mark.parametrize(
@@ -115,7 +151,7 @@ def test_a_single_slice_has_no_first_difference_loss():
 def test_ms_ssim_loss_equals_ms_ssim_in_plain_float64(height, width, scales):
     prediction, target = windows((2, 1, height, width))
     expected = similarity_reference(prediction, target, scales)
-    np.testing.assert_allclose(ms_ssim_loss(prediction, target), expected, rtol=1e-4)
+    np.testing.assert_allclose(dissimilarity(prediction, target), expected, rtol=1e-4)
 
 
 def test_ms_ssim_loss_at_one_scale_equals_scikit_image_where_the_window_fits():
@@ -129,20 +165,20 @@ def test_ms_ssim_loss_at_one_scale_equals_scikit_image_where_the_window_fits():
         data_range=1,
         full=True,
     )
-    np.testing.assert_allclose(ms_ssim_loss(prediction, target), [1 - full[5:-5, 5:-5].mean()], rtol=1e-4)
+    np.testing.assert_allclose(dissimilarity(prediction, target), [1 - full[5:-5, 5:-5].mean()], rtol=1e-4)
 
 
 def test_opposite_slices_are_held_just_above_zero_similarity():
     _, target = windows((1, 1, 20, 20))
-    np.testing.assert_allclose(ms_ssim_loss(-target, target), similarity_reference(-target, target, 1), rtol=1e-5)
-    assert 0.98 < ms_ssim_loss(-target, target)[0] < 1
+    np.testing.assert_allclose(dissimilarity(-target, target), similarity_reference(-target, target, 1), rtol=1e-5)
+    assert 0.98 < dissimilarity(-target, target)[0] < 1
 
 
 def test_a_slice_that_is_hardly_similar_does_not_outweigh_the_others():
     """Of five scales the finest has the exponent .0448, whose slope near zero is steepest."""
     (_, target), noise = windows((1, 1, 176, 176)), np.random.default_rng(5).normal(size=(1, 1, 176, 176))
     slope = jax.jit(
-        jax.grad(lambda share: ms_ssim_loss(share * target + (1 - share) * noise.astype(np.float32), target)[0])
+        jax.grad(lambda share: dissimilarity(share * target + (1 - share) * noise.astype(np.float32), target)[0])
     )
     steepest = max(abs(float(slope(np.float32(share)))) for share in np.linspace(-0.02, 0.02, 81))
     assert steepest < 3
@@ -150,8 +186,8 @@ def test_a_slice_that_is_hardly_similar_does_not_outweigh_the_others():
 
 def test_ms_ssim_loss_of_a_window_is_the_mean_over_its_slices():
     prediction, target = windows()
-    of_slices = [ms_ssim_loss(prediction[:, k : k + 1], target[:, k : k + 1]) for k in range(target.shape[1])]
-    np.testing.assert_allclose(ms_ssim_loss(prediction, target), np.mean(of_slices, axis=0), rtol=1e-5)
+    of_slices = [dissimilarity(prediction[:, k : k + 1], target[:, k : k + 1]) for k in range(target.shape[1])]
+    np.testing.assert_allclose(dissimilarity(prediction, target), np.mean(of_slices, axis=0), rtol=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -185,9 +221,9 @@ def test_gradients_are_finite_for_constant_and_for_identical_windows(loss, value
 
 def test_the_similarity_gradient_points_uphill():
     prediction, target = windows((1, 2, 24, 24))
-    value, gradient = jax.jit(jax.value_and_grad(lambda p: ms_ssim_loss(p, target)[0]))(prediction)
+    value, gradient = jax.jit(jax.value_and_grad(lambda p: dissimilarity(p, target)[0]))(prediction)
     step = 0.1 * gradient / np.abs(gradient).max()
-    difference = (ms_ssim_loss(prediction + step, target) - ms_ssim_loss(prediction - step, target))[0]
+    difference = (dissimilarity(prediction + step, target) - dissimilarity(prediction - step, target))[0]
     assert value > 0
     np.testing.assert_allclose(difference, 2 * np.vdot(gradient, step), rtol=0.02)
 
@@ -217,4 +253,4 @@ def test_as_many_scales_as_the_window_fits_into(height, width, scales):
 
 def test_slices_smaller_than_the_window_are_refused():
     with pytest.raises(ValueError, match="at least 11 pixels a side, not 10"):
-        ms_ssim_loss(*windows((1, 1, 10, 30)))
+        dissimilarity(*windows((1, 1, 10, 30)))

@@ -57,6 +57,7 @@ def test_a_window_is_a_cut_of_the_case_with_air_outside_the_body(cached):
         "available": (1,),
         "wanted": (1,),
         "depth": (3,),
+        "counted": (3,),
         "body": (3, 8, 10),
     }
     assert all(array.dtype == np.float32 for array in window.values())
@@ -83,6 +84,7 @@ def test_short_volumes_repeat_their_last_slice_and_small_planes_are_padded_with_
     window = TakePair(window=9, size=(12, 12), flip=False).random_map(cached[0], np.random.default_rng(0))
     assert window["target"].shape == (9, 12, 12)
     np.testing.assert_array_equal(window["target"][6:], np.repeat(window["target"][5:6], 3, axis=0))
+    np.testing.assert_array_equal(window["counted"], [1] * 6 + [0] * 3)
     assert (window["target"][:, :2] == -1).all() and (window["sources"][:, :2] == -1).all()
     assert (window["body"][:, :2] == 0).all()
 

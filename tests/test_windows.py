@@ -91,6 +91,7 @@ def test_a_window_is_float32_of_the_shapes_told(cached):
         "available": (CHANNELS,),
         "wanted": (CHANNELS,),
         "depth": (WINDOW,),
+        "counted": (WINDOW,),
     }
     assert all(array.dtype == np.float32 for array in take(case).values())
 
@@ -216,6 +217,7 @@ def test_a_short_volume_repeats_its_last_slice(cached):
     index = [0, 1, 2, 2, 2]
     np.testing.assert_array_equal(window["sources"], half(truth.sources[index]))
     np.testing.assert_array_equal(window["depth"], np.array([-1, 0, 1, 1, 1], np.float32))
+    np.testing.assert_array_equal(window["counted"], [1, 1, 1, 0, 0])
 
 
 def test_gamma_bends_each_source_by_a_power_of_its_own_and_no_target(cached):

@@ -69,6 +69,7 @@ def training_step(dtype: str, window: int, small: bool) -> dict:
         "available": np.tile(np.float32([0, 1, 1, 1]), (batch, 1)),
         "wanted": np.tile(np.float32([1, 0, 0, 0]), (batch, 1)),
         "depth": np.tile(np.linspace(-1, 1, window, dtype=np.float32), (batch, 1)),
+        "counted": np.ones((batch, window), np.float32),
     }
     arrays = place_batch(arrays, mesh)
     seconds = []

@@ -8,7 +8,7 @@ import numpy as np
 from lift_jax.data.cache import CachedCase
 from lift_jax.data.hounsfield import OUTSIDE, hounsfield_to_network
 from lift_jax.data.intensities import to_network
-from lift_jax.data.windows import draw_range, draw_start, pad_planes
+from lift_jax.data.windows import counted, draw_range, draw_start, pad_planes
 from lift_jax.models.depth_encoding import depth_coordinates
 
 
@@ -18,7 +18,8 @@ class TakePair(grain.transforms.RandomMap):
 
     The result, all float32, with T = `window` slices (repeating the last where the volume is shorter):
     `sources [T, H, W, 1]` and `target [T, H, W]` in [-1, 1]; `available [1]` and `wanted [1]`, both 1, for there is one
-    source and one target; `depth [T]`, each slice's place in the whole volume; and `body [T, H, W]`, 1 in the body.
+    source and one target; `depth [T]`, each slice's place in the whole volume; `counted [T]`, 1
+    for slices of the volume and 0 for repeats; and `body [T, H, W]`, 1 in the body.
     The target is -1 outside the body.
 
     Attributes:
@@ -59,5 +60,6 @@ class TakePair(grain.transforms.RandomMap):
             "available": np.ones(1, np.float32),
             "wanted": np.ones(1, np.float32),
             "depth": depth_coordinates(slices)[index],
+            "counted": counted(start, self.window, slices),
             "body": body,
         }

@@ -18,7 +18,7 @@ class TakeWindow(grain.transforms.RandomMap):
 
     The result, all float32, with T = `window` slices (repeating the last where the volume is shorter):
     `sources [T, H, W, C]` and `target [T, H, W]` in [-1, 1]; `available [C]`; `wanted [C]` one-hot; `depth [T]`, each
-    slice's place in the whole volume.
+    slice's place in the whole volume; `counted [T]`, 1 for slices of the volume and 0 for repeats.
 
     Attributes:
       window: consecutive slices.
@@ -64,6 +64,7 @@ class TakeWindow(grain.transforms.RandomMap):
             "available": available,
             "wanted": np.eye(channels, dtype=np.float32)[wanted],
             "depth": depth_coordinates(slices)[index],
+            "counted": counted(start, self.window, slices),
         }
 
     def _draw_sources(self, others: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -148,7 +149,7 @@ def draw_start(slices: int, window: int, rng: np.random.Generator) -> int:
     """The first slice of a random window of so many slices, in which the first and last slices are as likely as others.
 
     A window is placed with equal probability wherever it would hold a slice of the volume, and then moved inside. The
-    end slices are then as likely as those further than a window from both ends; those between are up to twice as likely.
+    end slices are then as likely as those further than a window from both ends; those between, up to twice as likely.
     Windows that lie inside cannot hold all slices equally often unless their starts are multiples of the window. With
     uniform starts, an end slice would be `window` times less likely than one in the middle. A window of the whole
     volume starts at 0.
@@ -156,6 +157,11 @@ def draw_start(slices: int, window: int, rng: np.random.Generator) -> int:
     if slices <= window:
         return int(rng.integers(1))
     return int(np.clip(rng.integers(1 - window, slices), 0, slices - window))
+
+
+def counted(start: int, window: int, slices: int) -> np.ndarray:
+    """Which slices of a window lie in a volume of so many, `[window]` float32: 1, and 0 for repeats past its end."""
+    return (np.arange(start, start + window) < slices).astype(np.float32)
 
 
 def draw_range(side: int, size: int, rng: np.random.Generator) -> slice:

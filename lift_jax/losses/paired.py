@@ -1,7 +1,8 @@
 """Losses between a predicted window of slices and the true one.
 
-All take `prediction` and `target`, `[B, D, H, W]` float32 in network intensities [-1, 1], and return one number a
-window, `[B]`: the caller reduces over the batch, so that the global batch is a plain mean over devices.
+All take `prediction` and `target`, `[B, D, H, W]` float32 in network intensities [-1, 1], and `counted [B, D]`, which
+slices of a window count: 1, or 0 for repeats of the last slice of a short volume. They return one number a window,
+`[B]`: the caller reduces over the batch, so that the global batch is a plain mean over devices.
 """
 
 from collections.abc import Mapping
@@ -12,45 +13,60 @@ import jax.numpy as jnp
 from lift_jax.losses.similarity import ms_ssim_loss
 
 
-def l1_loss(prediction: jax.Array, target: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+def l1_loss(
+    prediction: jax.Array, target: jax.Array, counted: jax.Array, weights: jax.Array | None = None
+) -> jax.Array:
     """Mean absolute difference, `[B]`.
 
     Args:
       prediction, target: `[B, D, H, W]`.
+      counted: `[B, D]`.
       weights: `[B, D, H, W]`, multiply each voxel's difference before the mean. They are not normalised by their sum,
         which would couple the windows of a batch.
     """
     error = jnp.abs(prediction - target)
-    return (error if weights is None else error * weights).mean(axis=(1, 2, 3))
+    return counted_mean((error if weights is None else error * weights).mean(axis=(2, 3)), counted)
 
 
-def first_difference_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
+def first_difference_loss(prediction: jax.Array, target: jax.Array, counted: jax.Array) -> jax.Array:
     """Mean absolute difference of the z-differences of adjacent slices (LiFT, arXiv 2605.19060), `[B]`.
 
-    A window of one slice has no such difference, and no loss.
+    Both slices must count. A window with one slice that counts has no such difference, and no loss.
     """
     error = prediction - target
     if error.shape[1] < 2:
         return jnp.zeros_like(error[:, 0, 0, 0])
-    return jnp.abs(error[:, 1:] - error[:, :-1]).mean(axis=(1, 2, 3))
+    of_pairs = jnp.abs(error[:, 1:] - error[:, :-1]).mean(axis=(2, 3))
+    return counted_mean(of_pairs, counted[:, 1:] * counted[:, :-1])
+
+
+def counted_mean(values: jax.Array, counted: jax.Array) -> jax.Array:
+    """Means over the slices, or pairs, that count, `[B, D] -> [B]`; 0 where none does."""
+    return (values * counted).sum(axis=1) / jnp.maximum(counted.sum(axis=1), 1)
 
 
 def paired_terms(
-    prediction: jax.Array, target: jax.Array, loss: Mapping[str, float], *, pixel_weights: jax.Array | None = None
+    prediction: jax.Array,
+    target: jax.Array,
+    counted: jax.Array,
+    loss: Mapping[str, float],
+    *,
+    pixel_weights: jax.Array | None = None,
 ) -> dict[str, jax.Array]:
     """The mean over the batch of each term that has a weight above 0; the others are not computed.
 
     Args:
       prediction, target: `[B, D, H, W]`.
+      counted: `[B, D]`, which slices count.
       loss: weights of the terms `pixel` (L1), `similarity` (1 - MS-SSIM of each slice) and `through_plane` (L1 of first
         differences along z).
       pixel_weights: `[B, D, H, W]`, of voxels in the pixel term; None is one each.
     """
     terms = {}
     if loss["pixel"] > 0:
-        terms["pixel"] = l1_loss(prediction, target, pixel_weights)
+        terms["pixel"] = l1_loss(prediction, target, counted, pixel_weights)
     if loss["similarity"] > 0:
-        terms["similarity"] = ms_ssim_loss(prediction, target)
+        terms["similarity"] = counted_mean(ms_ssim_loss(prediction, target), counted)
     if loss["through_plane"] > 0:
-        terms["through_plane"] = first_difference_loss(prediction, target)
+        terms["through_plane"] = first_difference_loss(prediction, target, counted)
     return {name: term.mean() for name, term in terms.items()}

@@ -19,7 +19,7 @@ is 297 at 1e-4, so that one hopeless slice outweighs a batch, and 3.6 here. A sc
 
 
 def ms_ssim_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """One minus multi-scale structural similarity of each slice, averaged over the window, `[B]`.
+    """One minus multi-scale structural similarity of each slice, `[B, D]`.
 
     Windows of slices `[B, D, H, W]` in [-1, 1]. Images too small for five scales use the `fitting_scales`, their
     weights scaled to sum to one.
@@ -34,7 +34,7 @@ def ms_ssim_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
         term = contrast if scale < scales - 1 else luminance * contrast
         similarity = similarity * jnp.maximum(term.mean(axis=(1, 2)), FLOOR) ** weight
         x, y = _halve(x), _halve(y)
-    return 1 - similarity.reshape(b, d).mean(axis=1)
+    return 1 - similarity.reshape(b, d)
 
 
 def fitting_scales(height: int, width: int) -> int:

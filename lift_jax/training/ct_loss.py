@@ -36,6 +36,6 @@ def ct_loss(network: VolumeTranslator, loss: Mapping, bone_weight: float, use_mi
         target = batch["target"]
         prediction = jnp.where(batch["body"] > 0, prediction, BACKGROUND)
         voxels = 1 + bone_weight * (target > threshold) if bone_weight > 0 else None
-        return weighted_sum(prediction, target, loss, voxels)
+        return weighted_sum(prediction, target, batch["counted"], loss, voxels)
 
     return loss_function

@@ -34,12 +34,12 @@ def translation_loss(network: VolumeTranslator, loss: Mapping, use_mixer: bool) 
             use_mixer=use_mixer,
         )
         prediction = within_sources(prediction, batch["sources"], batch["available"])
-        return weighted_sum(prediction, batch["target"], loss)
+        return weighted_sum(prediction, batch["target"], batch["counted"], loss)
 
     return loss_function
 
 
-def weighted_sum(prediction, target, loss: Mapping, pixel_weights: jax.Array | None = None):
+def weighted_sum(prediction, target, counted, loss: Mapping, pixel_weights: jax.Array | None = None):
     """The loss of predicted windows, and its terms; see `paired_terms`."""
-    terms = paired_terms(prediction, target, loss, pixel_weights=pixel_weights)
+    terms = paired_terms(prediction, target, counted, loss, pixel_weights=pixel_weights)
     return sum(loss[name] * term for name, term in terms.items()), terms

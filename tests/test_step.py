@@ -92,7 +92,7 @@ def descent():
     """A step of plain gradient descent, the state before it, a batch of two windows a device for each of `STEPS` steps,
     and what comes of them on one device.
     """
-    network, optimiser = small_network(widths=(8,)), optax.sgd(0.003, momentum=0.9)
+    network, optimiser = small_network(widths=(8,)), optax.sgd(0.001, momentum=0.9)
     loss = translation_loss(network, missing_mr().loss, use_mixer=True)
     step = functools.partial(train_step, loss_function=loss, optimiser=optimiser, trained=GROUPS, ema_decay=0.9)
     state = initial_state(random_parameters(network), optimiser, GROUPS, jax.random.key(0))

@@ -83,6 +83,7 @@ def configuration(kind: str, arguments) -> ConfigDict:
         config.model.mixer.kind = "none"
     settings = config.stage.joint
     settings.window, settings.batch, settings.steps = KINDS[kind], DEPTH // KINDS[kind], arguments.steps
+    config.checkpoint.every = 50
     config.log.validate = arguments.steps
     return validate(config)
 

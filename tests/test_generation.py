@@ -159,8 +159,8 @@ def test_codes_are_mixed_as_the_volumes_that_they_are_of(networks_and_parameters
 
 
 def test_slices_are_drawn_with_the_depths_that_they_are_of():
-    """Of volumes whose every slice is as bright as it is high, from black to white."""
-    heights = np.linspace(0, 1, 5)
+    """Of volumes whose every slice is as bright as its center is high."""
+    heights = (slice_centers(5) + 1) / 2
     volumes = jnp.asarray(np.broadcast_to(heights[:, None, None], (7, 5, 2, 3)), jnp.float32)
     images, depth = draw_slices(volumes, jax.random.key(0), 64, None)
     assert images.shape == (64, 2, 3) and len(np.unique(np.round(depth, 4))) == 5

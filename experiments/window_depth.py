@@ -17,10 +17,6 @@ import pathlib
 
 import jax
 import numpy as np
-from lift_jax.data.windows import TakeWindow
-from lift_jax.evaluation.held_out import other_contrasts
-from lift_jax.training.cases import cache_shared
-from lift_jax.training.translator_stages import train_stages, training_size
 from ml_collections import ConfigDict
 
 from configs import quickstart
@@ -28,15 +24,19 @@ from experiments.volume_unet import METRICS, score
 from lift_jax import run_directory
 from lift_jax.configuration import validate
 from lift_jax.data.cases import CONTRASTS, Case, CaseSource
-from lift_jax.data.intensity import network_to_unit, unit_to_network
+from lift_jax.data.intensities import from_network, to_network
 from lift_jax.data.sources import case_source
+from lift_jax.data.windows import TakeWindow
 from lift_jax.evaluation.cost import hardware
+from lift_jax.evaluation.held_out import other_contrasts
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.models.depth_encoding import depth_coordinates
 from lift_jax.models.volume_translator import VolumeTranslator, within_sources
 from lift_jax.places import write_aside
+from lift_jax.training.cases import cache_shared
 from lift_jax.training.translation_loss import translation_loss
+from lift_jax.training.translator_stages import train_stages, training_size
 
 DEPTH = 64
 KINDS = {"no mixer": 64, "window 64": 64, "window 16": 16, "window 8": 8}
@@ -75,14 +75,15 @@ def configuration(kind: str, arguments) -> ConfigDict:
     """The quickstart of one kind, with as many slices a step as the others have."""
     config = quickstart.get_config()
     config.seed = arguments.seed
-    config.data.size, config.data.spacing = (DEPTH,) * 3, 3.0
-    config.data.subjects.update(train=arguments.train, test=arguments.cases)
+    config.data.shape, config.data.spacing = (DEPTH,) * 3, 3.0
+    config.data.cases.update(train=arguments.train, test=arguments.cases)
     config.data.cache = str(arguments.workdir / "cache")
     config.model.translator.widths = (16, 32)
     if kind == "no mixer":
         config.model.mixer.kind = "none"
     settings = config.stage.joint
     settings.window, settings.batch, settings.steps = KINDS[kind], DEPTH // KINDS[kind], arguments.steps
+    config.checkpoint.every = 50
     config.log.validate = arguments.steps
     return validate(config)
 
@@ -115,11 +116,11 @@ def apply(network: VolumeTranslator, params: dict, sources, available, wanted, d
 def predict(network: VolumeTranslator, params: dict, block: int, case: Case, target: str) -> np.ndarray:
     """The hidden contrast `[D, H, W]` in [0, 1], blocks of so many slices mixed each by itself."""
     count = DEPTH // block
-    windows = unit_to_network(case.sources).reshape(count, block, *case.sources.shape[1:])
+    windows = to_network(case.sources).reshape(count, block, *case.sources.shape[1:])
     available = np.tile(np.asarray(other_contrasts(case, target), np.float32), (count, 1))
     wanted = np.tile(np.eye(len(CONTRASTS), dtype=np.float32)[CONTRASTS.index(target)], (count, 1))
     made = apply(network, params, windows, available, wanted, depth_coordinates(DEPTH).reshape(count, block))
-    return np.clip(network_to_unit(np.asarray(made).reshape(DEPTH, *made.shape[2:])), 0, 1)
+    return np.clip(from_network(np.asarray(made).reshape(DEPTH, *made.shape[2:])), 0, 1)
 
 
 def table(found: dict[str, dict[str, np.ndarray]]) -> str:

@@ -159,8 +159,8 @@ def test_codes_are_mixed_as_the_volumes_that_they_are_of(networks_and_parameters
 
 
 def test_slices_are_drawn_with_the_depths_that_they_are_of():
-    """Of volumes whose every slice is as bright as it is high, from black to white."""
-    heights = np.linspace(0, 1, 5)
+    """Of volumes whose every slice is as bright as its center is high."""
+    heights = (slice_centers(5) + 1) / 2
     volumes = jnp.asarray(np.broadcast_to(heights[:, None, None], (7, 5, 2, 3)), jnp.float32)
     images, depth = draw_slices(volumes, jax.random.key(0), 64, None)
     assert images.shape == (64, 2, 3) and len(np.unique(np.round(depth, 4))) == 5
@@ -287,7 +287,7 @@ def test_any_depth_can_be_sampled_and_slices_stay_where_they_are(networks_and_pa
 @pytest.mark.parametrize(("layout", "spacing"), [("phantom", 6.0), ("brats", 2.0)])
 def test_samples_have_the_voxel_size_of_the_volumes_of_training(networks_and_parameters, tmp_path, layout, spacing):
     config = small_config()
-    config.data.dataset = layout
+    config.data.layout = layout
     trained = TrainedGeneration(config, *networks_and_parameters, SHAPE, "mapper", 1)
     path, _ = synthesize_samples(trained, 1, 0, tmp_path, depth=16)
     assert nib.load(path).header.get_zooms() == (spacing, spacing, spacing / 2)

@@ -139,6 +139,7 @@ def test_samples_are_nifti_of_one_millimetre_and_a_function_of_their_seed(tmp_pa
     assert nib.aff2axcodes(pair[0].affine) == ("R", "A", "S")
     assert pair[0].header.get_zooms() == (1, 1, 1)
     assert matplotlib.image.imread(tmp_path / "pair" / "contact_sheet.png").shape[:2] == (3 * 16, 2 * 16)
+    assert "sample-7-0001" in (tmp_path / "pair" / "viewer.html").read_text()
     assert json.loads((tmp_path / "pair" / "synthesis.json").read_text())["step"] == STEPS["mapper"]
 
     (as_configured,), (as_trained,) = (

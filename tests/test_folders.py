@@ -71,8 +71,8 @@ def test_pictures_show_the_first_source_and_the_files_spacing(targets, tmp_path)
     _, pictures, _ = score_folder(tmp_path / "p", targets)
     pictures = list(pictures)
     assert [picture.rank for picture in pictures] == ["best", "worst"]
-    assert {picture.case for picture in pictures} == {"case-a", "case-b"}
-    shown = next(picture for picture in pictures if picture.case == "case-a")
+    assert {picture.subject for picture in pictures} == {"case-a", "case-b"}
+    shown = next(picture for picture in pictures if picture.subject == "case-a")
     assert shown.spacing == pytest.approx((3.0, 2.0, 2.0))
     np.testing.assert_allclose(shown.source, normalise_cwdm(canonical(scan(1))), atol=1e-6)
     np.testing.assert_allclose(shown.target, normalise_cwdm(canonical(scan(0))), atol=1e-6)

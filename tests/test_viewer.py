@@ -189,3 +189,14 @@ def _panels_on_screen(browser):
     )
     left, top, right, bottom = box
     return imread(io.BytesIO(browser.screenshot()))[max(top, 0) : bottom, left:right, :3].mean(-1)
+
+
+def test_without_webgl_the_page_says_so_and_keeps_its_pictures(tmp_path):
+    pictures = [mr_picture("a", "t2f", "median", *volumes(), (2.0, 1.0, 1.0))]
+    rows = [{"case": "a", "contrast": "t2f", "method": "model", "psnr": 20.0}]
+    write_evaluation(tmp_path, rows, pictures, title="viewer", metadata={}, columns=())
+    with Browser(flags=("--disable-3d-apis",)) as opened:
+        opened.open(tmp_path / "report.html")
+        opened.wait("document.getElementById('viewer').dataset.state === 'unavailable'")
+        assert "no WebGL 2" in opened.run("return document.getElementById('viewer').innerText")
+        assert opened.run("return document.querySelector('figure img').complete")

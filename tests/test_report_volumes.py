@@ -123,7 +123,7 @@ def test_a_report_of_many_large_noisy_volumes_stays_within_the_limit(tmp_path):
                 str(index), "t1n", ("best", "median", "worst")[index], source, target, prediction, (1, 1, 1)
             )
 
-    rows = [{"case": str(i), "contrast": "t1n", "method": "model", "psnr": 20.0 + i} for i in range(3)]
+    rows = [{"subject": str(i), "channel": "t1n", "method": "model", "psnr": 20.0 + i} for i in range(3)]
     write_evaluation(tmp_path, rows, pictures(), title="t", metadata={}, columns=())
     assert 2_000_000 < (tmp_path / "report.html").stat().st_size <= MAX_PAGE_BYTES
     data = viewer_data((tmp_path / "report.html").read_text())

@@ -35,7 +35,7 @@ def browser(tmp_path_factory):
         mr_picture("a", "t2f", "median", mr, target, prediction, (2.0, 1.0, 1.0)),
         ct_picture("b", "best", mr, ct, ct + 100, target > 0, (2.0, 1.0, 1.0)),
     ]
-    rows = [{"case": "a", "contrast": "t2f", "method": "model", "psnr": 20.0}]
+    rows = [{"subject": "a", "channel": "t2f", "method": "model", "psnr": 20.0}]
     write_evaluation(directory, rows, pictures, title="viewer", metadata={}, columns=())
     with Browser() as opened:
         opened.open(directory / "report.html")
@@ -193,7 +193,7 @@ def _panels_on_screen(browser):
 
 def test_without_webgl_the_page_says_so_and_keeps_its_pictures(tmp_path):
     pictures = [mr_picture("a", "t2f", "median", *volumes(), (2.0, 1.0, 1.0))]
-    rows = [{"case": "a", "contrast": "t2f", "method": "model", "psnr": 20.0}]
+    rows = [{"subject": "a", "channel": "t2f", "method": "model", "psnr": 20.0}]
     write_evaluation(tmp_path, rows, pictures, title="viewer", metadata={}, columns=())
     with Browser(flags=("--disable-3d-apis",)) as opened:
         opened.open(tmp_path / "report.html")

@@ -110,7 +110,9 @@ def test_differences_pair_by_name_and_leave_out_unpaired_cases(rows):
 def test_cases_are_the_rows(rows, written):
     with open(written / "cases.csv", newline="", encoding="utf-8") as file:
         read = list(csv.DictReader(file))
-    assert [{k: v if k in ("case", "contrast", "method") else float(v) for k, v in row.items()} for row in read] == rows
+    assert [
+        {k: v if k in ("subject", "channel", "method") else float(v) for k, v in row.items()} for row in read
+    ] == rows
 
 
 def test_page_loads_nothing_from_anywhere(written):

@@ -88,9 +88,7 @@ def test_a_run_and_its_files_are_scored_alike_in_kind(command, heads, workdir, t
     page = (workdir / "evaluation" / "report.html").read_text()
     assert "Hounsfield" in page and "data:image/png" in page
 
-    native = command(
-        "synthesize", "--workdir", workdir, "--case", heads, "--output", tmp_path / "made", **QUICK
-    )
+    native = command("synthesize", "--workdir", workdir, "--case", heads, "--output", tmp_path / "made", **QUICK)
     assert native.returncode == 0, native.stderr
     options = ["--predictions", tmp_path / "made", "--targets", heads, "--protocol", "synthrad2023"]
     files = command("evaluate", *options, "--output", tmp_path / "report")
@@ -124,7 +122,9 @@ def test_plain_files_are_translated_and_scored(command, heads, workdir, tmp_path
     done = command("synthesize", "--workdir", workdir, *inputs, **QUICK)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(made)]
-    scored = command("evaluate", "--prediction", made, "--target", files["ct"], "--protocol=synthrad2023", "--mask", files["mask"])
+    scored = command(
+        "evaluate", "--prediction", made, "--target", files["ct"], "--protocol=synthrad2023", "--mask", files["mask"]
+    )
     assert scored.returncode == 0, scored.stderr
     assert "MAE (HU): " in scored.stdout
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from quick_compile import quick_jit
+from tests.quick_compile import quick_jit
 
 from lift_jax.losses import drifting_loss
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_network import CHANNELS, random_parameters, random_window, small_network
+from tests.small_network import CHANNELS, random_parameters, random_window, small_network
 
 from lift_jax.inference.budget import plan_chunks
 from lift_jax.inference.passes import decode_chunk, encode_chunk, mix_volume

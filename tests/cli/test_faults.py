@@ -2,7 +2,7 @@
 
 import random
 
-from test_commands import TINY
+from tests.cli.test_commands import TINY
 
 from tests.faults import EVALUATE, PHASES, SYNTHESIZE, TRAIN, Course, assert_same, disturb, moments
 

@@ -13,8 +13,8 @@ import optax
 import pytest
 from conftest import DEVICES
 from jax.sharding import Mesh
-from quick_compile import QUICK
-from small_network import MR, MR_TO_CT, random_pair, random_parameters, random_window, small_network
+from tests.quick_compile import QUICK
+from tests.small_network import MR, MR_TO_CT, random_pair, random_parameters, random_window, small_network
 
 from lift_jax.errors import UserError
 from lift_jax.losses.paired import LossWeights

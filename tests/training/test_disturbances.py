@@ -11,7 +11,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from test_checkpoints import Position, save, state_of
+from tests.training.test_checkpoints import Position, save, state_of
 from test_windows import Noise
 
 from lift_jax import run_directory

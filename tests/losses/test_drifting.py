@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import DEVICES
-from drifting_reference import drifting_reference
+from tests.drifting_reference import drifting_reference
 from jax.sharding import PartitionSpec as P
-from quick_compile import quick_jit
+from tests.quick_compile import quick_jit
 
 from lift_jax.losses import distances, drifting_loss
 from lift_jax.losses.drifting import drifting_losses

@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
-from test_checkpoints import Position, save, state_of
+from tests.training.test_checkpoints import Position, save, state_of
 from test_windows import Noise
 
 from configs.quickstart import get_config

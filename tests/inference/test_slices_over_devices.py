@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from small_network import CHANNELS, random_parameters, random_window, small_network
+from tests.small_network import CHANNELS, random_parameters, random_window, small_network
 
 from benchmarks.collectives import collective_bytes
 from configs.quickstart import get_config

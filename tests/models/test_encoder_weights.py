@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from plain_resnet import resnet18_maps, resnet18_weights, write_safetensors
+from tests.plain_resnet import resnet18_maps, resnet18_weights, write_safetensors
 
 from lift_jax.errors import UserError
 from lift_jax.models.resnet import ResNet18, resnet18_parameters

@@ -17,16 +17,16 @@ import pathlib
 
 import numpy as np
 import orbax.checkpoint as ocp
+from lift_jax.data.pair_sources import pair_source
+from lift_jax.evaluation.ct_scores import tissue_overlap
 from lift_jax.inference.ct import predict_ct
 from lift_jax.training.run import train
 
 from configs import synthrad_mr_to_ct
 from lift_jax import run_directory
 from lift_jax.configuration import validate
-from lift_jax.data.pair_sources import pair_source
 from lift_jax.data.paired_cases import PairedCase
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.ct_scores import tissue_overlap
 from lift_jax.evaluation.image_metrics import synthrad2023
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.through_plane import BONE_THRESHOLD, delta_z

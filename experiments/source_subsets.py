@@ -12,13 +12,13 @@ import argparse
 import pathlib
 
 import numpy as np
+from lift_jax.evaluation.held_out import other_contrasts
 from lift_jax.inference.complete import predict_contrasts
 from tqdm import tqdm
 
 from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.sources import case_source
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.held_out import other_contrasts
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.scores import score_cwdm
 from lift_jax.places import write_aside

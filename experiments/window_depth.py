@@ -17,6 +17,10 @@ import pathlib
 
 import jax
 import numpy as np
+from lift_jax.data.windows import TakeWindow
+from lift_jax.evaluation.held_out import other_contrasts
+from lift_jax.training.cases import cache_shared
+from lift_jax.training.translator_stages import train_stages, training_size
 from ml_collections import ConfigDict
 
 from configs import quickstart
@@ -26,17 +30,13 @@ from lift_jax.configuration import validate
 from lift_jax.data.cases import CONTRASTS, Case, CaseSource
 from lift_jax.data.intensities import from_network, to_network
 from lift_jax.data.sources import case_source
-from lift_jax.data.windows import TakeWindow
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.held_out import other_contrasts
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.models.depth_encoding import depth_coordinates
 from lift_jax.models.volume_translator import VolumeTranslator, within_sources
 from lift_jax.places import write_aside
-from lift_jax.training.cases import cache_shared
 from lift_jax.training.translation_loss import translation_loss
-from lift_jax.training.translator_stages import train_stages, training_size
 
 DEPTH = 64
 KINDS = {"no mixer": 64, "window 64": 64, "window 16": 16, "window 8": 8}

@@ -125,7 +125,7 @@ def load_generation(workdir: Place) -> TrainedGeneration:
       UserError: if there is no such run, or its mapper has no checkpoint yet, or it is of another network.
     """
     config = run_directory.read_config(workdir)
-    if config.task != "unconditional":
+    if config.task != "generation":
         raise UserError(f"{workdir}: is a run of task {config.task}, which makes no volumes out of noise")
     shape = volume_shape(config.data)
     networks = generation_networks(config, shape)

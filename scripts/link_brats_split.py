@@ -14,6 +14,7 @@ import pathlib
 from collections.abc import Iterable
 
 from lift_jax.data.brats import find_cases
+
 from lift_jax.data.splits import ranked
 from lift_jax.places import write_aside
 

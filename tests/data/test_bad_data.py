@@ -23,8 +23,8 @@ from lift_jax.data.intensity import get_protocol
 from lift_jax.data.volumes import read_header, read_volume
 from lift_jax.errors import DataWarning, UserError
 from tests.data import written_scans
+from tests.data.test_nifti import patched
 from tests.data.written_scans import body, ct, section
-from tests.test_nifti import patched
 
 SHAPE = (20, 18, 16)  # stored axis order; no side that is remarked upon as small
 LAS = np.diag([-1.0, 1.0, 1.5, 1.0])

@@ -2,8 +2,7 @@
 
 import random
 
-from test_commands import TINY
-
+from tests.cli.test_commands import TINY
 from tests.faults import EVALUATE, PHASES, SYNTHESIZE, TRAIN, Course, assert_same, disturb, moments
 
 JOINT = ("--config.stage.joint.steps=6", "--config.stage.joint.window=8", "--config.checkpoint.every=2")

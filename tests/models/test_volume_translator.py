@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_network import CHANNELS, random_parameters, random_window, small_network
 
 from lift_jax.inference.budget import plan_chunks
 from lift_jax.inference.passes import decode_chunk, encode_chunk, mix_volume
 from lift_jax.inference.translate import translate_volume
 from lift_jax.models.blocks import depth_to_space, modulate, space_to_depth, upsample
 from lift_jax.models.depth_encoding import depth_coordinates, fourier_features, slice_centers
+from tests.small_network import CHANNELS, random_parameters, random_window, small_network
 
 AVAILABLE = (True, True, True, False)
 

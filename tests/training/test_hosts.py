@@ -1,13 +1,13 @@
 """What a process does about others, as far as one process can show it; test_processes.py starts several."""
 
 import pytest
-from lift_jax.training.cases import agree_on_cases, cache_shared
-from test_cache import RandomCases
 
 from benchmarks.chips import Chips, efficiency
 from lift_jax import hosts
 from lift_jax.configuration import missing_mr
 from lift_jax.errors import UserError
+from lift_jax.training.subjects import assert_equal_subjects, cache_shared
+from tests.data.test_cache import RandomSubjects
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,10 @@ def others(monkeypatch, answers):
 
 def test_processes_that_differ_are_refused_by_the_number_of_the_first(monkeypatch):
     others(monkeypatch, ["aaaaaaaaaa", "aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"])
-    with pytest.raises(UserError, match=r"^the cases of process 2 is not that of process 0 \(hashes bbbbbbbb and aaaa"):
-        hosts.agree("the cases", "aaaaaaaaaa")
+    with pytest.raises(
+        UserError, match=r"^the subjects of process 2 is not that of process 0 \(hashes bbbbbbbb and aaaa"
+    ):
+        hosts.agree("the subjects", "aaaaaaaaaa")
 
 
 def told_of(monkeypatch, look):
@@ -79,24 +81,24 @@ def told_of(monkeypatch, look):
 
 @pytest.mark.parametrize(
     ("other", "what"),
-    [({"count": 3}, "the set of cases"), ({"salt": "b"}, "the content of the cases")],
+    [({"count": 3}, "the set of subjects"), ({"salt": "b"}, "the content of the subjects")],
     ids=["names", "content"],
 )
-def test_processes_with_other_cases_or_cases_of_other_content_are_refused(monkeypatch, tmp_path, other, what):
+def test_processes_with_other_subjects_or_subjects_of_other_content_are_refused(monkeypatch, tmp_path, other, what):
     config = missing_mr()
 
     def look(source, folder):
-        agree_on_cases({"train": source})
+        assert_equal_subjects({"train": source})
         cache_shared(source, config, folder)
 
-    theirs = told_of(monkeypatch, lambda: look(RandomCases(), tmp_path / "first"))
-    names = told_of(monkeypatch, lambda: agree_on_cases({"train": RandomCases()}))
+    theirs = told_of(monkeypatch, lambda: look(RandomSubjects(), tmp_path / "first"))
+    names = told_of(monkeypatch, lambda: assert_equal_subjects({"train": RandomSubjects()}))
     answers = iter([names, theirs])
     monkeypatch.setattr(hosts, "gathered", lambda value: [next(answers), value])
     with pytest.raises(UserError, match=f"^{what} of process 1 is not that of process 0"):
-        look(RandomCases(**other), tmp_path / "second")
+        look(RandomSubjects(**other), tmp_path / "second")
     answers = iter([names, theirs])
-    look(RandomCases(), tmp_path / "third")
+    look(RandomSubjects(), tmp_path / "third")
 
 
 def test_shares_are_merged_in_the_order_of_the_work(monkeypatch):

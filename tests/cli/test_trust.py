@@ -7,20 +7,18 @@ import pickle
 
 import numpy as np
 import pytest
-from test_checkpoints import Position, save, state_of
-from test_windows import Noise
 
 from configs.quickstart import get_config
 from lift_jax.configuration import from_json, to_json
-from lift_jax.data.brats import BratsCases
-from lift_jax.data.cache import cache_cases
-from lift_jax.data.synthrad import SynthradCases
+from lift_jax.data.cache import METADATA, cache_subjects
 from lift_jax.data.volumes import read_volume
 from lift_jax.errors import UserError
 from lift_jax.models.safetensors import read_safetensors
 from lift_jax.training.banks import _read as read_bank
 from lift_jax.training.checkpoints import open_checkpoints, restore_checkpoint, restore_ema
 from tests.commands import REPOSITORY
+from tests.data.test_cache import RandomSubjects
+from tests.training.test_checkpoints import Position, save, state_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -58,13 +56,13 @@ def planted(tmp_path):
 
 @pytest.mark.parametrize("array", [True, False], ids=["object array", "plain pickle"])
 def test_a_pickle_in_the_cache_or_a_bank_is_not_run(tmp_path, planted, array):
-    (case,) = cache_cases(Noise(1), tmp_path / "cache", threads=1)
-    planted(case.directory / "sources.npy", array)
-    with pytest.raises(UserError, match=r"sources\.npy: damaged"):
-        case.array("sources")
-    planted(case.directory / "facts.json")
-    with pytest.raises(UserError, match=r"facts\.json: damaged"):
-        type(case)(case.directory).facts
+    (subject,) = cache_subjects(RandomSubjects(1), tmp_path / "cache", threads=1)
+    planted(subject.directory / "image-t2.npy", array)
+    with pytest.raises(UserError, match=r"image-t2\.npy: damaged"):
+        subject.image("t2")
+    planted(subject.directory / METADATA)
+    with pytest.raises(UserError, match=r"metadata\.json: damaged"):
+        type(subject)(subject.directory).metadata
     (tmp_path / "bank").mkdir()
     planted(tmp_path / "bank" / "mean.npy", array)
     with pytest.raises(UserError, match="bank: damaged"):
@@ -100,7 +98,7 @@ def test_a_malicious_configuration_is_not_run(tmp_path, planted, how):
     elif how == "yaml":
         text = f"!!python/object/apply:eval [{code!r}]"
     elif how == "expression":
-        values["stages"], values["data"]["layout"] = [code], code
+        values["stages"], values["data"]["dataset"] = [code], code
         text = json.dumps(values)
     else:
         text = json.dumps(values | {"__class__": code})
@@ -120,12 +118,3 @@ def test_no_module_reads_what_can_hold_code():
                 assert node.func.id not in ("eval", "exec", "compile"), path
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("np.load", "numpy.load"):
                 assert "allow_pickle=False" in ast.unparse(node), path
-
-
-def test_a_shared_array_of_the_cache_cannot_be_code_wherever_it_points(tmp_path, planted):
-    (case,) = cache_cases(Noise(1), tmp_path / "cache", threads=1)
-    planted(tmp_path / "elsewhere.npy", array=True)
-    facts = json.loads((case.directory / "facts.json").read_text())
-    (case.directory / "facts.json").write_text(json.dumps(facts | {"same": {"sources": "../../elsewhere"}}))
-    with pytest.raises(UserError, match=r"elsewhere\.npy: damaged"):
-        type(case)(case.directory).array("sources")

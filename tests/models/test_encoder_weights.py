@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from plain_resnet import resnet18_maps, resnet18_weights, write_safetensors
 
 from lift_jax.errors import UserError
 from lift_jax.models.resnet import ResNet18, resnet18_parameters
 from lift_jax.models.safetensors import read_safetensors
+from tests.plain_resnet import resnet18_maps, resnet18_weights, write_safetensors
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from plain_resnet import bottleneck, write_safetensors
-from plain_resnet import medicalnet_features as plain_features
-from plain_resnet import medicalnet_weights as random_weights
 
 from lift_jax.errors import UserError
 from lift_jax.models.medicalnet import Bottleneck, MedicalNet, medicalnet_features, medicalnet_parameters
+from tests.plain_resnet import bottleneck, write_safetensors
+from tests.plain_resnet import medicalnet_features as plain_features
+from tests.plain_resnet import medicalnet_weights as random_weights
 
 SLIM = MedicalNet(features=2)
 

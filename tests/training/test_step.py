@@ -13,8 +13,6 @@ import optax
 import pytest
 from conftest import DEVICES
 from jax.sharding import Mesh
-from quick_compile import QUICK
-from small_network import MR, MR_TO_CT, random_pair, random_parameters, random_window, small_network
 
 from lift_jax.errors import UserError
 from lift_jax.losses.paired import LossWeights
@@ -32,6 +30,8 @@ from lift_jax.training.parallel import (
 )
 from lift_jax.training.step import initial_state, train_step
 from lift_jax.training.translation_loss import translation_loss
+from tests.quick_compile import QUICK
+from tests.small_network import MR, MR_TO_CT, random_pair, random_parameters, random_window, small_network
 
 STEPS = 10
 GROUPS = ("translator", "mixer")

@@ -11,17 +11,17 @@ import time
 import jax
 import numpy as np
 import pytest
-from test_checkpoints import Position, save, state_of
-from test_windows import Noise
 
 from lift_jax import run_directory
 from lift_jax.configuration import missing_mr
-from lift_jax.data.cache import cache_cases
+from lift_jax.data.cache import cache_subjects
 from lift_jax.errors import UserError
 from lift_jax.evaluation.report.files import write_whole
 from lift_jax.training.checkpoints import finish_saving, open_checkpoints, restore_ema, save_checkpoint
 from lift_jax.training.run_log import RunLog
 from tests.commands import SECONDS
+from tests.data.test_cache import RandomSubjects
+from tests.training.test_checkpoints import Position, save, state_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -37,12 +37,12 @@ def full_disk(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_on_a_full_disk_no_case_is_half_cached_and_there_is_one_line(tmp_path):
-    with full_disk(1000), pytest.raises(UserError, match=r"cannot write the cache .*free space") as error:
-        cache_cases(Noise(2), tmp_path, threads=1)
+def test_on_a_full_disk_no_subject_is_half_cached_and_there_is_one_line(tmp_path):
+    with full_disk(100), pytest.raises(UserError, match=r"cannot write the cache .*free space") as error:
+        cache_subjects(RandomSubjects(2), tmp_path, threads=1)
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
-    assert cache_cases(Noise(2), tmp_path, threads=1)[1].array("sources").ndim == 4
+    assert cache_subjects(RandomSubjects(2), tmp_path, threads=1)[1].image("ct").ndim == 3
 
 
 def test_on_a_full_disk_the_checkpoint_before_stays_and_there_is_one_line(tmp_path):
@@ -123,7 +123,7 @@ def test_a_claim_leaves_nothing_where_nothing_was_prepared(tmp_path):
 
 
 def test_a_clock_that_goes_backwards_hurts_neither_cache_nor_log_nor_checkpoints(tmp_path, monkeypatch):
-    cached = cache_cases(Noise(1), tmp_path / "cache", threads=1)
+    cached = cache_subjects(RandomSubjects(1), tmp_path / "cache", threads=1)
     with RunLog(tmp_path, "joint", 0) as log:
         log.scalars(1, {"loss": 1.0})
     save(tmp_path / "joint", [1])
@@ -132,9 +132,9 @@ def test_a_clock_that_goes_backwards_hurts_neither_cache_nor_log_nor_checkpoints
         os.utime(path, (later, later))  # as if written before the clock was put back
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() - 1e6)
-    written = (cached[0].directory / "sources.npy").stat().st_mtime
-    assert cache_cases(Noise(1), tmp_path / "cache", threads=1) == cached
-    assert (cached[0].directory / "sources.npy").stat().st_mtime == written
+    written = (cached[0].directory / "image-ct.npy").stat().st_mtime
+    assert cache_subjects(RandomSubjects(1), tmp_path / "cache", threads=1) == cached
+    assert (cached[0].directory / "image-ct.npy").stat().st_mtime == written
     with RunLog(tmp_path, "joint", 1) as log:
         log.scalars(2, {"loss": 2.0})
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2

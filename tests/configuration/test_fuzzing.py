@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lift_jax.configuration import from_json, missing_mr, mr_to_ct, to_json, unconditional, validate
+from lift_jax.configuration import from_json, generation, missing_mr, mr_to_ct, to_json, validate
 from lift_jax.configuration.checks import flatten
 from lift_jax.data.checks import check_subjects
 from lift_jax.data.datasets.naming import SubjectFiles
@@ -168,7 +168,7 @@ EXPERIMENTS = {
     "missing_mr": lambda: importlib.import_module("configs.quickstart").get_config(),
     "brats": missing_mr,
     "mr_to_ct": mr_to_ct,
-    "unconditional": unconditional,
+    "generation": generation,
 }
 
 odd_numbers = st.one_of(

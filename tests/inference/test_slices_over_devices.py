@@ -3,15 +3,15 @@
 import jax
 import numpy as np
 import pytest
-from small_network import CHANNELS, random_parameters, random_window, small_network
 
 from benchmarks.collectives import collective_bytes
 from configs.quickstart import get_config
 from lift_jax.evaluation.cost import lowered_passes
 from lift_jax.inference.passes import SLICE_AXIS, slice_mesh
 from lift_jax.inference.translate import translate_volume
-from lift_jax.models.build import configured_translator
+from lift_jax.models.build import volume_translator
 from lift_jax.trained import Trained, for_inference
+from tests.small_network import CHANNELS, MR, random_parameters, random_window, small_network
 
 AVAILABLE = (True, True, True, False)
 
@@ -58,11 +58,11 @@ def test_only_what_was_pooled_is_sent_however_large_the_slices(side):
 
 def test_a_run_is_put_on_all_devices_and_its_activations_are_of_the_type_that_is_asked_for():
     config = get_config("tiny")
-    network = configured_translator(config)
-    run = Trained(config, network, random_parameters(network), "joint", 24)
+    network = volume_translator(config.model, MR)
+    run = Trained(config, MR, network, random_parameters(network), "joint", 24)
     same, rounded = for_inference(run), for_inference(run, "bfloat16")
-    assert same.options == {"chunk": 32, "skip_memory": 1.0, "mesh": slice_mesh()}
+    assert same.options == {"chunk": 32, "skip_memory": 1.0, "in_foreground_box": False, "mesh": slice_mesh()}
     assert all(leaf.sharding.is_fully_replicated and len(leaf.devices()) == 8 for leaf in jax.tree.leaves(same.params))
     assert (same.network, same.config) == (network, config)
-    assert rounded.network == configured_translator(rounded.config) != network
+    assert rounded.network == volume_translator(rounded.config.model, MR) != network
     assert (rounded.config.model.translator.dtype, config.model.translator.dtype) == ("bfloat16", "float32")

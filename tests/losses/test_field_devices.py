@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import pytest
-from field_forces import C, assert_close, particles
-from quick_compile import quick_jit
 
 from lift_jax.losses import FIELDS, distances, drifting_loss
+from tests.field_forces import C, assert_close, particles
+from tests.quick_compile import quick_jit
 
 
 @pytest.mark.parametrize("field", list(FIELDS))

@@ -13,7 +13,7 @@ from lift_jax.losses import FIELDS, drifting_loss
 from lift_jax.losses.fields import Pairs
 from lift_jax.models.z_mixer import MIXER_KINDS
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "loss_variants.md"
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "loss_variants.md"
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_network import random_parameters, small_network
 
 from lift_jax.inference.budget import plan_chunks, slice_bytes
 from lift_jax.inference.passes import decode_chunk, encode_chunk
+from tests.small_network import random_parameters, small_network
 
 SHAPE = (7, 16, 16, 4)
 FEATURES = 4 * (16**2 * (4 + 8) + 8**2 * 16)

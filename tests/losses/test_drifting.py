@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import DEVICES
-from drifting_reference import drifting_reference
 from jax.sharding import PartitionSpec as P
-from quick_compile import quick_jit
 
 from lift_jax.losses import distances, drifting_loss
 from lift_jax.losses.drifting import drifting_losses
+from tests.drifting_reference import drifting_reference
+from tests.quick_compile import quick_jit
 
 TEMPERATURES = (0.05, 0.2)  # two show how forces add up; the published three take longer to compile
 

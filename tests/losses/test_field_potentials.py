@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from field_forces import NEAR, C, N, P, Q, assert_close, evaluate, particles
 from jax.nn import logsumexp
-from quick_compile import quick_jit
 
 from lift_jax.losses.fields import kernel_gradient, sinkhorn
 from lift_jax.losses.kernels import matern
+from tests.field_forces import NEAR, C, N, P, Q, assert_close, evaluate, particles
+from tests.quick_compile import quick_jit
 
 
 def squares_between(a, b):

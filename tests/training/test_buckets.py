@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
-from lift_jax.training.run import train
 
 from lift_jax import places, run_directory
 from lift_jax.errors import UserError
 from lift_jax.evaluation.report.files import write_report
 from lift_jax.places import local_place, place
+from lift_jax.tasks.run import train
 from lift_jax.training.checkpoints import restore_ema, saved_steps
 from lift_jax.training.run_log import METRICS_FILE
 from lift_jax.training.stages import finished_parameters, run_stage
@@ -87,7 +87,7 @@ def test_a_bucket_holds_the_configuration_and_refuses_another(workdir):
 
 
 def test_a_report_is_written_into_a_bucket(workdir):
-    write_report(workdir / "evaluation", {"psnr": 1.0}, [{"case": "a"}], ["case"], "<p>π</p>")
+    write_report(workdir / "evaluation", {"psnr": 1.0}, [{"subject": "a"}], ["subject"], "<p>π</p>")
     folder = workdir / "evaluation"
     assert sorted(path.name for path in folder.iterdir()) == ["cases.csv", "metrics.json", "report.html"]
     assert (folder / "report.html").read_bytes() == "<p>π</p>".encode()

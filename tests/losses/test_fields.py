@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drifting_reference import drifting_reference
-from field_forces import NEAR, C, N, P, Q, assert_close, evaluate, force_of, particles
-from fields_reference import force_reference
-from quick_compile import quick_jit
 
 from lift_jax.losses import FIELDS, drifting_loss
 from lift_jax.losses.fields import kernel_gradient, mean_shift, sinkhorn
 from lift_jax.losses.kernels import LAPLACE, SHARP_LAPLACE
+from tests.drifting_reference import drifting_reference
+from tests.field_forces import NEAR, C, N, P, Q, assert_close, evaluate, force_of, particles
+from tests.fields_reference import force_reference
+from tests.quick_compile import quick_jit
 
 
 @pytest.fixture(params=list(FIELDS))

@@ -5,10 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import pytest
-from small_network import CHANNELS, random_parameters, small_network
 
 from lift_jax.evaluation.cost import lowered_passes, translation_flops
 from lift_jax.inference.passes import mix_volume
+from tests.small_network import CHANNELS, random_parameters, small_network
 
 SHAPE = (12, 16, 16, CHANNELS)
 

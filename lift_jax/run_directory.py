@@ -27,6 +27,7 @@ MAY_DIFFER = (
     "data.threads",
     "data.cache",
     "data.root",
+    "data.manifest",
 )
 """Keys that do not change what a run computes, so that a run may go on with other values of them."""
 

@@ -128,7 +128,13 @@ class CachedSubject:
 
 
 def cache_subjects(
-    source: SubjectSource, directory: os.PathLike, threads: int, *, process_index: int = 0, process_count: int = 1
+    source: SubjectSource,
+    directory: os.PathLike,
+    threads: int,
+    *,
+    inspect: Callable[[Subject], None] = lambda subject: None,
+    process_index: int = 0,
+    process_count: int = 1,
 ) -> list[CachedSubject]:
     """Makes sure that every subject of a source is in the cache, several at a time, with a progress bar.
 
@@ -136,6 +142,7 @@ def cache_subjects(
       source: the subjects.
       directory: the cache; made if it is not there.
       threads: subjects in the making at once (the arrays of each are in memory meanwhile).
+      inspect: called with every subject that is not yet in the cache.
       process_index, process_count: this process, of how many that do the same: each begins elsewhere, and those that
         share a cache share the work.
 
@@ -158,7 +165,9 @@ def cache_subjects(
 
         def make(i):
             if not paths[i].exists():
-                _store(source.load(i), source.protocols, paths[i])
+                subject = source.load(i)
+                inspect(subject)
+                _store(subject, source.protocols, paths[i])
 
         with ThreadPoolExecutor(threads) as pool:
             tasks = pool.map(make, missing[begin:] + missing[:begin])

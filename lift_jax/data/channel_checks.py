@@ -8,6 +8,8 @@ import numpy as np
 from scipy import ndimage
 
 from lift_jax.data.foreground import bounding_box, fill_holes
+from lift_jax.data.intensity import IntensityProtocol
+from lift_jax.data.subject import Subject
 
 MISSING_SHARE = 0.1
 """Share of the foreground that a channel may lack before that is a warning."""
@@ -44,6 +46,16 @@ def channel_warnings(volumes: Mapping[str, np.ndarray], foregrounds: Mapping[str
         if _correlation(values[first], values[second]) > SAME_CORRELATION:
             warnings[second].append(f"shows the same image as {first}; is it a copy? give the channel's own scan")
     return warnings
+
+
+def subject_warnings(subject: Subject, protocols: Mapping[str, IntensityProtocol]) -> list[str]:
+    """The same of a subject in the units of its protocols, as whole lines `SUBJECT, CHANNEL: ...`."""
+    if subject.mask is not None:
+        masks = dict.fromkeys(subject.images, fill_holes(subject.mask))  # holes of a mask are meant
+    else:
+        masks = {channel: image > protocols[channel].background for channel, image in subject.images.items()}
+    warnings = channel_warnings({channel: subject.images[channel] for channel in masks}, masks)
+    return [f"{subject.name}, {channel}: {text}" for channel, lines in warnings.items() for text in lines]
 
 
 def _coverage_warning(mask: np.ndarray, union: np.ndarray, solid: np.ndarray) -> str | None:

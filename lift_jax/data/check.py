@@ -1,7 +1,9 @@
 """Check a data set and list every problem in one pass, before anything is trained on it:
 
 python -m lift_jax.data.check --root DIR --dataset brats
+python -m lift_jax.data.check --workdir runs/quickstart --root DIR
 
+The second form takes channels and names from a trained run, and compares the subjects with its training data.
 Prints a table, a row for each subject and below it its errors and warnings, and a summary. An error makes training
 refuse the subject, and the exit status 1; a warning is about something that is accepted and deserves a look.
 """
@@ -9,23 +11,29 @@ refuse the subject, and the exit status 1; a warning is about something that is 
 import collections
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import nibabel as nib
 from absl import flags
 from ml_collections import ConfigDict
 
 from lift_jax import commands
+from lift_jax.data.channels import channels_of
 from lift_jax.data.checks import SubjectIssues, check_subjects, format_shape
-from lift_jax.data.datasets.naming import MASK, SEGMENTATION, with_channels
+from lift_jax.data.datasets.base import ScannedSubjects
+from lift_jax.data.datasets.naming import MASK, SEGMENTATION, SubjectFiles, with_channels
 from lift_jax.data.datasets.registry import DATASETS, find_subjects
+from lift_jax.data.familiarity import STATISTICS_FILE, read_description, unfamiliar
 from lift_jax.data.sources import protocols_of
 from lift_jax.errors import UserError
+from lift_jax.places import Place, place
 from lift_jax.progress import progress
+from lift_jax.run_directory import read_config
 
 SCANNED = [name for name, dataset in DATASETS.items() if not dataset.scanned_as]
 
 ROOT = flags.DEFINE_string("root", "", "folder of the subjects")
+WORKDIR = flags.DEFINE_string("workdir", None, "work directory of a run, in place of --dataset and what describes it")
 DATASET = flags.DEFINE_enum("dataset", "brats", SCANNED, "how the subjects are stored")
 PATTERN = flags.DEFINE_string("pattern", "", "files: names below the root, such as {subject}/{channel}.nii.gz")
 MANIFEST = flags.DEFINE_string("manifest", "", "manifest: CSV with the column subject and one for each channel")
@@ -77,7 +85,9 @@ def printable(text: str) -> str:
 
 def main() -> None:
     """Prints the report."""
-    data = data_section()
+    data, compare = data_section(), None
+    if WORKDIR.value and not HEADERS_ONLY.value:
+        compare = compare_with(place(WORKDIR.value), data)
     protocols = protocols_of(data)
     for kind in REQUIRED.value:
         if kind not in (*protocols, MASK, SEGMENTATION):
@@ -90,6 +100,7 @@ def main() -> None:
         REQUIRED.value,
         headers_only=HEADERS_ONLY.value,
         threads=THREADS.value,
+        compare=compare,
     )
     subjects = list(progress(issues, total=len(found.subjects), description="checking", unit="subject"))
     lines = [f"error: {printable(line)}" for line in found.errors]
@@ -100,7 +111,10 @@ def main() -> None:
 
 
 def data_section() -> ConfigDict:
-    """The flags as the data section of a configuration."""
+    """The flags, or those of a run, as the data section of a configuration."""
+    if WORKDIR.value:
+        commands.refuse_flags(("dataset", "pattern", "channels", "suffixes"), "with --workdir")
+        return _data_of_run(place(WORKDIR.value))
     if DATASET.value != "manifest":
         commands.required_path("root")
     return ConfigDict(
@@ -116,6 +130,39 @@ def data_section() -> ConfigDict:
             "hu_range": (-1024.0, 3000.0),
         }
     )
+
+
+def _data_of_run(workdir: Place) -> ConfigDict:
+    values = dict(read_config(workdir).data.items())
+    dataset = DATASETS[values["dataset"]]
+    values["channels"] = dict(values["channels"].items()) or dict(dataset.channels)
+    if dataset.scanned_as:
+        commands.required_path("root")
+        values |= {"dataset": dataset.scanned_as, "size": (0, 0, 0)}
+    values |= {key: flags.FLAGS[key].value for key in ("root", "manifest") if flags.FLAGS[key].value}
+    return ConfigDict(values)
+
+
+def compare_with(workdir: Place, data: ConfigDict) -> Callable[[SubjectFiles], list[str]]:
+    """How a subject differs from the training data of a run, as whole lines.
+
+    Raises:
+      UserError: the run keeps no description of its training data.
+    """
+    training = read_description(workdir)
+    if training is None:
+        raise UserError(f"{workdir}: holds no {STATISTICS_FILE}; give the work directory of a run that translates")
+    channels, size, spacing = channels_of(data), tuple(data.size), float(data.spacing)
+
+    def compare(files: SubjectFiles) -> list[str]:
+        subjects = ScannedSubjects((files,), channels.protocols, spacing, size)
+        sources = [channel for channel in channels.sources if channel in files.channels]
+        if not sources:
+            return []
+        found = unfamiliar(training, subjects.geometry(0), subjects.load(0, sources), sources, channels, spacing)
+        return [f"{files.name}: {line}" for line in found]
+
+    return compare
 
 
 def _pairs(flag: str, values: Iterable[str]) -> dict[str, str]:

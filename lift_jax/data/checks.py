@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -52,6 +52,7 @@ def check_subjects(
     *,
     headers_only: bool = False,
     threads: int = 1,
+    compare: Callable[[SubjectFiles], list[str]] | None = None,
 ) -> Iterator[SubjectIssues]:
     """Reads all subjects and nothing but reads; yields what is found of each, in order.
 
@@ -61,10 +62,18 @@ def check_subjects(
       required: channels, `mask` or `segmentation` that every subject must have.
       headers_only: leave the voxels on disk.
       threads: subjects that are read at once, and are in memory meanwhile.
+      compare: further warnings about a subject without errors, whole lines.
     """
+
+    def issues(files: SubjectFiles) -> SubjectIssues:
+        found = _issues(files, protocols, required, headers_only)
+        if compare is None or found.errors:
+            return found
+        return dataclasses.replace(found, warnings=(*found.warnings, *compare(files)))
+
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         warnings.simplefilter("ignore", DataWarning)  # what readers warn about is listed
-        yield from pool.map(lambda files: _issues(files, protocols, required, headers_only), subjects)
+        yield from pool.map(issues, subjects)
 
 
 def _issues(files: SubjectFiles, protocols, required: Sequence[str], headers_only: bool) -> SubjectIssues:

@@ -164,7 +164,7 @@ def all_subjects(data: ConfigDict, root: str | os.PathLike, *, check: bool = Tru
 
 def resolve_paths(data: ConfigDict) -> None:
     """Makes the paths of a data section absolute, so that a run finds its data from any working directory."""
-    for key in ("root", "manifest", "split_file"):
+    for key in ("root", "manifest", "split_file", "cache"):
         if data[key] and "://" not in data[key]:
             data[key] = os.path.abspath(os.path.expanduser(data[key]))
 

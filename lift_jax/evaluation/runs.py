@@ -2,13 +2,15 @@
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from lift_jax import hosts
+from lift_jax.data.familiarity import unfamiliar
 from lift_jax.data.subject import SubjectSource
-from lift_jax.errors import UserError
+from lift_jax.errors import DataWarning, UserError
 from lift_jax.evaluation.aggregates import Row, distinct, rank_subjects
 from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops
 from lift_jax.evaluation.leave_one_channel_out import HiddenChannel, hidden_channels, picture_of
@@ -18,12 +20,15 @@ from lift_jax.progress import progress
 from lift_jax.trained import Trained
 
 
-def score_run(trained: Trained, subjects: SubjectSource) -> tuple[list[Row], dict[str, float]]:
+def score_run(
+    trained: Trained, subjects: SubjectSource, training: Mapping | None = None
+) -> tuple[list[Row], dict[str, float]]:
     """Hides each target of each subject in turn, predicts it from its other channels, and scores it.
 
     Args:
       trained: the run.
       subjects: what is scored; a target is scored on the subjects that have it and another channel.
+      training: what the run keeps of its training data, see `familiarity`; subjects unlike them are warned about.
 
     Returns:
       One row per subject, channel and method (the model, and methods without training); and the cost of one
@@ -33,7 +38,7 @@ def score_run(trained: Trained, subjects: SubjectSource) -> tuple[list[Row], dic
     Raises:
       UserError: a file cannot be used, or no subject has a target and another channel.
     """
-    rows, shape, seconds = score_subjects(trained, subjects)
+    rows, shape, seconds = score_subjects(trained, subjects, training)
     cost = {
         "seconds_per_volume": statistics.median(seconds) if seconds else np.nan,
         "flops_per_volume": volume_flops(trained, shape),
@@ -42,7 +47,9 @@ def score_run(trained: Trained, subjects: SubjectSource) -> tuple[list[Row], dic
     return rows, cost
 
 
-def score_subjects(trained: Trained, subjects: SubjectSource) -> tuple[list[Row], tuple[int, int, int], list[float]]:
+def score_subjects(
+    trained: Trained, subjects: SubjectSource, training: Mapping | None = None
+) -> tuple[list[Row], tuple[int, int, int], list[float]]:
     """The rows of `score_run`, the grid of the last subject, and the seconds of every translation.
 
     Processes take subjects in turn, and all return the rows of all, in the order of the subjects.
@@ -56,6 +63,8 @@ def score_subjects(trained: Trained, subjects: SubjectSource) -> tuple[list[Row]
         for hidden in hidden_channels(subjects, index, trained.channels):
             began = time.perf_counter()
             prediction = predict_hidden(trained, hidden)
+            if training and shape is None:
+                _warn_unfamiliar(training, subjects, index, hidden, trained)
             shape = hidden.subject.shape
             if shape in compiled:
                 seconds.append(time.perf_counter() - began)
@@ -128,6 +137,12 @@ def volume_flops(trained: Trained, shape: tuple[int, int, int]) -> float:
     padded = (shape[0], *sides, len(trained.channels.sources))
     options = {"chunk": inference.chunk, "skip_memory": inference.skip_memory}
     return translation_flops(trained.network, trained.params, padded, **options)
+
+
+def _warn_unfamiliar(training: Mapping, subjects: SubjectSource, index: int, hidden: HiddenChannel, trained: Trained):
+    grid, spacing = subjects.geometry(index), trained.config.data.spacing
+    for line in unfamiliar(training, grid, hidden.subject, hidden.sources, trained.channels, spacing):
+        warnings.warn(f"{hidden.subject.name}: {line}", DataWarning, stacklevel=3)
 
 
 def _rows(hidden: HiddenChannel, prediction: np.ndarray) -> list[Row]:

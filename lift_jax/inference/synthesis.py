@@ -12,8 +12,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from lift_jax.data.channel_checks import subject_warnings
 from lift_jax.data.datasets.base import ScannedSubjects, files_of
-from lift_jax.data.datasets.registry import DATASETS
 from lift_jax.data.familiarity import unfamiliar
 from lift_jax.data.regrid import SMALLEST_SHARE, regrid_onto
 from lift_jax.data.subject import Subject, foreground
@@ -111,10 +111,12 @@ class Synthesis:
         native = subject
         if self.subjects.spacing > 0 or any(self.subjects.size):
             native = dataclasses.replace(self.subjects, spacing=0.0, size=(0, 0, 0)).load(index, sources)
+        doubts = subject_warnings(subject, self.trained.channels.protocols)
         if self.training:
-            made = bool(DATASETS[self.trained.config.data.dataset].scanned_as)
-            for line in unfamiliar(self.training, grid, subject, sources, self.trained.channels, made=made):
-                warnings.warn(f"{subject.name}: {line}", DataWarning, stacklevel=2)
+            different = unfamiliar(self.training, grid, subject, sources, self.trained.channels, self.subjects.spacing)
+            doubts += [f"{subject.name}: {line}" for line in different]
+        for doubt in doubts:
+            warnings.warn(doubt, DataWarning, stacklevel=2)
         inside = foreground(native, sources, self.trained.channels.protocols)
         return ReadSubject(index, subject, inside, native.affine, grid, sources, targets)
 

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from lift_jax import hosts, run_directory
 from lift_jax.configuration.checks import flatten
+from lift_jax.data.sources import resolve_paths
 from lift_jax.places import Place
 from lift_jax.tasks import task_of
 
@@ -18,6 +19,8 @@ def train(config: ConfigDict, workdir: Place) -> None:
       UserError: before any training, if configuration, data, devices or work directory do not fit, or another
         process trains in that directory; later on a full disk, or when too many steps have no finite loss.
     """
+    config = config.copy_and_resolve_references()
+    resolve_paths(config.data)
     _agree_on_configuration(config)
     run_directory.cache_directory(workdir, config)  # which refuses one in a bucket
     with run_directory.claimed(workdir) if hosts.is_first() else contextlib.nullcontext():

@@ -4,6 +4,7 @@ import json
 import warnings
 
 from lift_jax import hosts
+from lift_jax.data.familiarity import read_description
 from lift_jax.data.sources import DataSplit, all_subjects, subject_source
 from lift_jax.data.splits import check_members
 from lift_jax.data.subject import SubjectSource
@@ -41,7 +42,7 @@ def evaluate_translation(workdir: Place, options: EvaluateOptions) -> Place | No
     else:
         subjects, data_set = subject_source(data, "test"), f"{data.dataset}, test split"
         check_members(subjects.names, "test", data.split_file)
-    rows, cost = score_run(trained, subjects)
+    rows, cost = score_run(trained, subjects, read_description(workdir))
     metadata = run_metadata(trained, subjects, rows, data_set, cost) | overlap
     pictures = picture_run(trained, subjects, rows)
     if not hosts.is_first():

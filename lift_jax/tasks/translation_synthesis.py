@@ -1,13 +1,12 @@
 """Synthesis by runs that translate: `synthesize.py --case` and `--input`."""
 
-import json
 import pathlib
 from collections.abc import Iterator, Mapping
 
 from lift_jax.data.datasets.base import ScannedSubjects, check_headers
 from lift_jax.data.datasets.naming import SubjectFiles
 from lift_jax.data.datasets.registry import DATASETS
-from lift_jax.data.familiarity import STATISTICS_FILE
+from lift_jax.data.familiarity import read_description
 from lift_jax.data.nifti import is_nifti_name
 from lift_jax.data.sources import all_subjects
 from lift_jax.errors import UserError
@@ -59,7 +58,9 @@ def _folder(workdir: Place, options: SynthesizeOptions) -> Synthesis:
         raise UserError(f"--case: {case}: no such folder; check the path")
     trained = _load(workdir, options)
     subjects = all_subjects(trained.config.data, case, check=False)
-    work = Synthesis(trained, subjects, options.output, options.target, options.force, training=_training(workdir))
+    work = Synthesis(
+        trained, subjects, options.output, options.target, options.force, training=read_description(workdir)
+    )
     check_sources_kept([options.output], work.source_files)
     if options.output.resolve() == case.resolve():
         raise UserError(f"--output: {options.output} holds the sources; name another folder")
@@ -75,7 +76,7 @@ def _files(workdir: Place, options: SynthesizeOptions) -> Synthesis:
     trained = _load(workdir, options)
     subjects = plain_subject(trained, path, options.inputs, options.mask)
     check_headers(subjects.files)
-    return Synthesis(trained, subjects, path.parent, options.target, options.force, path, _training(workdir))
+    return Synthesis(trained, subjects, path.parent, options.target, options.force, path, read_description(workdir))
 
 
 def plain_subject(
@@ -104,9 +105,3 @@ def plain_subject(
 
 def _load(workdir: Place, options: SynthesizeOptions) -> Trained:
     return for_inference(load_trained(workdir), options.dtype)
-
-
-def _training(workdir: Place) -> Mapping | None:
-    """What the run records of its training data; None where there is nothing."""
-    path = workdir / STATISTICS_FILE
-    return json.loads(path.read_text()) if path.exists() else None

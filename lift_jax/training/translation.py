@@ -24,7 +24,7 @@ from lift_jax.training.parallel import check_batch
 from lift_jax.training.stages import Stage, finished_parameters, run_stage
 from lift_jax.training.starting import keep_start, starting_parameters
 from lift_jax.training.step import LossFunction, initial_state, train_step
-from lift_jax.training.subjects import assert_equal_subjects, cache_shared, record_split
+from lift_jax.training.subjects import assert_equal_subjects, cache_shared, record_split, record_statistics
 from lift_jax.training.translation_loss import translation_loss
 from lift_jax.training.validation import validate
 
@@ -57,7 +57,9 @@ def train_translation(config: ConfigDict, workdir: Place) -> dict:
     keep_start(config, workdir, params)
     hosts.report(record_split(config, workdir))
     source = BoxedSubjects(sources["train"]) if config.data.foreground_box else sources["train"]
-    subjects = usable_subjects(cache_shared(source, config, workdir), channels)
+    cached = cache_shared(source, config, workdir)
+    record_statistics(sources["train"], cached, channels, config, workdir)
+    subjects = usable_subjects(cached, channels)
     size = slab_size(subjects, config.data.crop, network.translator.multiple)
     validate_fn = functools.partial(validate, network, channels=channels, subjects=sources["validation"], config=config)
     weights = LossWeights(config.loss.pixel, config.loss.similarity, config.loss.through_plane, config.loss.bone)

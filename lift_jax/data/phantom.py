@@ -8,22 +8,16 @@ from scipy import ndimage
 from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.intensities import CWDM_QUANTILES, normalise_cwdm
 from lift_jax.data.made_cases import MadeCases, check_grid
-from lift_jax.data.phantom_acquisition import (
-    draw_gains,
-    draw_protocol,
-    draw_relaxation,
-    scan,
-    shared_parameters,
-    tissue_levels,
-)
+from lift_jax.data.phantom_acquisition import draw_protocol, draw_relaxation, shared_parameters, tissue_levels
 from lift_jax.data.phantom_anatomy import Anatomy, make_anatomy, template_maps
 from lift_jax.data.phantom_fields import grid_axes
 from lift_jax.data.phantom_pathology import draw_lesions, draw_tumour
+from lift_jax.data.phantom_scanner import draw_gains, draw_imaging, scan
 
-VERSION = 3
+VERSION = 4
 """Part of every fingerprint: to be raised with any change that changes a case."""
 
-TUMOUR_PROBABILITY = 0.6
+TUMOUR_PROBABILITY = 0.75
 LESIONS_PROBABILITY = 0.3
 
 HEAD_MM = (155.0, 192.0, 192.0)
@@ -86,11 +80,12 @@ def make_phantom(seed: int, index: int, shape: tuple[int, int, int], spacing: fl
     head = make_head(seed, index, shape, spacing)
     *_, physics, image, interleaving = _streams(seed, index)
     relaxation, protocol = draw_relaxation(physics), draw_protocol(physics)
-    clean = scan(image, grid_axes(shape, spacing), head.mask, head.fractions, relaxation, protocol)
+    imaging = draw_imaging(physics)
+    clean = scan(image, grid_axes(shape, spacing), head.mask, head.fractions, relaxation, protocol, imaging)
     gains = draw_gains(interleaving, shape[0])
     levels = tissue_levels(relaxation, protocol)
-    sources, source_levels = _normalise(clean * gains[:, None, None], levels)
-    targets, target_levels = _normalise(clean, levels)
+    sources, source_levels = _normalise(clean * gains[:, None, None], levels, imaging.headroom)
+    targets, target_levels = _normalise(clean, levels, imaging.headroom)
     affine = np.diag([spacing, spacing, spacing, 1.0])
     affine[:3, 3] = [-(size - 1) / 2 * spacing for size in reversed(shape)]
     return Case(
@@ -114,15 +109,15 @@ def _name(seed: int, index: int) -> str:
     return f"phantom-{seed}-{index:05d}"
 
 
-def _normalise(volumes: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Normalises `[D, H, W, C]` contrast by contrast, and takes the tissue levels `[TISSUES, C]` along."""
+def _normalise(volumes: np.ndarray, levels: np.ndarray, headroom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normalises `[D, H, W, C]` contrast by contrast to [0, headroom], and takes tissue levels `[TISSUES, C]` along."""
     normalised = np.empty_like(volumes)
     moved = np.empty_like(levels)
     for contrast in range(volumes.shape[-1]):
         volume = np.ascontiguousarray(volumes[..., contrast])
-        normalised[..., contrast] = normalise_cwdm(volume)
+        normalised[..., contrast] = np.float32(headroom[contrast]) * normalise_cwdm(volume)
         low, high = np.quantile(volume, CWDM_QUANTILES)
-        moved[:, contrast] = np.clip((levels[:, contrast] - low) / (high - low), 0, 1)
+        moved[:, contrast] = headroom[contrast] * np.clip((levels[:, contrast] - low) / (high - low), 0, 1)
     return normalised, moved
 
 

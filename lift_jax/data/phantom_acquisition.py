@@ -86,7 +86,8 @@ def draw_relaxation(generator: np.random.Generator) -> Relaxation:
     density = np.array([0.82, 0.70, 1.0, 0.8, 0.9 + 0.08 * core, 0.84 + 0.06 * rim, 0.82 + 0.1 * oedema, 0.7])
     dose = generator.uniform(0.5, 1.3)
     enhancement = np.exp(generator.uniform(*np.log((0.08, 0.8))))
-    gadolinium = dose * np.array([0.035, 0.015, 0.01, generator.uniform(0.4, 1.2), 0.02, enhancement, 0.02, generator.uniform(0.15, 0.6)])
+    vessel, membrane = generator.uniform(0.4, 1.2), generator.uniform(0.15, 0.6)
+    gadolinium = dose * np.array([0.035, 0.015, 0.01, vessel, 0.02, enhancement, 0.02, membrane])
     variation = 0.05 * generator.standard_normal((2, len(TISSUES)))
     return Relaxation(field, t1 * np.exp(variation[0]), t2 * np.exp(variation[1]), density, gadolinium)
 
@@ -133,27 +134,6 @@ def draw_protocol(generator: np.random.Generator) -> Protocol:
     return Protocol(**site, site_gamma=site_gamma, t1_sequence=t1_sequence, **t1_times, **t2_times, gamma=gamma)
 
 
-SHARED_PARAMETERS = 5 + len(T1_SEQUENCES)
-
-
-def shared_parameters(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
-    """What the contrasts of a session have in common, `[SHARED_PARAMETERS]` float32, each varying by about one.
-
-    Field strength, the site's echo and repetition factors, its T1 weighting and exponent, and which T1 sequence it has
-    (one-hot). What one contrast has for itself is not in it: neither a sequence's own departure from these habits, nor
-    the dose of gadolinium, nor the tissues' own values.
-    """
-    numbers = [
-        (relaxation.field - 2.25) * 2,
-        np.log(protocol.site_echo) / SITE_ECHO_DEVIATION,
-        np.log(protocol.site_repetition) / SITE_REPETITION_DEVIATION,
-        (protocol.weighting - 0.5) * 3,
-        np.log(protocol.site_gamma) / GAMMA_DEVIATION[0],
-        *(protocol.t1_sequence == sequence for sequence in T1_SEQUENCES),
-    ]
-    return np.array(numbers, np.float32)
-
-
 def signals(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
     """The noise-free signal of pure tissues, `[TISSUES, CONTRASTS]` float64, relative to fully relaxed water.
 
@@ -178,12 +158,6 @@ def signals(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
     inverted = 1 - 2 * np.exp(-protocol.flair_inversion / t1) + np.exp(-protocol.flair_repetition / t1)
     flair = density * np.abs(inverted) * np.exp(-protocol.flair_echo / t2)
     return np.stack([t1_weighted(t1), t1_weighted(enhanced_t1), t2_weighted, flair], axis=-1)
-
-
-def tissue_levels(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
-    """Noise-free intensities of pure tissues, `[TISSUES, CONTRASTS]`: signals over the largest, to the power gamma."""
-    pure = signals(relaxation, protocol)
-    return (pure / pure.max(axis=0)) ** protocol.gamma
 
 
 def water_slope(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:

@@ -50,7 +50,7 @@ VESSEL_WIDTH = (0.3, 1.1)
 """Vessels run through fluid along the curves where two fields vanish: control point pitch, and range of the distance
 from zero, in standard deviations, that still counts."""
 SINUS_RADIUS_MM = (0.0, 6.0)
-"""Range of the radius of what stripping leaves of the superior sagittal sinus, in the midline at the brain's surface."""
+"""Range of the radius of what is left of the superior sagittal sinus, in the midline at the surface."""
 
 MEMBRANE_REACH = (0.0, 0.2)
 MEMBRANE_PITCH_MM = 25.0

@@ -126,7 +126,7 @@ def draw_protocol(generator: np.random.Generator) -> Protocol:
         "t2_echo": 97 * site_echo * own(),
         "flair_repetition": flair_repetition,
         "flair_echo": 120 * site_echo * own(),
-        "flair_inversion": null * generator.uniform(0.85, 1.03),
+        "flair_inversion": null * generator.uniform(0.88, 1.03),
     }
     site_gamma = np.exp(GAMMA_DEVIATION[0] * generator.standard_normal())
     gamma = site_gamma * np.exp(GAMMA_DEVIATION[1] * generator.standard_normal(4))

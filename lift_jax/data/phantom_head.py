@@ -85,7 +85,7 @@ def make_phantom_head(seed: int, index: int, shape: tuple[int, int, int], spacin
     canvas, mask = _draw_head(body, axes, shape, spacing, levels)
     ct = scan_ct(tube, canvas.volumes[0], mask, spacing)
     mr = _scan_mr(image, axes, canvas.volumes[1], protocol.gamma[0], tissues.signal[WHITE])
-    mr *= draw_gains(interleaving, shape[0])[:, :1, None]
+    mr *= draw_gains(interleaving, shape[0], least=1.0)[:, :1, None]
     affine = np.diag([spacing, spacing, spacing, 1.0])
     affine[:3, 3] = [-(size - 1) / 2 * spacing for size in reversed(shape)]
     return PairedCase(_name(seed, index), normalise_mr(mr, mask), ct, mask, affine)

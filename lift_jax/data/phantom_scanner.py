@@ -25,7 +25,7 @@ TEXTURE_FIELDS = ((25.0, 0.05), (12.0, 0.05), (5.0, 0.06))
 """The largest relative variation of water content within tissues, shared by the contrasts: (pitch in mm, deviation)."""
 OWN_TEXTURE_FIELDS = ((12.0, 0.05), (5.0, 0.07))
 """The largest relative variation of one contrast by itself (flow, susceptibility, ringing), likewise."""
-NOISE_RANGE = (0.01, 0.05)
+NOISE_RANGE = (0.01, 0.035)
 """Noise of each quadrature channel, relative to white matter."""
 
 THICK_PROBABILITY = (0.4, 0.3, 0.6, 0.6)
@@ -122,12 +122,12 @@ def resample(
     return np.where(share > 0.05, value / np.maximum(share, np.float32(0.05)), signal)
 
 
-def draw_gains(generator: np.random.Generator, slices: int) -> np.ndarray:
+def draw_gains(generator: np.random.Generator, slices: int, least: float = 0.0) -> np.ndarray:
     """The factor on each slice of each contrast, `[slices, CONTRASTS]` float32: interleaving, and each slice's own.
 
-    From nothing, as in 3D acquisition, to about 8 %, each contrast its own.
+    Each contrast has its own amount, from the share `least` of about 8 %, or nothing, as in 3D acquisition, upwards.
     """
-    amount = generator.uniform(size=4)
+    amount = generator.uniform(least, 1, 4)
     interleave = GAIN_INTERLEAVE * generator.standard_normal(4) * (-1.0) ** np.arange(slices)[:, None]
     return np.exp(amount * (interleave + GAIN_SLICE * generator.standard_normal((slices, 4)))).astype(np.float32)
 

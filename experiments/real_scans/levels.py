@@ -3,9 +3,9 @@
     python -m experiments.real_scans.levels --workdir runs/phantom_missing_mr --root DIR [--root DIR …] --output OUT
 
 Scores are those of the cWDM protocol on the grids of the scans. The network works at the voxel size it was trained at;
-its result is brought onto the grid of a scan by `guided_upsampling`, or linearly with `--linear`. Oracles know the truth: a
-scale, or a scale and an offset, is fitted to it inside the brain for each volume; the best linear combination of the
-sources is fitted likewise. Appends one JSON line a volume to OUT.jsonl, skips what is there, and writes OUT.md.
+its result is brought onto the grid of a scan by `guided_upsampling`, or linearly with `--linear`. Oracles know the
+truth: a scale, or a scale and an offset, is fitted to it inside the brain for each volume; the best linear combination
+of the sources is fitted likewise. Appends one JSON line a volume to OUT.jsonl, skips what is there, and writes OUT.md.
 """
 
 import argparse

@@ -49,6 +49,7 @@ def loss_section() -> ConfigDict:
     return ConfigDict(
         {
             "pixel": 1.0,  # L1
+            "structure": 0.0,  # L1 once scale and offset are fitted to the target
             "similarity": 0.5,  # 1 - MS-SSIM of each slice
             "through_plane": 0.5,  # L1 of first differences along z
         }

@@ -24,6 +24,23 @@ def l1_loss(prediction: jax.Array, target: jax.Array, weights: jax.Array | None 
     return (error if weights is None else error * weights).mean(axis=(1, 2, 3))
 
 
+def structure_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Mean absolute difference once the prediction's scale and offset are fitted to the target, `[B]`.
+
+    The least-squares scale and offset of each window, over the voxels in which the target is above its background of
+    -1: what is left is structure, whatever the level, which sources may not tell.
+    """
+    inside = (target > -1).astype(prediction.dtype)
+    size = jnp.maximum(inside.sum(axis=(1, 2, 3), keepdims=True), 1)
+
+    def mean(values):
+        return (values * inside).sum(axis=(1, 2, 3), keepdims=True) / size
+
+    centred, wanted = prediction - mean(prediction), target - mean(target)
+    scale = mean(centred * wanted) / (mean(centred**2) + 1e-4)
+    return (jnp.abs(scale * centred - wanted) * inside).mean(axis=(1, 2, 3))
+
+
 def first_difference_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
     """Mean absolute difference of the z-differences of adjacent slices (LiFT, arXiv 2605.19060), `[B]`.
 
@@ -42,13 +59,15 @@ def paired_terms(
 
     Args:
       prediction, target: `[B, D, H, W]`.
-      loss: weights of the terms `pixel` (L1), `similarity` (1 - MS-SSIM of each slice) and `through_plane` (L1 of first
-        differences along z).
+      loss: weights of the terms `pixel` (L1), `structure` (L1 after a fit of scale and offset), `similarity` (1 -
+        MS-SSIM of each slice) and `through_plane` (L1 of first differences along z).
       pixel_weights: `[B, D, H, W]`, of voxels in the pixel term; None is one each.
     """
     terms = {}
     if loss["pixel"] > 0:
         terms["pixel"] = l1_loss(prediction, target, pixel_weights)
+    if loss["structure"] > 0:
+        terms["structure"] = structure_loss(prediction, target)
     if loss["similarity"] > 0:
         terms["similarity"] = ms_ssim_loss(prediction, target)
     if loss["through_plane"] > 0:

@@ -112,17 +112,20 @@ def main():
     parser.add_argument("--root", action="append", required=True)
     parser.add_argument("--output", required=True)
     parser.add_argument("--linear", action="store_true")
+    parser.add_argument(
+        "--spacing", type=float, help="mm; score on a grid of such voxels, not on the scan's own: quick"
+    )
     options = parser.parse_args()
     from experiments.real_scans.prediction import predictor
 
     output = Path(options.output).with_suffix(".jsonl")
     rows = [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []
     done = {(row["site"], row["case"]) for row in rows}
-    predict = predictor(options.workdir, guided=not options.linear)
+    predict = predictor(options.workdir, guided=not (options.linear or options.spacing))
     for root in options.root:
         for scan in read_scans(root):
             if (scan.site, scan.name) not in done:
-                new = score_scan(predict, scan)
+                new = score_scan(predict, scan.resampled(options.spacing) if options.spacing else scan)
                 with output.open("a") as file:
                     file.writelines(json.dumps(row) + "\n" for row in new)
                 rows += new

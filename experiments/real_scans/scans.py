@@ -38,6 +38,11 @@ class Scan:
         """All contrasts but the target, `[D, H, W, C]`."""
         return np.stack([image for contrast, image in self.images.items() if contrast != target], axis=-1)
 
+    def resampled(self, spacing: float) -> "Scan":
+        """The same in voxels of `spacing` mm."""
+        images, affine = self.coarse(spacing)
+        return Scan(self.site, self.name, images, affine)
+
     def coarse(self, spacing: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The images in voxels of `spacing` mm, levels as they were, and their affine."""
         arrays, affine = regrid_brain(np.stack(list(self.images.values()), axis=-1), self.affine, spacing)

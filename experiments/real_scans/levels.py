@@ -112,9 +112,7 @@ def main():
     parser.add_argument("--root", action="append", required=True)
     parser.add_argument("--output", required=True)
     parser.add_argument("--linear", action="store_true")
-    parser.add_argument(
-        "--spacing", type=float, help="mm; score on a grid of such voxels, not on the scan's own: quick"
-    )
+    parser.add_argument("--spacing", type=float, help="mm; score in voxels of this size, not in the scan's: quick")
     options = parser.parse_args()
     from experiments.real_scans.prediction import predictor
 

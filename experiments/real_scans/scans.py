@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lift_jax.data.intensities import normalise_cwdm
-from lift_jax.data.regrid import regrid_brain
+from lift_jax.data.regrid import regrid_brain, regrid_onto
 from lift_jax.data.volumes import read_volume
 
 CONTRASTS = ("t1n", "t1c", "t2w", "t2f")
@@ -41,7 +41,11 @@ class Scan:
     def resampled(self, spacing: float) -> "Scan":
         """The same in voxels of `spacing` mm."""
         images, affine = self.coarse(spacing)
-        return Scan(self.site, self.name, images, affine)
+        tumour = None
+        if self.tumour is not None:
+            shape = next(iter(images.values())).shape
+            tumour = regrid_onto(self.tumour.astype(np.float32), self.affine, shape, affine) > 0.5
+        return Scan(self.site, self.name, images, affine, tumour)
 
     def coarse(self, spacing: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The images in voxels of `spacing` mm, levels as they were, and their affine."""

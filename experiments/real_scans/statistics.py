@@ -12,11 +12,11 @@ import argparse
 import itertools
 
 import numpy as np
+from scipy import ndimage
 
 from experiments.real_scans.scans import CONTRASTS, read_scans
 from lift_jax.data.phantom import make_head, make_phantom
 from lift_jax.data.phantom_tissues import CORE, OEDEMA, RIM
-from lift_jax.data.regrid import regrid_onto
 
 SPACING = 4.0
 SHAPE = (39, 60, 60)
@@ -44,12 +44,10 @@ def of_scans(root: str) -> dict[str, dict[str, np.ndarray]]:
     """`statistics` of every scan below a folder, by name."""
     found = {}
     for scan in read_scans(root):
-        images, affine = scan.coarse(SPACING)
-        brain = np.max(list(images.values()), axis=0) > 0
-        tumour = np.zeros(brain.shape, np.float32)
-        if scan.tumour is not None:
-            tumour = regrid_onto(scan.tumour.astype(np.float32), scan.affine, brain.shape, affine)
-        found[scan.name] = statistics({name: image[brain] for name, image in images.items()}, tumour[brain] < 0.02)
+        coarse = scan.resampled(SPACING)
+        brain = np.max(list(coarse.images.values()), axis=0) > 0
+        tumour = np.zeros_like(brain) if coarse.tumour is None else ndimage.binary_dilation(coarse.tumour)
+        found[scan.name] = statistics({name: image[brain] for name, image in coarse.images.items()}, ~tumour[brain])
     return found
 
 

@@ -74,12 +74,23 @@ def score(target: np.ndarray, prediction: np.ndarray, sources: np.ndarray) -> di
     return scores
 
 
+def moments_of(target: np.ndarray, prediction: np.ndarray, brain: np.ndarray) -> dict[str, float]:
+    """What tells the squared error of any scale and offset of a prediction: means and products inside the brain."""
+    true, made = target[brain].astype(np.float64), prediction[brain].astype(np.float64)
+    covariance = np.cov(true, made, bias=True)
+    found = {"true": true.mean(), "made": made.mean(), "share": brain.mean()}
+    found |= {"true_deviation": covariance[0, 0] ** 0.5, "made_deviation": covariance[1, 1] ** 0.5}
+    return {name: float(value) for name, value in (found | {"covariance": covariance[0, 1]}).items()}
+
+
 def score_scan(predict, scan: Scan) -> list[dict]:
     """One row for each contrast: hidden, predicted by `predict(scan, target)` and scored."""
     rows = []
     for target in scan.images:
-        scores = score(scan.images[target], predict(scan, target), scan.sources(target))
-        rows.append({"site": scan.site, "case": scan.name, "contrast": target, "scores": scores})
+        truth, prediction, sources = scan.images[target], predict(scan, target), scan.sources(target)
+        row = {"site": scan.site, "case": scan.name, "contrast": target}
+        moments = moments_of(truth, prediction, (sources > 0).any(axis=-1))
+        rows.append(row | {"scores": score(truth, prediction, sources), "moments": moments})
     return rows
 
 

@@ -21,9 +21,9 @@ def main():
     commands.join_processes()
     from lift_jax.configuration import validate
     from lift_jax.places import place
+    from lift_jax.tasks.run import train
     from lift_jax.training.preemption import Preempted
     from lift_jax.training.profiling import steps_of
-    from lift_jax.training.run import train
 
     workdir = place(commands.required_path("workdir"))
     config = validate(commands.loaded_config(CONFIG))

@@ -6,12 +6,12 @@ Twenty minutes of one core's time; docs/unconditional.md says what to expect. Va
 (48³ at 4 mm), and `tiny` (the same run in minutes, for checks).
 """
 
-from lift_jax.configuration import unconditional
+from lift_jax.configuration import generation
 
 
 def get_config(variant=""):
-    config = unconditional()
-    config.data.cases.update(train=1024, validation=256, test=256)
+    config = generation()
+    config.data.subjects.update(train=1024, validation=256, test=256)
 
     config.model.generator.code = 512
     config.model.generator.widths = (128, 96, 64, 32)
@@ -37,9 +37,9 @@ def get_config(variant=""):
     config.inference.deviation = 1.1
 
     if variant == "tiny":
-        config.data.cases.train = 8
-        config.data.cases.validation = 4
-        config.data.cases.test = 4
+        config.data.subjects.train = 8
+        config.data.subjects.validation = 4
+        config.data.subjects.test = 4
         config.model.encoder.widths = (8, 16)
         config.model.generator.code = 32
         config.model.generator.widths = (16, 8)
@@ -62,9 +62,9 @@ def get_config(variant=""):
         config.checkpoint.every = 4
         config.log.every = 1
         config.log.validate = 10
-        config.log.validation_cases = 4
+        config.log.validation_subjects = 4
     elif variant == "reference":
-        config.data.shape = (48, 48, 48)
+        config.data.size = (48, 48, 48)
         config.data.spacing = 4.0
         config.features.local = 12
         config.stage.mapper.steps = 120

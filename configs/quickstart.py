@@ -11,11 +11,13 @@ from lift_jax.configuration import missing_mr
 
 def get_config(variant=""):
     config = missing_mr()
-    config.data.shape = (32, 32, 32)
+    config.data.size = (32, 32, 32)
     config.data.spacing = 6.0
-    config.data.cases.train = 1024
-    config.data.cases.validation = 8
-    config.data.cases.test = 8
+    config.data.foreground_box = False  # it would be the whole grid, nearly
+    config.inference.foreground_box = False
+    config.data.subjects.train = 1024
+    config.data.subjects.validation = 8
+    config.data.subjects.test = 8
 
     config.model.translator.widths = (32, 64)
     config.model.translator.blocks = 1
@@ -39,9 +41,9 @@ def get_config(variant=""):
     config.inference.chunk = 32
 
     if variant == "tiny":
-        config.data.cases.train = 8
-        config.data.cases.validation = 1
-        config.data.cases.test = 2
+        config.data.subjects.train = 8
+        config.data.subjects.validation = 1
+        config.data.subjects.test = 2
         config.model.translator.widths = (8, 16)
         config.model.translator.groups = 4
         config.model.mixer.hidden = 16

@@ -4,7 +4,8 @@
 
 The paper's settings where it states them (arXiv 2605.19060): 144 cases to train and 36 to test, resampled to 128³; the
 translator by Adam at 2e-4 on 32 slices, then the mixer by AdamW at 2e-4 on 32 windows, with the translator frozen.
-Sized for one GPU of 80 GB. Inference is at native resolution. `--config.stages="('joint',)"` trains both at once.
+Sized for one GPU of 80 GB. Inference is on the same grid.
+Results are interpolated onto the grid of their MR. `--config.stages="('joint',)"` trains both at once.
 Variants: `no_mixer` (every slice by itself), `phantom` (made heads, 64³ at 3.4 mm, for a processor: some minutes) and
 `tiny` (the same at 7 mm in under a minute, for checks).
 """
@@ -15,8 +16,8 @@ from lift_jax.data.phantom_head import field_spacing
 
 def get_config(variant=""):
     config = mr_to_ct()
-    config.data.layout = "synthrad"
-    config.data.side = 128
+    config.data.dataset = "synthrad2023"
+    config.data.size = (128, 128, 128)
     config.data.gamma = 0.1
     config.data.threads = 8
 
@@ -24,7 +25,7 @@ def get_config(variant=""):
     config.model.translator.blocks = 2
     config.model.translator.dtype = "bfloat16"
     config.model.mixer.hidden = 256
-    config.loss.bone_weight = 1.0
+    config.loss.bone = 1.0
 
     config.stages = ("translator", "mixer")
     config.stage.translator.steps = 60_000
@@ -59,13 +60,12 @@ def get_config(variant=""):
 
 
 def _on_phantoms(config):
-    config.data.layout = "phantom"
-    config.data.side = 0
-    config.data.shape = (64, 64, 64)
+    config.data.dataset = "phantom_head"
+    config.data.size = (64, 64, 64)
     config.data.spacing = field_spacing((64, 64, 64))
-    config.data.cases.train = 96
-    config.data.cases.validation = 2
-    config.data.cases.test = 32
+    config.data.subjects.train = 96
+    config.data.subjects.validation = 2
+    config.data.subjects.test = 32
     config.data.gamma = 0.0
     config.data.threads = 2
 
@@ -92,15 +92,14 @@ def _on_phantoms(config):
     config.log.every = 20
     config.log.validate = 400
     config.inference.chunk = 64
-    config.inference.side = 64
 
 
 def _tiny(config):
-    config.data.shape = (32, 32, 32)
+    config.data.size = (32, 32, 32)
     config.data.spacing = field_spacing((32, 32, 32))
-    config.data.cases.train = 4
-    config.data.cases.validation = 1
-    config.data.cases.test = 2
+    config.data.subjects.train = 4
+    config.data.subjects.validation = 1
+    config.data.subjects.test = 2
     config.model.translator.widths = (8, 16)
     config.model.translator.groups = 4
     config.model.mixer.hidden = 16

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from tqdm import tqdm
 
 from lift_jax.errors import UserError
 
@@ -107,6 +108,12 @@ def _may_be_tpu_host() -> bool:
 def are_many() -> bool:
     """Whether the run has more processes than this one."""
     return jax.process_count() > 1
+
+
+def report(line: str) -> None:
+    """Prints a line on standard error, above a progress bar if there is one; of several processes the first does."""
+    if is_first():
+        tqdm.write(line, file=sys.stderr)
 
 
 def is_first() -> bool:

@@ -113,7 +113,7 @@ def test_blocks_of_particles_change_nothing(monkeypatch, limit):
     weights = random_weights((3, 3))
     whole = loss_and_gradient(x, positives, negatives, negative_weights=weights)
     monkeypatch.setattr(distances, "BLOCK_DISTANCES", limit)
-    assert distances.split_into_blocks(x, 20, None).points.shape[2] == {1: 1, 160: 2}[limit]
+    assert distances.block_size(11, 3 * 20) == {1: 1, 160: 2}[limit]
     blocks = loss_and_gradient(x, positives, negatives, negative_weights=weights)
     for actual, expected in zip(jax.tree.leaves(blocks), jax.tree.leaves(whole), strict=True):
         assert_close(actual, expected)

@@ -7,11 +7,11 @@ def small_generation(variant=""):
     """LiFT-U on phantoms of 24³ at 8 mm, about a fifth of the default's work; `tiny` is for checks."""
     config = phantom_unconditional.get_config("tiny" if variant == "tiny" else "")
     if variant == "tiny":
-        config.data.shape = (16, 16, 16)
+        config.data.size = (16, 16, 16)
         config.data.spacing = 12.0
-        config.data.cases.train = 4
-        config.data.cases.validation = 2
-        config.data.cases.test = 2
+        config.data.subjects.train = 4
+        config.data.subjects.validation = 2
+        config.data.subjects.test = 2
         config.model.encoder.widths = (4, 4)
         config.model.encoder.groups = 2
         config.model.generator.widths = (4, 4)
@@ -28,10 +28,10 @@ def small_generation(variant=""):
         config.stage.mapper.positions = 3
         config.checkpoint.every = 2
         config.log.validate = 4
-        config.log.validation_cases = 2
+        config.log.validation_subjects = 2
         config.inference.chunk = 16
         return config
-    config.data.shape = (24, 24, 24)
+    config.data.size = (24, 24, 24)
     config.data.spacing = 8.0
     config.stage.encoder.steps = 300
     config.stage.mapper.steps = 300
@@ -42,7 +42,7 @@ def small_generation(variant=""):
     config.checkpoint.keep = 1
     config.log.every = 10
     config.log.validate = 50
-    config.log.validation_cases = 32
+    config.log.validation_subjects = 32
     return config
 
 
@@ -50,10 +50,10 @@ def small_translation(variant=""):
     """LiFT-C's quickstart, cut to 400 steps on 128 phantoms; `tiny` is for checks."""
     config = quickstart.get_config("tiny" if variant == "tiny" else "")
     if variant == "tiny":
-        config.data.shape = (16, 16, 16)
+        config.data.size = (16, 16, 16)
         config.data.spacing = 12.0
-        config.data.cases.train = 4
-        config.data.cases.test = 1
+        config.data.subjects.train = 4
+        config.data.subjects.test = 1
         config.model.translator.widths = (4, 8)
         config.model.translator.condition_features = 8
         config.model.mixer.hidden = 4
@@ -62,14 +62,14 @@ def small_translation(variant=""):
         config.checkpoint.every = 3
         config.log.validate = 6
         return config
-    config.data.cases.train = 128
-    config.data.cases.validation = 4
-    config.data.cases.test = 16
+    config.data.subjects.train = 128
+    config.data.subjects.validation = 4
+    config.data.subjects.test = 16
     config.stage.joint.steps = 400
     config.checkpoint.every = 200
     config.checkpoint.keep = 1
     config.log.validate = 200
-    config.log.validation_cases = 2
+    config.log.validation_subjects = 2
     return config
 
 
@@ -79,10 +79,10 @@ def small_slices(variant=""):
     config.model.translator.stem = 2
     if variant == "tiny":
         return config
-    config.data.shape = (24, 96, 96)
+    config.data.size = (24, 96, 96)
     config.data.spacing = 2.0
-    config.data.cases.train = 192
-    config.data.cases.test = 32
+    config.data.subjects.train = 192
+    config.data.subjects.test = 32
     config.model.translator.widths = (16, 32, 64)
     config.model.translator.blocks = 2
     config.stage.joint.steps = 300

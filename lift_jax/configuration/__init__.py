@@ -5,9 +5,8 @@ A config file holds `get_config(variant="") -> ConfigDict`, begins with the defa
 (`--config.stage.joint.steps=100`).
 """
 
-from lift_jax.configuration.ct_translation import mr_to_ct
 from lift_jax.configuration.documents import differences, from_json, to_json, validate
-from lift_jax.configuration.generation import unconditional
-from lift_jax.configuration.translation import missing_mr
+from lift_jax.configuration.generation import generation
+from lift_jax.configuration.translation import missing_mr, mr_to_ct, translation
 
-__all__ = ["differences", "from_json", "missing_mr", "mr_to_ct", "to_json", "unconditional", "validate"]
+__all__ = ["differences", "from_json", "generation", "missing_mr", "mr_to_ct", "to_json", "translation", "validate"]

@@ -8,8 +8,11 @@ from ml_collections import ConfigDict
 
 DTYPES = ("float32", "bfloat16")
 
-LENGTHS = {"data.shape": 3, "data.crop": 2, "log.profile": 2}
+LENGTHS = {"data.size": 3, "data.crop": 2, "data.hu_range": 2, "log.profile": 2}
 """Keys whose lists have a length of their own; the other lists are as long as wanted."""
+
+FREE_SECTIONS = ("data.channels", "data.suffixes")
+"""Sections whose keys are the user's, with texts as values."""
 
 MAX_RESOLUTIONS = 12
 """Resolutions of a network, each half the one before: the coarsest pixel of so many is 2048 fine ones wide."""
@@ -21,6 +24,10 @@ def mistyped(config: ConfigDict, defaults: ConfigDict) -> Iterator[str]:
     What passes can be compared, divided and printed by all other checks.
     """
     flat, expected = flatten(config), flatten(defaults)
+    for key in [key for key in flat if key.startswith(tuple(f"{section}." for section in FREE_SECTIONS))]:
+        value = flat.pop(key)
+        if not isinstance(value, str):
+            yield f"config.{key}: {_shown(value)} does not fit; give a text"
     odd = sorted(set(flat) ^ set(expected))
     if odd:
         told = f"has other keys than this configuration ({', '.join(odd[:3])}); begin with its defaults"
@@ -28,8 +35,9 @@ def mistyped(config: ConfigDict, defaults: ConfigDict) -> Iterator[str]:
     for key in expected:
         default, value = expected[key], flat[key]
         if isinstance(default, tuple):
-            kind = f"a list of values like {default[0]!r}"
-            fits = isinstance(value, tuple) and all(_fits(entry, default[0]) for entry in value)
+            like = default[0] if default else "t1n"  # lists that are empty by default are of names
+            kind = f"a list of values like {like!r}"
+            fits = isinstance(value, tuple) and all(_fits(entry, like) for entry in value)
         else:
             kind, fits = f"a value like {default!r}", _fits(value, default)
         if not fits:
@@ -88,14 +96,14 @@ def positive_in_every_task(config: ConfigDict) -> list[str]:
     """Dotted keys that configurations of all tasks have, for `all_positive`."""
     return [
         "data.threads",
-        *(f"data.cases.{split}" for split in config.data.cases),
+        *(f"data.subjects.{split}" for split in config.data.subjects),
         "optimiser.clip",
         "optimiser.max_skipped",
         "checkpoint.every",
         "checkpoint.keep",
         "log.every",
         "log.validate",
-        "log.validation_cases",
+        "log.validation_subjects",
     ]
 
 

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration import ct_translation, generation, generation_checks, translation
-from lift_jax.configuration.checks import flatten, mistyped
+from lift_jax.configuration import generation, generation_checks, translation
+from lift_jax.configuration.checks import FREE_SECTIONS, flatten, mistyped
 from lift_jax.errors import UserError
 
 TASKS: dict[str, tuple[Callable[[], ConfigDict], Callable[[ConfigDict], Iterator[str]]]] = {
-    "missing_mr": (translation.missing_mr, translation.complaints),
-    "mr_to_ct": (ct_translation.mr_to_ct, ct_translation.complaints),
-    "unconditional": (generation.unconditional, generation_checks.complaints),
+    "translation": (translation.translation, translation.validation_errors),
+    "generation": (generation.generation, generation_checks.validation_errors),
 }
 """Task to its defaults, and to what yields one line for every key of a configuration that cannot work."""
 
@@ -65,14 +64,17 @@ def differences(a: ConfigDict, b: ConfigDict) -> list[str]:
     ]
 
 
-def _update(config: ConfigDict, values: dict) -> None:
+def _update(config: ConfigDict, values: dict, section: str = "") -> None:
     """Sets every key of nested `values`, all of which must exist and keep their types; lists become tuples."""
     if set(values) != set(config):
         odd = sorted(set(values) ^ set(config))
         raise KeyError(f"keys {', '.join(odd)} are missing or unknown")
     for key, value in values.items():
-        if isinstance(config[key], ConfigDict):
-            _update(config[key], value)
+        if f"{section}{key}" in FREE_SECTIONS:
+            with config[key].unlocked():
+                config[key].update(value)
+        elif isinstance(config[key], ConfigDict):
+            _update(config[key], value, f"{section}{key}.")
         else:
             config[key] = tuple(value) if isinstance(value, list) else value
 

@@ -2,29 +2,24 @@
 
 from ml_collections import ConfigDict
 
-LAYOUTS = ("phantom", "brats")
+from lift_jax.configuration.data import data_section
+
 STAGES = ("encoder", "generator", "mapper")
 PRIORS = ("principal", "normal")
 
 
-def unconditional() -> ConfigDict:
-    """Defaults of LiFT-U: volumes of one contrast, sampled from noise."""
+def generation() -> ConfigDict:
+    """Defaults of LiFT-U: volumes of one channel, sampled from noise."""
     config = ConfigDict()
-    config.task = "unconditional"
+    config.task = "generation"
     config.seed = 0
     config.start_from = ""  # work directory of a trained run of the same network to begin with; "" begins at random
 
-    config.data = data = ConfigDict()
-    data.layout = "phantom"  # phantom, or brats: 128³ by WDM's protocol out of <root>/<case>/<case>-<contrast>.nii.gz
-    data.root = ""  # folder of the cases (brats)
-    data.split_file = ""  # JSON {"train": [names], "validation": …, "test": …}; "" splits by a hash of the names
-    data.contrast = "t1n"
-    data.spacing = 6.0  # phantom: voxel size, mm
-    data.shape = (32, 32, 32)  # phantom: slices, rows, columns (D, H, W)
-    data.phantom_seed = 0  # phantom: cases are a function of this and their index
-    data.cases = ConfigDict({"train": 512, "validation": 64, "test": 64})  # phantom: sizes of the splits
-    data.cache = ""  # folder of preprocessed volumes, shared between runs if named; "" is <workdir>/cache
-    data.threads = 2  # reading ahead
+    config.data = data = data_section()
+    data.targets = ("t1n",)  # the channel that is generated
+    data.spacing = 6.0  # of scans on BraTS's grid, 0 with size (0, 0, 0): 128³ by WDM's protocol
+    data.size = (32, 32, 32)
+    data.subjects.update(train=512, validation=64, test=64)
 
     config.model = model = ConfigDict()
     model.encoder = ConfigDict(
@@ -52,7 +47,6 @@ def unconditional() -> ConfigDict:
             "code": 64,  # numbers in a volume code
             "hidden": 256,
             "layers": 5,  # residual layers
-            "frequencies": 6,  # Fourier features of depth; half of the fastest wave is 2^(1 - this) of the volume
             "normalise": True,  # prior normal: slice codes keep the root mean square of the generator's own inputs
         }
     )
@@ -126,7 +120,7 @@ def unconditional() -> ConfigDict:
         {
             "every": 20,  # steps
             "validate": 500,  # steps
-            "validation_cases": 64,  # volumes compared
+            "validation_subjects": 64,  # volumes compared
             "profile": (0, 0),  # first and last step of each stage that are traced, into tensorboard/; (0, 0) none
         }
     )

@@ -13,18 +13,21 @@ from lift_jax.configuration.checks import (
     one_of,
     positive_in_every_task,
 )
-from lift_jax.configuration.generation import LAYOUTS, PRIORS, STAGES
-from lift_jax.data.cases import CONTRASTS
+from lift_jax.configuration.data import MADE, data_errors
+from lift_jax.configuration.generation import PRIORS, STAGES
 from lift_jax.losses import FIELDS
 from lift_jax.losses.triplanar import PARTICLES, PLANES, STEP_PARTICLES
 from lift_jax.models.encoders import ENCODER_KINDS
 
 
-def complaints(config: ConfigDict) -> Iterator[str]:
+def validation_errors(config: ConfigDict) -> Iterator[str]:
     """Yields one line for every key that cannot work."""
     data, covered, mapper = config.data, config.stage.encoder.covered, config.stage.mapper
-    yield from one_of("data.layout", data.layout, LAYOUTS)
-    yield from one_of("data.contrast", data.contrast, CONTRASTS)
+    yield from data_errors(data)
+    if len(data.targets) != 1:
+        yield f"config.data.targets: {tuple(data.targets)}: name the one channel that is generated"
+    if data.sources:
+        yield f"config.data.sources: {tuple(data.sources)}: volumes are generated from noise; leave it ()"
     yield from one_of("features.dtype", config.features.dtype, DTYPES)
     yield from _complaints_of_loss(config)
     lists = ("stages", "model.encoder.widths", "model.generator.widths", "features.grids", "loss.temperatures")
@@ -33,14 +36,12 @@ def complaints(config: ConfigDict) -> Iterator[str]:
     yield from all_positive(config, (*_positive_keys(config), *lists[1:], "features.gradients"))
     yield from _complaints_of_networks(config.model)
     yield from _complaints_of_stages(config)
-    if data.layout == "brats" and not data.root:
-        yield "config.data.root: not set; give the folder of the cases, --config.data.root=DIR"
     if not 0 < covered < 1:
         yield f"config.stage.encoder.covered: {covered} is no part between 0 and 1"
-    if data.layout == "phantom" and mapper.positives > data.cases.train:
+    if data.dataset in MADE and mapper.positives > data.subjects.train:
         yield (
             f"config.stage.mapper.positives: {mapper.positives} real volumes a step are asked for, but "
-            f"there are {data.cases.train} (config.data.cases.train)"
+            f"there are {data.subjects.train} (config.data.subjects.train)"
         )
 
 
@@ -99,12 +100,10 @@ def _complaints_of_loss(config):
 
 def _positive_keys(config):
     return [
-        "data.spacing",
-        "data.shape",
         *positive_in_every_task(config),
         *(f"model.encoder.{key}" for key in ("blocks", "groups")),
         *(f"model.generator.{key}" for key in ("code", "blocks", "groups")),
-        *(f"model.mapper.{key}" for key in ("code", "hidden", "layers", "frequencies")),
+        *(f"model.mapper.{key}" for key in ("code", "hidden", "layers")),
         *(f"stage.encoder.{key}" for key in ("steps", "batch", "rate", "patch")),
         *(f"stage.generator.{key}" for key in ("steps", "batch", "positives", "rate")),
         *(f"stage.mapper.{key}" for key in ("steps", "batch", "positives", "positions", "rate", "chunk")),

@@ -31,6 +31,9 @@ FORWARD_MM = 7.5
 TEXTURE_FIELDS = ((12.0, 0.03), (5.0, 0.03))
 """Relative variation of the MR signal within tissues: (pitch in mm, standard deviation)."""
 
+T2_WEIGHTED = 2
+"""Index of the T2-weighted sequence among those of the brain phantom."""
+
 _STREAM = 5
 """Tells these random streams from those of the brains of the same seed and index."""
 
@@ -89,6 +92,20 @@ def make_phantom_head(seed: int, index: int, shape: tuple[int, int, int], spacin
     affine = np.diag([spacing, spacing, spacing, 1.0])
     affine[:3, 3] = [-(size - 1) / 2 * spacing for size in reversed(shape)]
     return PairedCase(_name(seed, index), normalise_mr(mr, mask), ct, mask, affine)
+
+
+def make_t2_weighted(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> np.ndarray:
+    """The T2-weighted MR of the head that `make_phantom_head` makes, `[D, H, W]` float32 in [0, 1]."""
+    sequence = np.random.SeedSequence([seed, index, _STREAM])
+    body, physics, _, interleaving, _, image = map(np.random.default_rng, sequence.spawn(6))
+    axes = grid_axes(shape, spacing)
+    axes[1] = axes[1] + np.float32(FORWARD_MM)
+    relaxation, protocol = draw_relaxation(physics), draw_protocol(physics)
+    tissues = draw_head_tissues(physics, relaxation, protocol, T2_WEIGHTED)
+    canvas, mask = _draw_head(body, axes, shape, spacing, np.stack([tissues.hounsfield, tissues.signal], axis=-1))
+    mr = _scan_mr(image, axes, canvas.volumes[1], protocol.gamma[T2_WEIGHTED], tissues.signal[WHITE])
+    mr *= draw_gains(interleaving, shape[0])[:, T2_WEIGHTED, None, None]
+    return normalise_mr(mr, mask)
 
 
 def _draw_head(

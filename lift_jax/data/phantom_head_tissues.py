@@ -51,13 +51,15 @@ MARROW_CT_DEVIATION = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class HeadTissues:
-    """Levels of pure tissues of one subject: `hounsfield` and `signal` (T1-weighted MR), each `[HEAD_TISSUES]`."""
+    """Levels of pure tissues of one subject: `hounsfield` and `signal` (one MR sequence), each `[HEAD_TISSUES]`."""
 
     hounsfield: np.ndarray
     signal: np.ndarray
 
 
-def draw_head_tissues(generator: np.random.Generator, brain: Relaxation, protocol: Protocol) -> HeadTissues:
+def draw_head_tissues(
+    generator: np.random.Generator, brain: Relaxation, protocol: Protocol, contrast: int = 0
+) -> HeadTissues:
     """Draws the CT numbers of a subject and computes what the MR sequence makes of the same tissues.
 
     Fat replaces trabeculae as bone loses mineral, so that brighter diploë in MR goes with lower CT numbers, loosely,
@@ -66,7 +68,8 @@ def draw_head_tissues(generator: np.random.Generator, brain: Relaxation, protoco
     Args:
       generator: source of the draws.
       brain: relaxation of the brain's tissues.
-      protocol: the sequences, of which the first, T1-weighted without contrast agent, is taken.
+      protocol: the sequences.
+      contrast: the one that is taken; the first is T1-weighted without contrast agent, the third T2-weighted.
     """
     places = dict(zip(HEAD_TISSUES, generator.uniform(size=len(HEAD_TISSUES)), strict=True))
     fat_share = generator.uniform()
@@ -84,5 +87,5 @@ def draw_head_tissues(generator: np.random.Generator, brain: Relaxation, protoco
         for of_brain, rest in zip((brain.t1, brain.t2, brain.density), np.array(properties, float), strict=True)
     )
     gadolinium = np.concatenate([brain.gadolinium, np.zeros(len(HEAD_TISSUES) - len(TISSUES))])
-    signal = signals(Relaxation(brain.field, t1, t2, density, gadolinium), protocol)[:, 0]
+    signal = signals(Relaxation(brain.field, t1, t2, density, gadolinium), protocol)[:, contrast]
     return HeadTissues(hounsfield, signal / signal.max())

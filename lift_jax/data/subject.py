@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from lift_jax.data.intensity import IntensityProtocol
+from lift_jax.data.volumes import Grid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +62,26 @@ def foreground(subject: Subject, channels: Iterable[str], protocols: Mapping[str
 
 
 class SubjectSource(Protocol):
-    """Subjects by index: one split of a data set."""
+    """Subjects by index: one split of a data set.
+
+    Attributes:
+      names: unique names of the subjects, in the order of their indices.
+      patients: the patient of each subject.
+      protocols: channel to intensity protocol, in order, of all channels that are read.
+    """
 
     names: Sequence[str]
+    patients: Sequence[str]
+    protocols: Mapping[str, IntensityProtocol]
+
+    def channels(self, index: int) -> tuple[str, ...]:
+        """The channels that subject `index` has, in the order of `protocols`."""
 
     def load(self, index: int, channels: Sequence[str] | None = None) -> Subject:
         """Reads or makes subject `index`, of its channels those that are named; raises UserError, naming the file."""
 
     def fingerprint(self, index: int) -> str:
         """A hex digest of all that determines subject `index`: the content of its files, or its seed; its protocols."""
+
+    def geometry(self, index: int) -> Grid:
+        """The grid on which results for subject `index` are written."""

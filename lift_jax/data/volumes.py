@@ -24,8 +24,11 @@ from lift_jax.data.geometry import SHEAR_TOLERANCE, geometry_warnings, orthonorm
 from lift_jax.data.nifti import is_gzip_name, is_nifti_name, read_nifti, read_nifti_header
 from lift_jax.errors import DataWarning, UserError
 
-GRID_TOLERANCE = 0.01
-"""Millimetres by which the corners of two volumes may lie apart on what counts as one grid."""
+GRID_TOLERANCE = 0.05
+"""Share of a voxel's shortest side by which the corners of two volumes may lie apart on what counts as one grid."""
+
+GRID_ROUNDING = 1e-3
+"""Share of a voxel's shortest side by which rounding of an affine moves corners; above it a difference is reported."""
 
 GZIP_LEVEL = 1
 """nibabel's choice: noise does not compress, and higher levels only take time."""
@@ -204,9 +207,15 @@ def describe_difference(a: Grid, b: Grid) -> str | None:
         first, second = ("x".join(map(str, grid.shape[::-1])) for grid in (a, b))
         return f"shapes differ ({first} and {second} voxels, in RAS order)"
     distance = corner_distance(a.affine, b.affine, a.shape[::-1])
-    if distance > GRID_TOLERANCE:
+    if not distance <= GRID_TOLERANCE * min(a.spacing):
         return f"affines differ (by up to {distance:.3g} mm)"
     return None
+
+
+def describe_offset(a: Grid, b: Grid) -> str | None:
+    """How far apart two grids lie that count as the same, for a warning; None where it is rounding."""
+    distance = corner_distance(a.affine, b.affine, a.shape[::-1])
+    return f"lies up to {distance:.2g} mm" if distance > GRID_ROUNDING * min(a.spacing) else None
 
 
 def corner_distance(a: np.ndarray, b: np.ndarray, shape_ijk: Sequence[int]) -> float:

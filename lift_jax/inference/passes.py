@@ -47,22 +47,22 @@ def encode_chunk(network, params, sources, available, mesh=None):
 
 @functools.partial(jax.jit, static_argnums=0)
 def mix_volume(network, params, pooled, depth, available, target):
-    """What was pooled `[D, g, g, F]` to contexts `[D, g, g, K]` for channel `target`, or None without a mixer."""
-    wanted = jax.nn.one_hot(target, available.shape[0])
-    inputs = (x[None] for x in (pooled, depth, available, wanted))
+    """What was pooled `[D, g, g, F]` to contexts `[D, g, g, K]` for target number `target`, or None without a mixer."""
+    onehot = jax.nn.one_hot(target, network.translator.target_channels)
+    inputs = (x[None] for x in (pooled, depth, available, onehot))
     context = network.apply({"params": params}, *inputs, method="mix")
     return None if context is None else context[0]
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="mesh")
 def decode_chunk(network, params, skips, bottleneck, available, target, context, mesh=None):
-    """Features of a chunk to its slices, `[n, H, W]` float32; `target` is a channel number."""
+    """Features of a chunk to its slices, `[n, H, W]` float32; `target` is its number among the targets."""
 
     def decode(params, skips, bottleneck, available, target, context):
-        n, contrasts = bottleneck.shape[0], available.shape[0]
-        wanted = jax.nn.one_hot(jnp.full(n, target), contrasts)
-        repeated = jnp.broadcast_to(available, (n, contrasts))
-        return network.apply({"params": params}, skips, bottleneck, repeated, wanted, context, method="decode")
+        n = bottleneck.shape[0]
+        onehot = jax.nn.one_hot(jnp.full(n, target), network.translator.target_channels)
+        repeated = jnp.broadcast_to(available, (n, *available.shape))
+        return network.apply({"params": params}, skips, bottleneck, repeated, onehot, context, method="decode")
 
     layouts = (WHOLE, DIVIDED, DIVIDED, WHOLE, WHOLE, DIVIDED)
     return _over_slices(decode, mesh, layouts)(params, skips, bottleneck, available, target, context)

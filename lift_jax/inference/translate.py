@@ -29,7 +29,7 @@ def translate_volume(
     skip_memory: float = 1.0,
     mesh: jax.sharding.Mesh | None = None,
 ) -> np.ndarray:
-    """Contrasts of a volume of any size, `[len(targets), D, H, W]` float32 in network intensities (not clamped).
+    """Target channels of a volume of any size, `[len(targets), D, H, W]` float32 in network intensities (not clamped).
 
     Slices are padded with background to the network's multiple, and the result is cropped back. Compiled functions are
     kept per network, chunk and slice size.
@@ -37,9 +37,9 @@ def translate_volume(
     Args:
       network: the network.
       params: its parameters.
-      sources: `[D, H, W, C]` in [-1, 1]; channels that are not available are not looked at.
-      available: `[C]`, which contrasts exist.
-      targets: channels that are wanted; all are decoded from one encoding.
+      sources: `[D, H, W, S]` in [-1, 1]; what it holds of channels that are not available has no effect.
+      available: `[S]`, which sources are given.
+      targets: numbers of target channels; all are decoded from one encoding.
       chunk: the most slices on a device at a time; 0: as many as fit, see `plan_chunks`.
       skip_memory: GiB of each device; if its slices' features fit, they are kept and pass 2 does not encode again.
       mesh: devices over which slices are divided, as `slice_mesh` makes it; only what was pooled is sent between them.

@@ -99,14 +99,19 @@ def pairs_of(points: jax.Array, rows: jax.Array, targets: Targets) -> Pairs:
 def split_into_blocks(points: jax.Array, targets_per_query: int, axis_name: str | None) -> Blocks:
     """Queries `[L, N, C]` in one block if all their distances fit into `BLOCK_DISTANCES`, else in equal shares."""
     locations, queries, features = points.shape
-    most = max(1, BLOCK_DISTANCES // (locations * targets_per_query))
-    size = queries if queries <= most else -(-queries // -(-queries // most))
+    size = block_size(queries, locations * targets_per_query)
     count = -(-queries // size)
     first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * queries
     padded = jnp.pad(points, ((0, 0), (0, count * size - queries), (0, 0)))
     index = jnp.arange(count * size).reshape(count, size)
     points = jnp.moveaxis(padded.reshape(locations, count, size, features), 1, 0)
     return Blocks(points, index + first, index < queries)
+
+
+def block_size(queries: int, distances_per_query: int) -> int:
+    """Queries in a block: all of them if their distances fit into `BLOCK_DISTANCES`, else equal shares that do."""
+    most = max(1, BLOCK_DISTANCES // distances_per_query)
+    return queries if queries <= most else -(-queries // -(-queries // most))
 
 
 def map_blocks(function: Callable, blocks: Blocks, queries: int):

@@ -4,27 +4,17 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.channels import Channels
 from lift_jax.models.slice_translator import SliceTranslator
 from lift_jax.models.volume_translator import VolumeTranslator
 
-SOURCES = {
-    "missing_mr": {"contrasts": len(CONTRASTS), "combine": True},
-    "mr_to_ct": {"contrasts": 1, "combine": False},
-}
-"""Task to what its translator is told of its sources."""
 
-
-def configured_translator(config: ConfigDict) -> VolumeTranslator:
-    """LiFT-C's network for the task of a configuration."""
-    return volume_translator(config.model, **SOURCES[config.task])
-
-
-def volume_translator(model: ConfigDict, contrasts: int = len(CONTRASTS), combine: bool = True) -> VolumeTranslator:
-    """LiFT-C's network as configured; equal configurations give equal (hashable) networks."""
+def volume_translator(model: ConfigDict, channels: Channels) -> VolumeTranslator:
+    """LiFT-C's network as configured, for some channels; equal configurations give equal (hashable) networks."""
     translator = model.translator.to_dict() | {
-        "contrasts": contrasts,
-        "combine": combine,
+        "source_channels": len(channels.sources),
+        "target_channels": len(channels.targets),
+        "combine": channels.same_unit,
         "widths": tuple(model.translator.widths),
         "dtype": jnp.dtype(model.translator.dtype),
     }
@@ -40,12 +30,12 @@ def initial_parameters(network: VolumeTranslator, key: jax.Array) -> dict:
       key: random key.
     """
     side = network.translator.multiple
-    contrasts = network.translator.contrasts
+    sources, targets = network.translator.source_channels, network.translator.target_channels
     init = jax.jit(network.init)  # compiled, because running every operation by itself takes many times longer
     return init(
         key,
-        jnp.zeros((1, 2, side, side, contrasts)),
-        jnp.ones((1, contrasts)),
-        jnp.ones((1, contrasts)),
+        jnp.zeros((1, 2, side, side, sources)),
+        jnp.ones((1, sources)),
+        jnp.ones((1, targets)),
         jnp.zeros((1, 2)),
     )["params"]

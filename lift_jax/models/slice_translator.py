@@ -1,8 +1,9 @@
-"""The slice translator: a 2D residual U-Net from the contrasts that exist to the one that is wanted."""
+"""The slice translator: a 2D residual U-Net from the channels that are given to the target channel."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lift_jax.models.blocks import (
     ConditionEmbedding,
@@ -16,37 +17,42 @@ from lift_jax.models.blocks import (
 )
 
 BACKGROUND = -1.0
-"""Network intensity of air, and of a contrast that is not there."""
+"""Network intensity of air, and of a channel that is not given."""
 
 
 class SliceTranslator(nn.Module):
     """A residual U-Net with modulated features, in two halves so that a mixer can stand between them.
 
-    What is known of a slice (which contrasts exist, which is wanted) scales and shifts features at the entrance of each
-    resolution; a mixer's context adds to those scales and shifts in the decoder.
+    What is known of a slice (which sources are given, which channel is the target) scales and shifts features at the
+    entrance of each resolution; a mixer's context adds to those scales and shifts in the decoder.
 
-    `encode` does not know which contrast is wanted, so one encoding serves every target. Slices are `[N, H, W, C]` with
-    sides that are multiples of `multiple`.
+    `encode` does not know the target, so one encoding serves every target. Slices are `[N, H, W, S]` with sides that
+    are multiples of `multiple`.
 
     Attributes:
-      contrasts: channels of the sources, and of what may be wanted.
+      source_channels: S, channels that may be given.
+      target_channels: T, channels that may be the target.
       widths: features at each resolution, finest first; each next one has half the side.
       blocks: residual blocks per resolution, in the encoder and in the decoder.
       stem: space-to-depth factor in front of the finest resolution (1, 2 or 4).
       groups: groups of every GroupNorm; divides all widths.
-      combine: the head tells how to combine the sources at every voxel, so that their detail passes undiminished; False
-        where the target is nothing like them, as CT is nothing like MR, and the head tells its value itself.
+      combine: the head predicts a weight of each source at every voxel, so that their detail passes undiminished; False
+        where the unit of the target is another, as CT's is, and the head predicts the intensity itself.
+      products: it predicts a weight of each product of two sources too, where it combines them: a curved map of each
+        voxel's intensities, whatever the stem.
       condition_features: size of the embedded conditions.
       remat: recompute blocks in the backward pass instead of storing their insides.
       dtype: of activations; parameters are float32.
     """
 
-    contrasts: int = 4
+    source_channels: int = 4
+    target_channels: int = 4
     widths: tuple[int, ...] = (64, 128, 256, 512)
     blocks: int = 2
     stem: int = 1
     groups: int = 8
     combine: bool = True
+    products: bool = False
     condition_features: int = 128
     remat: bool = False
     dtype: jnp.dtype = jnp.float32
@@ -63,8 +69,10 @@ class SliceTranslator(nn.Module):
 
     @property
     def outputs(self) -> int:
-        """What the head tells for every voxel: an offset, and a weight for each source where it combines them."""
-        return self.contrasts + 1 if self.combine else 1
+        """What the head predicts of every voxel: an offset, and a weight of each source where it combines them."""
+        sources = self.source_channels
+        terms = sources * (sources + 3) // 2 if self.products else sources
+        return terms + 1 if self.combine else 1
 
     @property
     def context_features(self) -> int:
@@ -94,8 +102,8 @@ class SliceTranslator(nn.Module):
         """Slices to features.
 
         Args:
-          sources: `[N, H, W, C]` in [-1, 1]; contrasts that are not available are not looked at.
-          available: `[N, C]` bool or 0/1.
+          sources: `[N, H, W, S]` in [-1, 1]; what it holds of channels that are not available has no effect.
+          available: `[N, S]` bool or 0/1.
 
         Returns:
           `(skips, bottleneck)`: the sources, 0 where there is nothing, then features before each halving, finest first;
@@ -114,16 +122,16 @@ class SliceTranslator(nn.Module):
                 x = block(x)
         return skips, x
 
-    def decode(self, skips, bottleneck, available, target, context=None):
-        """Features to the wanted contrast, `[N, H, W]` float32 in network intensities (not clamped).
+    def decode(self, skips, bottleneck, available, target_onehot, context=None):
+        """Features to the target channel, `[N, H, W]` float32 in network intensities (not clamped).
 
         Args:
           skips, bottleneck: what `encode` returned.
-          available: `[N, C]` as in `encode`.
-          target: `[N, C]` one-hot, the contrast that is wanted.
+          available: `[N, S]` as in `encode`.
+          target_onehot: `[N, T]`.
           context: `[N, g, g, context_features]` from the mixer, or None for no mixer.
         """
-        film = self.decoder_modulation(self.decoder_condition(_join(available, target)))
+        film = self.decoder_modulation(self.decoder_condition(_join(available, target_onehot)))
         if context is not None:
             film = film + context
         scale_shifts = iter(split_modulation(film, self.modulated))
@@ -137,13 +145,23 @@ class SliceTranslator(nn.Module):
                 x = block(x)
         x = nn.silu(modulate(x, *next(scale_shifts)).astype(jnp.float32))
         # A scale of a source's weights undoes a gain; a shift moves the levels of the whole slice.
-        told = modulate(depth_to_space(self.head(x), self.stem), *next(scale_shifts))
-        return (told[..., :-1] * skips[0]).sum(axis=-1) + told[..., -1] + BACKGROUND
+        output = modulate(depth_to_space(self.head(x), self.stem), *next(scale_shifts))
+        offset = output[..., -1] + BACKGROUND
+        if not self.combine:
+            return offset
+        terms = with_products(skips[0]) if self.products else skips[0]
+        return (output[..., :-1] * terms).sum(axis=-1) + offset
 
-    def __call__(self, sources, available, target, context=None):
-        """`encode` and `decode` in one: `[N, H, W, C] -> [N, H, W]`."""
+    def __call__(self, sources, available, target_onehot, context=None):
+        """`encode` and `decode` in one: `[N, H, W, S] -> [N, H, W]`."""
         skips, bottleneck = self.encode(sources, available)
-        return self.decode(skips, bottleneck, available, target, context)
+        return self.decode(skips, bottleneck, available, target_onehot, context)
+
+
+def with_products(shown: jax.Array) -> jax.Array:
+    """Sources in [0, 2] and half the products of all pairs, in there too: `[…, S]` to `[…, S (S + 3)/2]`."""
+    first, second = np.triu_indices(shown.shape[-1])
+    return jnp.concatenate([shown, shown[..., first] * shown[..., second] / 2], axis=-1)
 
 
 def _join(*conditions) -> jax.Array:

@@ -3,21 +3,12 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from lift_jax.models.slice_translator import BACKGROUND, SliceTranslator
+from lift_jax.models.slice_translator import SliceTranslator
 from lift_jax.models.z_mixer import MIXER_KINDS, ZMixer, pool_cells, source_statistics
 
 
-def within_sources(prediction, sources, available):
-    """The prediction where any source shows something, background elsewhere: what is no brain need not be learnt.
-
-    `prediction [B, D, H, W]`, `sources [B, D, H, W, C]` in [-1, 1], `available [B, C]`.
-    """
-    shown = (sources > BACKGROUND) & (available[:, None, None, None] > 0)
-    return jnp.where(shown.any(axis=-1), prediction, BACKGROUND)
-
-
 class VolumeTranslator(nn.Module):
-    """Windows of slices to the wanted contrast: `[B, D, H, W, C] -> [B, D, H, W]` (LiFT, arXiv 2605.19060).
+    """Slabs of slices to the target channel: `[B, D, H, W, S] -> [B, D, H, W]` (LiFT, arXiv 2605.19060).
 
     Parameters live under `translator` and `mixer`, so that stages can train or freeze either, and a mixer can be added
     to a translator that was trained alone.
@@ -55,25 +46,25 @@ class VolumeTranslator(nn.Module):
         """What the mixer keeps of slices as `encode` returned them, `[N, g, g, F]` float32: statistics, then means."""
         return jnp.concatenate([source_statistics(skips[0], self.grid), pool_cells(bottleneck, self.grid)], axis=-1)
 
-    def mix(self, pooled, depth, available, target):
+    def mix(self, pooled, depth, available, target_onehot):
         """Context of every slice from all, or None without a mixer: `[B, D, g, g, F] -> [B, D, g, g, K]`.
 
-        `depth` is `[B, D]`; `available` and `target`, which differ between volumes only, are `[B, C]`.
+        `depth` is `[B, D]`; `available [B, S]` and `target_onehot [B, T]` are the same for all slices of a volume.
         """
-        condition = jnp.concatenate([available, target], axis=-1)
+        condition = jnp.concatenate([available, target_onehot], axis=-1)
         return None if self.mixer is None else self.mixer(pooled, depth, condition)
 
-    def decode(self, skips, bottleneck, available, target, context=None):
+    def decode(self, skips, bottleneck, available, target_onehot, context=None):
         """Features to slices `[N, H, W]`; see `SliceTranslator.decode`."""
-        return self.translator.decode(skips, bottleneck, available, target, context)
+        return self.translator.decode(skips, bottleneck, available, target_onehot, context)
 
-    def __call__(self, sources, available, target, depth, *, use_mixer=True):
-        """A window in one pass.
+    def __call__(self, sources, available, target_onehot, depth, *, use_mixer=True):
+        """A slab in one pass.
 
         Args:
-          sources: `[B, D, H, W, C]` in [-1, 1].
-          available: `[B, C]` bool; target: `[B, C]` one-hot.
-          depth: `[B, D]` in [-1, 1], each slice's place in its whole volume.
+          sources: `[B, D, H, W, S]` in [-1, 1].
+          available: `[B, S]` bool; target_onehot: `[B, T]`.
+          depth: `[B, D]` in [-1, 1], each slice's coordinate in its whole volume.
           use_mixer: False translates every slice by itself (the stage that trains the translator alone).
         """
         b, d = sources.shape[:2]
@@ -81,11 +72,11 @@ class VolumeTranslator(nn.Module):
         def slices(x):
             return x.reshape(b * d, *x.shape[2:])
 
-        here, wanted = (slices(jnp.repeat(x[:, None], d, axis=1)) for x in (available, target))
-        skips, bottleneck = self.encode(slices(sources), here)
+        given, target = (slices(jnp.repeat(x[:, None], d, axis=1)) for x in (available, target_onehot))
+        skips, bottleneck = self.encode(slices(sources), given)
         context = None
         if use_mixer and self.mixer is not None:
             pooled = self.pool(skips, bottleneck)
-            context = slices(self.mix(pooled.reshape(b, d, *pooled.shape[1:]), depth, available, target))
-        prediction = self.decode(skips, bottleneck, here, wanted, context)
+            context = slices(self.mix(pooled.reshape(b, d, *pooled.shape[1:]), depth, available, target_onehot))
+        prediction = self.decode(skips, bottleneck, given, target, context)
         return prediction.reshape(b, d, *prediction.shape[1:])

@@ -9,15 +9,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax import hosts, run_directory
-from lift_jax.data.contrasts import contrast_source, stack_volumes, volume_shape
-from lift_jax.data.slices import TakeSlice
+from lift_jax.data.single_channel import channel_source, stack_volumes, volume_shape
+from lift_jax.data.slabs import batch_subjects, training_batches
+from lift_jax.data.slices import RandomSlice
 from lift_jax.data.splits import check_members
-from lift_jax.data.windows import batch_cases, training_batches
 from lift_jax.models.generation import autoencoder, fresh_parameters, generation_networks
 from lift_jax.models.resnet import resnet18_parameters
 from lift_jax.places import Place
 from lift_jax.training.banks import real_bank
-from lift_jax.training.cases import agree_on_cases, cache_shared
 from lift_jax.training.checkpoints import saved_steps
 from lift_jax.training.generation_checks import check_count, check_generation
 from lift_jax.training.generation_losses import generator_loss, mapper_loss, reconstruction_loss
@@ -30,8 +29,9 @@ from lift_jax.training.generation_validation import (
 from lift_jax.training.optimisers import grouped_adamw
 from lift_jax.training.parallel import DATA_AXIS
 from lift_jax.training.stages import Everywhere, Stage, finished_parameters, run_stage
-from lift_jax.training.starting import starting_parameters
+from lift_jax.training.starting import is_kept, keep_start, starting_parameters
 from lift_jax.training.step import LossFunction, initial_state, train_step
+from lift_jax.training.subjects import assert_equal_subjects, cache_shared, record_split
 
 TRAINED = {
     "encoder": ("autoencoder",),
@@ -49,10 +49,10 @@ def train_generation(config: ConfigDict, workdir: Place) -> None:
         disk, or when too many steps have no finite loss.
     """
     check_generation(config, jax.device_count())
-    sources = {split: contrast_source(config.data, split) for split in ("train", "validation")}
+    sources = {split: channel_source(config.data, split) for split in ("train", "validation")}
     for split, source in sources.items():
         check_members(source.names, split, config.data.split_file)
-    agree_on_cases(sources)
+    assert_equal_subjects(sources)
     shape = volume_shape(config.data)
     networks = generation_networks(config, shape)
     check_count(config, len(sources["train"].names))
@@ -62,14 +62,15 @@ def train_generation(config: ConfigDict, workdir: Place) -> None:
     held = functools.partial(stage_parameters, params=params, networks=networks, config=config)
     start = starting_parameters(config, workdir, params, held)
     run_directory.prepare(workdir, config)
-    cache = run_directory.cache_directory(workdir, config)
-    real = {split: stack_volumes(cache_shared(source, config, workdir)) for split, source in sources.items()}
+    hosts.report(record_split(config, workdir))
+    cache, (channel,) = run_directory.cache_directory(workdir, config), config.data.targets
+    real = {split: stack_volumes(cache_shared(source, config, workdir), channel) for split, source in sources.items()}
     params = with_trained(params, start)
-    begins = networks.prior_slices and not (config.start_from and "generator" in start)
+    if networks.prior_slices and not _has_generator(config, workdir, start):
+        # What a linear algebra library finds may differ between machines, in signs too.
+        params = hosts.of_first(with_principal(params, networks, real["train"]))
+    keep_start(config, workdir, params)
     for index, name in enumerate(config.stages):
-        if begins and name == "generator" and not saved_steps(run_directory.checkpoint_directory(workdir, name)):
-            # What a linear algebra library finds may differ between machines, in signs too.
-            params = hosts.of_first(with_principal(params, networks, real["train"]))
         like = stage_parameters(name, params, networks, config)
         trained = finished_parameters(workdir, name, config.stage[name].steps, like)
         if trained is None:
@@ -79,14 +80,21 @@ def train_generation(config: ConfigDict, workdir: Place) -> None:
         params = with_trained(params, trained)
 
 
+def _has_generator(config: ConfigDict, workdir: Place, start: dict) -> bool:
+    """Whether generator and prior are known, or not needed, before the first stage that is still to be trained."""
+    given = config.start_from and ("generator" in start or is_kept(workdir))
+    begun = saved_steps(run_directory.checkpoint_directory(workdir, "generator"))
+    return bool(given or begun or tuple(config.stages) == ("encoder",))
+
+
 def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
     settings = config.stage[name]
     drifting = {"temperatures": tuple(config.loss.temperatures), "field": config.loss.field}
-    look = {"real": real["validation"][: config.log.validation_cases], "config": config}
+    look = {"real": real["validation"][: config.log.validation_subjects], "config": config}
     if name == "encoder":
         batches = training_batches(
             real["train"],
-            TakeSlice(max(real["train"].shape[1:])),
+            RandomSlice(max(real["train"].shape[1:])),
             seed=config.seed,
             batch=settings.batch,
             threads=config.data.threads,
@@ -142,7 +150,7 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
 
 def _batch_names(batch: int, cases: Sequence[str], seed: int, step: int) -> list[str]:
     """The names of the cases in the encoder's batch of a step."""
-    return [cases[i] for i in batch_cases(len(cases), seed=seed, batch=batch, number=step - 1)]
+    return [cases[i] for i in batch_subjects(len(cases), seed=seed, batch=batch, number=step - 1)]
 
 
 def _planned(index, name, loss: LossFunction, params, batches, slices, validate, config) -> Stage:

@@ -40,6 +40,7 @@ def translation() -> ConfigDict:
     config.loss = ConfigDict(
         {
             "pixel": 1.0,  # weight of L1; 0 leaves a term out
+            "structure": 0.0,  # weight of L1 once scale and offset are fitted to the target
             "similarity": 0.5,  # weight of 1 - MS-SSIM of each slice
             "through_plane": 0.5,  # weight of L1 of first differences along z
             "bone": 0.0,  # extra weight of voxels of bone (above 250 HU) in the pixel term, for targets in HU
@@ -116,6 +117,7 @@ def _network_section() -> ConfigDict:
             "widths": (64, 128, 256, 512),  # features per resolution, finest first
             "blocks": 2,  # residual blocks per resolution
             "stem": 1,  # space-to-depth in front: 1, 2 or 4
+            "products": False,  # weigh products of two sources too, at every voxel: curved maps of intensities
             "groups": 8,  # of every GroupNorm
             "condition_features": 128,
             "remat": False,  # recompute blocks in the backward pass: less memory, a third more time

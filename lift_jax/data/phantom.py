@@ -8,15 +8,16 @@ from scipy import ndimage
 from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.intensities import normalise_cwdm
 from lift_jax.data.made_cases import MadeCases, check_grid
-from lift_jax.data.phantom_acquisition import Protocol, Relaxation, draw_gains, draw_protocol, draw_relaxation, scan
+from lift_jax.data.phantom_acquisition import Protocol, Relaxation, draw_protocol, draw_relaxation
 from lift_jax.data.phantom_anatomy import Anatomy, make_anatomy, template_maps
 from lift_jax.data.phantom_fields import grid_axes
 from lift_jax.data.phantom_pathology import draw_lesions, draw_tumour
+from lift_jax.data.phantom_scanner import Imaging, draw_gains, draw_imaging, scan
 
-VERSION = 3
+VERSION = 4
 """Part of every fingerprint: to be raised with any change that changes a case."""
 
-TUMOUR_PROBABILITY = 0.6
+TUMOUR_PROBABILITY = 0.75
 LESIONS_PROBABILITY = 0.3
 
 HEAD_MM = (155.0, 192.0, 192.0)
@@ -74,15 +75,17 @@ def make_phantom(seed: int, index: int, shape: tuple[int, int, int], spacing: fl
       UserError: the grid can't hold a volume.
     """
     head = make_head(seed, index, shape, spacing)
-    *_, image, _ = _streams(seed, index)
-    clean = scan(image, grid_axes(shape, spacing), head.mask, head.fractions, *session(seed, index))
-    sources = _normalise(clean * slice_gains(seed, index, shape[0])[:, None, None])
+    image = _streams(seed, index)[3]
+    imaging = imaging_of(seed, index)
+    axes = grid_axes(shape, spacing)
+    clean = scan(image, axes, head.mask, head.fractions, *session(seed, index), imaging)
+    sources = _normalise(clean * slice_gains(seed, index, shape[0])[:, None, None], imaging.headroom)
     affine = np.diag([spacing, spacing, spacing, 1.0])
     affine[:3, 3] = [-(size - 1) / 2 * spacing for size in reversed(shape)]
     return Case(
         name=_name(seed, index),
         sources=sources,
-        targets=_normalise(clean),
+        targets=_normalise(clean, imaging.headroom),
         available=np.ones(len(CONTRASTS), bool),
         affine=affine,
     )
@@ -94,25 +97,31 @@ def session(seed: int, index: int) -> tuple[Relaxation, Protocol]:
     return draw_relaxation(physics), draw_protocol(physics)
 
 
+def imaging_of(seed: int, index: int) -> Imaging:
+    """Draws resolution, registration and headroom of the contrasts of case `index`."""
+    return draw_imaging(_streams(seed, index)[5])
+
+
 def slice_gains(seed: int, index: int, slices: int) -> np.ndarray:
     """Draws the factor on each slice of each source of case `index`, `[slices, CONTRASTS]` float32."""
     return draw_gains(_streams(seed, index)[4], slices)
 
 
 def _streams(seed: int, index: int) -> list[np.random.Generator]:
-    """Independent generators of pathology, anatomy, physics, image and gains: none shifts when another draws more."""
-    return [np.random.default_rng(sequence) for sequence in np.random.SeedSequence([seed, index]).spawn(5)]
+    """Independent generators of pathology, anatomy, physics, image, gains and imaging, so that none shifts others."""
+    return [np.random.default_rng(sequence) for sequence in np.random.SeedSequence([seed, index]).spawn(6)]
 
 
 def _name(seed: int, index: int) -> str:
     return f"phantom-{seed}-{index:05d}"
 
 
-def _normalise(volumes: np.ndarray) -> np.ndarray:
-    """Normalises `[D, H, W, C]` contrast by contrast."""
+def _normalise(volumes: np.ndarray, headroom: np.ndarray) -> np.ndarray:
+    """Normalises `[D, H, W, C]` contrast by contrast, to [0, headroom]."""
     normalised = np.empty_like(volumes)
     for contrast in range(volumes.shape[-1]):
-        normalised[..., contrast] = normalise_cwdm(np.ascontiguousarray(volumes[..., contrast]))
+        volume = np.ascontiguousarray(volumes[..., contrast])
+        normalised[..., contrast] = np.float32(headroom[contrast]) * normalise_cwdm(volume)
     return normalised
 
 

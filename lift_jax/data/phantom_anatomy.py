@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from lift_jax.data.phantom_fields import smooth_field
 from lift_jax.data.phantom_pathology import Lesion, Tumour, add_lesions, add_tumour
-from lift_jax.data.phantom_tissues import FLUID, GREY, TISSUES, VESSEL
+from lift_jax.data.phantom_tissues import FLUID, GREY, MEMBRANE, TISSUES, VESSEL
 
 TEMPLATE_LEVELS = 15
 """The template file holds fractions in steps of 1/15: four bits, so that it compresses well."""
@@ -46,9 +46,19 @@ STRIPPING_FIELD = (20.0, 0.04)
 mm, standard deviation) added: from a rim of fluid all around to a mask that touches the cortex."""
 
 VESSEL_PITCH_MM = 6.0
-VESSEL_WIDTH = (0.3, 0.75)
+VESSEL_WIDTH = (0.3, 1.1)
 """Vessels run through fluid along the curves where two fields vanish: control point pitch, and range of the distance
 from zero, in standard deviations, that still counts."""
+SINUS_RADIUS_MM = (0.0, 6.0)
+"""Range of the radius of what is left of the superior sagittal sinus, in the midline at the surface."""
+
+MEMBRANE_REACH = (0.0, 0.2)
+MEMBRANE_PITCH_MM = 25.0
+"""Patches of dura along the edge of the mask: how far into the template's blurred brain share they reach, at most, and
+the pitch of the field that says where."""
+PLEXUS_MM = (6.0, -28.0, 24.0)
+PLEXUS_REACH_MM = (0.0, 9.0)
+"""Choroid plexus: its place (z, y, |x|) in the fluid of the lateral ventricles, and range of its reach."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +106,8 @@ def make_anatomy(
     vary_tissues(generator, axes, mask, fractions)
     add_vessels(generator, axes, mask, fractions, interior[mask])
     inside = points[:, mask].T
+    add_sinus(generator, fractions, inside, interior[mask])
+    add_membranes(generator, axes, mask, fractions, inside, interior[mask] - np.float32(threshold))
     if lesions:
         add_lesions(fractions, inside, lesions, spacing)
     if tumour is not None:
@@ -180,3 +192,35 @@ def add_vessels(
     near_surface = np.clip(4 * (1.05 - interior), 0, 1)
     fractions[:, VESSEL] = fractions[:, FLUID] * share * near_surface
     fractions[:, FLUID] -= fractions[:, VESSEL]
+
+
+def add_sinus(generator: np.random.Generator, fractions: np.ndarray, points: np.ndarray, interior: np.ndarray) -> None:
+    """Puts a venous sinus `[N, TISSUES]` at the surface in the midline above the brain's centre, in place."""
+    radius = np.float32(generator.uniform(*SINUS_RADIUS_MM))
+    z, _, x = points.T
+    share = np.clip(radius - np.abs(x), 0, 1) * np.clip(8 * (np.float32(0.97) - interior), 0, 1) * (z > 0)
+    fractions *= (1 - share)[:, None]
+    fractions[:, VESSEL] += share
+
+
+def add_membranes(
+    generator: np.random.Generator,
+    axes: list[np.ndarray],
+    mask: np.ndarray,
+    fractions: np.ndarray,
+    points: np.ndarray,
+    above_edge: np.ndarray,
+) -> None:
+    """Puts dura along the edge of the mask and choroid plexus into the ventricles `[N, TISSUES]`, in place.
+
+    `above_edge [N]` is how far the blurred brain share lies above the threshold of skull stripping.
+    """
+    reach = np.float32(generator.uniform(*MEMBRANE_REACH))
+    patches = np.clip(0.5 + smooth_field(generator, axes, MEMBRANE_PITCH_MM)[mask], 0, 1)
+    dura = np.clip(15 * (reach * patches - above_edge), 0, 1)
+    z, y, x = (points - np.float32([PLEXUS_MM[0], PLEXUS_MM[1], 0])).T
+    distance = np.sqrt((z * z + y * y) / 4 + (np.abs(x) - np.float32(PLEXUS_MM[2])) ** 2)
+    plexus = np.clip(np.float32(generator.uniform(*PLEXUS_REACH_MM)) - distance, 0, 1) * fractions[:, FLUID]
+    share = np.maximum(dura, plexus)
+    fractions *= (1 - share)[:, None]
+    fractions[:, MEMBRANE] += share

@@ -8,24 +8,18 @@ from lift_jax.data.hounsfield import normalise_mr
 from lift_jax.data.made_cases import MadeCases, check_grid
 from lift_jax.data.paired_cases import PairedCase
 from lift_jax.data.phantom import TUMOUR_PROBABILITY, tumour_sites
-from lift_jax.data.phantom_acquisition import (
-    BIAS_DEVIATION,
-    BIAS_PITCH_MM,
-    NOISE_RANGE,
-    draw_gains,
-    draw_protocol,
-    draw_relaxation,
-)
+from lift_jax.data.phantom_acquisition import draw_protocol, draw_relaxation
 from lift_jax.data.phantom_ct import scan_ct
 from lift_jax.data.phantom_face import draw_face, head_outline, paint_face, paint_soft_tissue
 from lift_jax.data.phantom_fields import grid_axes, smooth_field
 from lift_jax.data.phantom_head_tissues import AIR, SKIN, draw_head_tissues
 from lift_jax.data.phantom_pathology import Tumour, add_tumour, draw_tumour
+from lift_jax.data.phantom_scanner import BIAS_DEVIATION, BIAS_PITCH_MM, NOISE_RANGE, draw_gains
 from lift_jax.data.phantom_shapes import Canvas
 from lift_jax.data.phantom_skull import distance_to_cavity, draw_skull, paint_base, paint_vault, vault_thickness
 from lift_jax.data.phantom_tissues import FLUID, TISSUES, WHITE
 
-VERSION = 1
+VERSION = 2
 """Part of every fingerprint: to be raised with any change that changes a case."""
 
 FIELD_MM = (184.0, 216.0, 184.0)
@@ -94,7 +88,7 @@ def make_phantom_head(seed: int, index: int, shape: tuple[int, int, int], spacin
     canvas, mask = _draw_head(body, axes, shape, spacing, levels)
     ct = scan_ct(tube, canvas.volumes[0], mask, spacing)
     mr = _scan_mr(image, axes, canvas.volumes[1], protocol.gamma[0], tissues.signal[WHITE])
-    mr *= draw_gains(interleaving, shape[0])[:, :1, None]
+    mr *= draw_gains(interleaving, shape[0], least=1.0)[:, :1, None]
     affine = np.diag([spacing, spacing, spacing, 1.0])
     affine[:3, 3] = [-(size - 1) / 2 * spacing for size in reversed(shape)]
     return PairedCase(_name(seed, index), normalise_mr(mr, mask), ct, mask, affine)

@@ -7,10 +7,10 @@ import numpy as np
 from lift_jax.data.phantom_fields import smooth_field
 from lift_jax.data.phantom_tissues import CORE, FLUID, GREY, OEDEMA, RIM, WHITE
 
-TUMOUR_RADIUS_MM = (4.0, 24.0)
+TUMOUR_RADIUS_MM = (8.0, 34.0)
 """Range of the radius of core and rim together; its logarithm is uniform."""
 RIM_THICKNESS_MM = (1.5, 5.0)
-OEDEMA_REACH_MM = (0.0, 22.0)
+OEDEMA_REACH_MM = (4.0, 30.0)
 MASS_EFFECT = (0.0, 0.3)
 """Growth of the local magnification that pushes tissue off the tumour's centre."""
 LESION_COUNT = (3, 25)

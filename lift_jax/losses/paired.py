@@ -18,12 +18,14 @@ class LossWeights:
 
     Attributes:
       pixel: L1.
+      structure: L1 once scale and offset are fitted to the target.
       similarity: 1 - MS-SSIM of each slice.
       through_plane: L1 of first differences along z.
       bone: extra weight of voxels of bone in the pixel term, where the target is in HU.
     """
 
     pixel: float = 1.0
+    structure: float = 0.0
     similarity: float = 0.5
     through_plane: float = 0.5
     bone: float = 0.0
@@ -47,6 +49,23 @@ def l1_loss(
     return _mean_over_slices(
         (error if voxel_weights is None else error * voxel_weights).mean(axis=(2, 3)), slice_weights
     )
+
+
+def structure_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Mean absolute difference once the prediction's scale and offset are fitted to the target, `[B]`.
+
+    The least-squares scale and offset of each slab, over the voxels in which the target is above its background of -1:
+    what is left is structure, whatever the level, which sources may not tell.
+    """
+    inside = (target > -1).astype(prediction.dtype)
+    size = jnp.maximum(inside.sum(axis=(1, 2, 3), keepdims=True), 1)
+
+    def mean(values):
+        return (values * inside).sum(axis=(1, 2, 3), keepdims=True) / size
+
+    made, true = prediction - mean(prediction), target - mean(target)
+    scale = mean(made * true) / (mean(made**2) + 1e-4)
+    return (jnp.abs(scale * made - true) * inside).mean(axis=(1, 2, 3))
 
 
 def first_difference_loss(
@@ -87,6 +106,8 @@ def paired_terms(
     terms = {}
     if weights.pixel > 0:
         terms["pixel"] = l1_loss(prediction, target, slice_weights, voxel_weights)
+    if weights.structure > 0:
+        terms["structure"] = structure_loss(prediction, target)
     if weights.similarity > 0:
         terms["similarity"] = _mean_over_slices(ms_ssim_loss(prediction, target), slice_weights)
     if weights.through_plane > 0:

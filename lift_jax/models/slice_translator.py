@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lift_jax.models.blocks import (
     ConditionEmbedding,
@@ -37,6 +38,8 @@ class SliceTranslator(nn.Module):
       groups: groups of every GroupNorm; divides all widths.
       combine: the head predicts a weight of each source at every voxel, so that their detail passes undiminished; False
         where the unit of the target is another, as CT's is, and the head predicts the intensity itself.
+      products: it predicts a weight of each product of two sources too, where it combines them: a curved map of each
+        voxel's intensities, whatever the stem.
       condition_features: size of the embedded conditions.
       remat: recompute blocks in the backward pass instead of storing their insides.
       dtype: of activations; parameters are float32.
@@ -49,6 +52,7 @@ class SliceTranslator(nn.Module):
     stem: int = 1
     groups: int = 8
     combine: bool = True
+    products: bool = False
     condition_features: int = 128
     remat: bool = False
     dtype: jnp.dtype = jnp.float32
@@ -66,7 +70,9 @@ class SliceTranslator(nn.Module):
     @property
     def outputs(self) -> int:
         """What the head predicts of every voxel: an offset, and a weight of each source where it combines them."""
-        return self.source_channels + 1 if self.combine else 1
+        sources = self.source_channels
+        terms = sources * (sources + 3) // 2 if self.products else sources
+        return terms + 1 if self.combine else 1
 
     @property
     def context_features(self) -> int:
@@ -140,12 +146,22 @@ class SliceTranslator(nn.Module):
         x = nn.silu(modulate(x, *next(scale_shifts)).astype(jnp.float32))
         # A scale of a source's weights undoes a gain; a shift moves the levels of the whole slice.
         output = modulate(depth_to_space(self.head(x), self.stem), *next(scale_shifts))
-        return (output[..., :-1] * skips[0]).sum(axis=-1) + output[..., -1] + BACKGROUND
+        offset = output[..., -1] + BACKGROUND
+        if not self.combine:
+            return offset
+        terms = with_products(skips[0]) if self.products else skips[0]
+        return (output[..., :-1] * terms).sum(axis=-1) + offset
 
     def __call__(self, sources, available, target_onehot, context=None):
         """`encode` and `decode` in one: `[N, H, W, S] -> [N, H, W]`."""
         skips, bottleneck = self.encode(sources, available)
         return self.decode(skips, bottleneck, available, target_onehot, context)
+
+
+def with_products(shown: jax.Array) -> jax.Array:
+    """Sources in [0, 2] and half the products of all pairs, in there too: `[…, S]` to `[…, S (S + 3)/2]`."""
+    first, second = np.triu_indices(shown.shape[-1])
+    return jnp.concatenate([shown, shown[..., first] * shown[..., second] / 2], axis=-1)
 
 
 def _join(*conditions) -> jax.Array:

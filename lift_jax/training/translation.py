@@ -62,7 +62,7 @@ def train_translation(config: ConfigDict, workdir: Place) -> dict:
     subjects = usable_subjects(cached, channels)
     size = slab_size(subjects, config.data.crop, network.translator.multiple)
     validate_fn = functools.partial(validate, network, channels=channels, subjects=sources["validation"], config=config)
-    weights = LossWeights(config.loss.pixel, config.loss.similarity, config.loss.through_plane, config.loss.bone)
+    weights = LossWeights(**config.loss.to_dict())
     for index, name in enumerate(config.stages):
         finished = finished_parameters(workdir, name, config.stage[name].steps, params)
         if finished is None:

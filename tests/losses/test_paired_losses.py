@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from lift_jax.losses.paired import LossWeights, first_difference_loss, l1_loss, paired_terms
+from lift_jax.losses.paired import LossWeights, first_difference_loss, l1_loss, paired_terms, structure_loss
 from lift_jax.losses.similarity import fitting_scales, ms_ssim_loss
 
 PUBLISHED_WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])  # Wang et al., Asilomar 2003
@@ -83,6 +83,18 @@ def test_first_difference_loss_compares_differences_of_neighbouring_slices():
     np.testing.assert_allclose(first_difference_loss(prediction, target), expected.mean(axis=(1, 2, 3)), rtol=1e-5)
 
 
+def test_structure_loss_is_what_a_least_squares_scale_and_offset_leave_in_the_foreground():
+    prediction, target = windows()
+    target = np.where(target < -0.2, -1, target)
+    expected = []
+    for made, true in zip(prediction.astype(np.float64), target.astype(np.float64), strict=True):
+        inside = true > -1
+        line = np.polyfit(made[inside], true[inside], 1)
+        expected.append(np.abs(np.polyval(line, made[inside]) - true[inside]).sum() / true.size)
+    np.testing.assert_allclose(structure_loss(prediction, target), expected, rtol=2e-3)
+    np.testing.assert_allclose(structure_loss(0.5 * prediction + 0.2, target), expected, rtol=5e-3)
+
+
 def test_terms_are_means_over_the_batch_and_those_without_weight_are_left_out():
     prediction, target = windows()
     weights = np.random.default_rng(1).random(target.shape).astype(np.float32) * 3
@@ -93,6 +105,7 @@ def test_terms_are_means_over_the_batch_and_those_without_weight_are_left_out():
     np.testing.assert_allclose(terms["through_plane"], np.abs(np.diff(error, axis=1)).mean(), rtol=1e-5)
     np.testing.assert_allclose(terms["similarity"], similarity_reference(prediction, target, 1).mean(), rtol=1e-4)
     assert paired_terms(prediction, target, LossWeights(pixel=0.0, similarity=0.0)).keys() == {"through_plane"}
+    assert paired_terms(prediction, target, LossWeights(structure=0.5)).keys() == terms.keys() | {"structure"}
 
 
 def test_first_difference_loss_ignores_what_is_added_to_all_slices_alike():

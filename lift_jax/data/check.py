@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from lift_jax import commands
 from lift_jax.data.checks import SubjectIssues, check_subjects, format_shape
-from lift_jax.data.datasets.naming import MASK, SEGMENTATION
+from lift_jax.data.datasets.naming import MASK, SEGMENTATION, with_channels
 from lift_jax.data.datasets.registry import DATASETS, find_subjects
 from lift_jax.data.sources import protocols_of
 from lift_jax.errors import UserError
@@ -85,7 +85,11 @@ def main() -> None:
     data.channels = ConfigDict(dict.fromkeys(protocols, ""))
     found = find_subjects(data)
     issues = check_subjects(
-        found.subjects, protocols, REQUIRED.value, headers_only=HEADERS_ONLY.value, threads=THREADS.value
+        with_channels(found.subjects, protocols),
+        protocols,
+        REQUIRED.value,
+        headers_only=HEADERS_ONLY.value,
+        threads=THREADS.value,
     )
     subjects = list(progress(issues, total=len(found.subjects), description="checking", unit="subject"))
     lines = [f"error: {printable(line)}" for line in found.errors]

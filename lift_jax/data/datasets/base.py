@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from lift_jax.data.datasets.naming import MASK, SEGMENTATION, SubjectFiles
-from lift_jax.data.datasets.resampling import resample_foreground, resample_labels, resample_mask, resampled_grid
-from lift_jax.data.foreground import background_of, body_mask, subject_foreground
+from lift_jax.data.datasets.resampling import resample_subject
+from lift_jax.data.foreground import body_mask, subject_foreground
 from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.metaimage import ENDING as MHA
 from lift_jax.data.metaimage import read_mha, read_mha_header
-from lift_jax.data.regrid import regrid_onto
 from lift_jax.data.subject import Subject
 from lift_jax.data.volumes import Grid, Volume, describe_difference, describe_offset, read_header, read_volume
 from lift_jax.errors import DataWarning, UserError
 
-VERSION = 3
+VERSION = 4
 """What `ScannedSubjects` makes of voxels; part of every fingerprint, so change it with the code."""
 
 MASK_THRESHOLD = 0.5
@@ -135,36 +134,18 @@ class ScannedSubjects:
             return volume.array
 
         arrays = {channel: read(files.channels[channel]) for channel in wanted}
-        explicit = self._mask(files, arrays, read)
-        masks = dict.fromkeys(wanted, explicit) if explicit is not None else self._foregrounds(files, arrays)
+        mask = read(files.mask) if files.mask is not None else None
+        explicit, masks, doubts = find_masks(files, arrays, mask, self.protocols)
+        for doubt in doubts:
+            warnings.warn(doubt, DataWarning, stacklevel=2)
         for channel in wanted:
             self._check(files.channels[channel], channel, arrays[channel], masks[channel])
         labels = read_labels(files.segmentation, read) if files.segmentation and channels is None else None
-        affine = grid.affine
+        images, references = self._normalized(files, arrays, masks)
+        subject = Subject(files.name, images, grid.affine, explicit, references, labels)
         if self.spacing > 0 or min(self.size) > 0:
-            new = resampled_grid(grid.shape, affine, self.spacing, self.size)
-            if labels is not None:
-                labels = resample_labels(labels, affine, *new)
-            if explicit is not None:
-                explicit = resample_mask(explicit, affine, *new)
-                arrays = {channel: regrid_onto(array, affine, *new) for channel, array in arrays.items()}
-                masks = dict.fromkeys(wanted, explicit)
-            else:
-                for channel, array in arrays.items():
-                    background = background_of(array).value
-                    pair = resample_foreground(array, masks[channel], background, affine, *new)
-                    arrays[channel], masks[channel] = pair
-            affine = new[1]
-        images, references = {}, {}
-        for channel in wanted:
-            image = self._normalized(files.channels[channel], channel, arrays[channel], masks[channel])
-            images[channel] = image
-            protocol = self.protocols[channel]
-            if protocol.unit == "HU":
-                unclipped = np.where(masks[channel], arrays[channel], protocol.background).astype(np.float32)
-                if not np.array_equal(unclipped, image):
-                    references[channel] = unclipped
-        return Subject(files.name, images, affine, explicit, references, labels)
+            subject = resample_subject(subject, masks, self.protocols, self.spacing, self.size)
+        return subject
 
     def fingerprint(self, index: int) -> str:
         """A hex digest of the subject's name, the bytes of its files, the protocols and the grid.
@@ -185,28 +166,6 @@ class ScannedSubjects:
                 raise UserError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from None
         return digest.hexdigest()
 
-    def _mask(self, files: SubjectFiles, arrays: Mapping[str, np.ndarray], read) -> np.ndarray | None:
-        """The mask of the file; without one, the body where the data set has CT; else None."""
-        channel, array = next(iter(arrays.items()))
-        if files.mask is not None:
-            mask, path, problem = read(files.mask) > MASK_THRESHOLD, files.mask, "the mask is empty"
-        elif any(protocol.unit == "HU" for protocol in self.protocols.values()):
-            path, problem = files.channels[channel], "no body was found in it"
-            warnings.warn(f"{path}: has no mask beside it; the body was found by threshold", DataWarning, 2)
-            protocol = self.protocols[channel]
-            mask = body_mask(array - protocol.low if protocol.unit == "HU" else array)
-        else:
-            return None
-        if not mask.any():
-            raise UserError(f"{path}: {problem}; draw a mask, or leave the subject out")
-        return mask
-
-    def _foregrounds(self, files: SubjectFiles, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        try:
-            return subject_foreground(arrays)
-        except ValueError as error:
-            raise UserError(f"{next(iter(files.channels.values())).parent}: {error}") from None
-
     def _check(self, path: Path, channel: str, array: np.ndarray, mask: np.ndarray) -> None:
         errors, doubts = self.protocols[channel].check(array, mask)
         for doubt in doubts:
@@ -214,11 +173,62 @@ class ScannedSubjects:
         if errors:
             raise UserError("\n".join(f"{path}: {error}" for error in errors))
 
-    def _normalized(self, path: Path, channel: str, array: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def _normalized(self, files: SubjectFiles, arrays: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]):
+        """Images in protocol units; and of CT, what clipping would lose, as references.
+
+        Volumes are normalized before they are resampled: averaged voxels have other quantiles, so that levels would
+        depend on the voxel size.
+        """
+        images, references = {}, {}
+        for channel, array in arrays.items():
+            protocol = self.protocols[channel]
+            try:
+                images[channel] = protocol.normalize(array, masks[channel])
+            except ValueError as error:
+                raise UserError(f"{files.channels[channel]}: {error}") from None
+            if protocol.unit == "HU":
+                unclipped = np.where(masks[channel], array, protocol.background).astype(np.float32)
+                if not np.array_equal(unclipped, images[channel]):
+                    references[channel] = unclipped
+        return images, references
+
+
+def find_masks(
+    files: SubjectFiles,
+    arrays: Mapping[str, np.ndarray],
+    mask: np.ndarray | None,
+    protocols: Mapping[str, IntensityProtocol],
+) -> tuple[np.ndarray | None, dict[str, np.ndarray], list[str]]:
+    """Where the body or brain of a subject is.
+
+    Args:
+      files: of the subject, for messages.
+      arrays: channel to `[D, H, W]`, in the units of the files.
+      mask: the voxels of the mask file, or None.
+      protocols: of all channels of the data set; if there is CT among them, the subject has one body.
+
+    Returns:
+      The mask of the file, or the body, or None; the foreground of each channel; and warnings. All masks are bool.
+
+    Raises:
+      UserError: nothing is foreground.
+    """
+    channel, array = next(iter(arrays.items()))
+    doubts, path, problem = [], files.mask, "the mask is empty"
+    if mask is not None:
+        explicit = mask > MASK_THRESHOLD
+    elif any(protocol.unit == "HU" for protocol in protocols.values()):
+        path, problem = files.channels[channel], "no body was found in it"
+        doubts.append(f"{path}: has no mask beside it; the body was found by threshold, check its outline")
+        explicit = body_mask(array - protocols[channel].low if protocols[channel].unit == "HU" else array)
+    else:
         try:
-            return self.protocols[channel].normalize(array, mask)
+            return None, subject_foreground(arrays), doubts
         except ValueError as error:
-            raise UserError(f"{path}: {error}") from None
+            raise UserError(f"{files.channels[channel].parent}: {error}") from None
+    if not explicit.any():
+        raise UserError(f"{path}: {problem}; draw a mask, or leave the subject out")
+    return explicit, dict.fromkeys(arrays, explicit), doubts
 
 
 def read_labels(path: Path, read) -> np.ndarray:

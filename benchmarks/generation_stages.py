@@ -30,7 +30,7 @@ from lift_jax.evaluation.generation_runs import (
     sampled_sets,
     score_generation,
 )
-from lift_jax.evaluation.montage import planes_picture
+from lift_jax.evaluation.report.montage import planes_picture
 from lift_jax.models.generation import fresh_parameters
 from lift_jax.models.slice_components import slice_codes
 from lift_jax.models.slice_generator import from_logits

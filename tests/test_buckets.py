@@ -10,7 +10,7 @@ from etils import epath
 
 from lift_jax import places, run_directory
 from lift_jax.errors import UserError
-from lift_jax.evaluation.report_files import write_report
+from lift_jax.evaluation.report.files import write_report
 from lift_jax.places import local_place, place
 from lift_jax.training.checkpoints import restore_ema, saved_steps
 from lift_jax.training.run import train

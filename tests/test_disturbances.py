@@ -18,7 +18,7 @@ from lift_jax import run_directory
 from lift_jax.configuration import missing_mr
 from lift_jax.data.cache import cache_cases
 from lift_jax.errors import UserError
-from lift_jax.evaluation.report_files import write_whole
+from lift_jax.evaluation.report.files import write_whole
 from lift_jax.training.checkpoints import finish_saving, open_checkpoints, restore_ema, save_checkpoint
 from lift_jax.training.run_log import RunLog
 from tests.commands import SECONDS

@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from lift_jax.data.hounsfield import normalise_mr
-from lift_jax.data.paired_cases import PairedCase
 from lift_jax.data.synthrad import pair_paths
 from lift_jax.data.volumes import describe_difference, read_header, read_volume
 from lift_jax.errors import UserError
 from lift_jax.evaluation.aggregates import Row, rank_cases
-from lift_jax.evaluation.ct_figures import CtPicture
 from lift_jax.evaluation.ct_scores import score_ct
+from lift_jax.evaluation.report.pictures import Picture, ct_picture
 from lift_jax.evaluation.scores import MODEL
 
 PREDICTION_NAME = re.compile(r"(?P<case>[^/]+?)(-ct)?\.nii(\.gz)?")
@@ -31,7 +32,7 @@ class CtPrediction:
 
 def score_ct_folder(
     predictions: str | os.PathLike, targets: str | os.PathLike
-) -> tuple[list[Row], Iterator[CtPicture], dict[str, str]]:
+) -> tuple[list[Row], Iterator[Picture], dict[str, str]]:
     """Scores every synthetic CT in a folder, in Hounsfield units, within the mask of its case.
 
     Args:
@@ -110,12 +111,12 @@ def _scored(prediction: CtPrediction) -> tuple[Path, Path, Path]:
     return prediction.truth["ct"], prediction.truth["mask"], prediction.path
 
 
-def _pictures(found: list[CtPrediction], rows: list[Row]) -> Iterator[CtPicture]:
+def _pictures(found: list[CtPrediction], rows: list[Row]) -> Iterator[Picture]:
     by_name = {prediction.case: prediction for prediction in found}
     for rank, name in rank_cases(rows, "ct").items():
         prediction = by_name[name]
         ct, mask, made = (read_volume(path) for path in _scored(prediction))
         body = mask.array > 0.5
         mr = read_volume(prediction.truth["mr"]).array if "mr" in prediction.truth else body.astype("float32")
-        case = PairedCase(name, normalise_mr(mr, body), ct.array, body, ct.affine)
-        yield CtPicture.of(case, made.array, rank)
+        spacing = np.linalg.norm(ct.affine[:3, :3], axis=0)[::-1]
+        yield ct_picture(name, rank, normalise_mr(mr, body), ct.array, made.array, body, spacing)

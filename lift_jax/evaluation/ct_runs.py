@@ -11,8 +11,8 @@ from lift_jax.data.hounsfield import OUTSIDE
 from lift_jax.data.paired_cases import PairedCase
 from lift_jax.evaluation.aggregates import Row, rank_cases
 from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops
-from lift_jax.evaluation.ct_figures import CtPicture
 from lift_jax.evaluation.ct_scores import WATER, score_ct
+from lift_jax.evaluation.report.pictures import Picture, ct_picture
 from lift_jax.evaluation.scores import MODEL
 from lift_jax.inference.ct import predict_ct
 from lift_jax.progress import progress
@@ -54,12 +54,13 @@ def score_ct_run(trained: Trained, cases: CaseSource) -> tuple[list[Row], dict[s
     return rows, _cost(trained, tuple(merged[-1]["shape"]), seconds)
 
 
-def picture_ct_run(trained: Trained, cases: CaseSource, rows: list[Row]) -> list[CtPicture]:
+def picture_ct_run(trained: Trained, cases: CaseSource, rows: list[Row]) -> list[Picture]:
     """The best, median and worst case, predicted anew so that no volume need be kept meanwhile."""
     pictures = []
     for rank, name in rank_cases(rows, "ct").items():
         case = cases.load(list(cases.names).index(name))
-        pictures.append(CtPicture.of(case, _predict(trained, case), rank))
+        prediction = _predict(trained, case)
+        pictures.append(ct_picture(name, rank, case.mr, case.ct, prediction, case.mask, case.spacing))
     return pictures
 
 

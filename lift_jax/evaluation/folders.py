@@ -14,7 +14,7 @@ from lift_jax.data.intensities import apply_cwdm_background, normalise_cwdm
 from lift_jax.data.volumes import describe_difference, read_header, read_volume
 from lift_jax.errors import UserError
 from lift_jax.evaluation.aggregates import Row, distinct, rank_cases
-from lift_jax.evaluation.report_figures import PictureCase
+from lift_jax.evaluation.report.pictures import Picture, mr_picture
 from lift_jax.evaluation.scores import score_methods_cwdm
 
 PROTOCOLS = ("cwdm",)
@@ -38,7 +38,7 @@ class Prediction:
 
 def score_folder(
     predictions: str | os.PathLike, targets: str | os.PathLike, protocol: str = "cwdm"
-) -> tuple[list[Row], Iterator[PictureCase], dict[str, str]]:
+) -> tuple[list[Row], Iterator[Picture], dict[str, str]]:
     """Scores every prediction in a folder, and on the same cases the two baselines of `scores.score_methods_cwdm`.
 
     Targets and sources are normalised by the cWDM protocol; the sources are the case's contrasts other than the
@@ -147,25 +147,25 @@ def _normalised(path: Path, array: np.ndarray) -> np.ndarray:
         raise UserError(f"{path}: {error}") from None
 
 
-def _pictures(found: list[Prediction], rows: list[Row]) -> Iterator[PictureCase]:
+def _pictures(found: list[Prediction], rows: list[Row]) -> Iterator[Picture]:
     by_name = {(prediction.contrast, prediction.case): prediction for prediction in found}
     for contrast in distinct(rows, "contrast"):
         for rank, case in rank_cases(rows, contrast).items():
             yield _picture(by_name[contrast, case], rank)
 
 
-def _picture(prediction: Prediction, rank: str) -> PictureCase:
+def _picture(prediction: Prediction, rank: str) -> Picture:
     """A prediction as it is scored, background applied, beside the first source and the target."""
     volume = read_volume(prediction.sources[0])
     source = _normalised(prediction.sources[0], volume.array)
-    return PictureCase(
-        case=prediction.case,
-        contrast=prediction.contrast,
-        rank=rank,
-        source=source,
-        target=_read_unit(prediction.target),
-        prediction=apply_cwdm_background(_read_prediction(prediction.path)[0], source),
-        spacing=tuple(np.linalg.norm(volume.affine[:3, :3], axis=0)[::-1]),
+    return mr_picture(
+        prediction.case,
+        prediction.contrast,
+        rank,
+        source,
+        _read_unit(prediction.target),
+        apply_cwdm_background(_read_prediction(prediction.path)[0], source),
+        np.linalg.norm(volume.affine[:3, :3], axis=0)[::-1],
     )
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax.data.cases import CONTRASTS, Case
-from lift_jax.evaluation.report_figures import PictureCase
+from lift_jax.evaluation.report.pictures import Picture, mr_picture
 from lift_jax.inference.complete import predict_contrasts
 from lift_jax.models.volume_translator import VolumeTranslator
 
@@ -46,15 +46,15 @@ def predict_hidden(
     return prediction
 
 
-def picture_hidden(case: Case, target: str, prediction: np.ndarray, rank: str) -> PictureCase:
+def picture_hidden(case: Case, target: str, prediction: np.ndarray, rank: str) -> Picture:
     """The prediction beside the first source and the truth; `rank` says why this case is shown."""
     first = np.flatnonzero(other_contrasts(case, target))[0]
-    return PictureCase(
-        case=case.name,
-        contrast=target,
-        rank=rank,
-        source=case.sources[..., first],
-        target=case.targets[..., CONTRASTS.index(target)],
-        prediction=prediction,
-        spacing=tuple(np.linalg.norm(case.affine[:3, :3], axis=0)[::-1]),
+    return mr_picture(
+        case.name,
+        target,
+        rank,
+        case.sources[..., first],
+        case.targets[..., CONTRASTS.index(target)],
+        prediction,
+        np.linalg.norm(case.affine[:3, :3], axis=0)[::-1],
     )

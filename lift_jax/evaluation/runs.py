@@ -10,7 +10,7 @@ from lift_jax.data.cases import CONTRASTS, CaseSource
 from lift_jax.evaluation.aggregates import Row, distinct, rank_cases
 from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops
 from lift_jax.evaluation.held_out import other_contrasts, picture_hidden, predict_hidden
-from lift_jax.evaluation.report_figures import PictureCase
+from lift_jax.evaluation.report.pictures import Picture
 from lift_jax.evaluation.scores import score_methods_cwdm
 from lift_jax.progress import progress
 from lift_jax.trained import Trained
@@ -61,7 +61,7 @@ def score_cases(trained: Trained, cases: CaseSource) -> tuple[list[Row], tuple[i
     return rows, tuple(merged[-1]["shape"]), seconds
 
 
-def picture_run(trained: Trained, cases: CaseSource, rows: list[Row]) -> list[PictureCase]:
+def picture_run(trained: Trained, cases: CaseSource, rows: list[Row]) -> list[Picture]:
     """The best, median and worst case of every contrast, predicted anew so that no volume need be kept meanwhile."""
     pictures = []
     for contrast in distinct(rows, "contrast"):

@@ -12,7 +12,7 @@ import numpy as np
 
 from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.errors import UserError
-from lift_jax.evaluation.montage import planes_picture
+from lift_jax.evaluation.report.montage import planes_picture
 from lift_jax.inference.sample import sample_volumes
 from lift_jax.places import write_aside
 from lift_jax.trained import TrainedGeneration

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lift_jax.evaluation.report_figures import RESOLUTION
+from lift_jax.evaluation.report.planes import RESOLUTION
 
 COLUMNS = 4
 """Graphs in a row."""

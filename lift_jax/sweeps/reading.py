@@ -1,7 +1,6 @@
 """What a reader of a sweep must know: what the numbers rest on, and how to take them."""
 
 from collections.abc import Sequence
-from html import escape
 
 from ml_collections import ConfigDict
 
@@ -38,7 +37,7 @@ def sweep_facts(sweep: Sweep, results: Sequence[Result]) -> dict[str, str]:
 
 
 def reading_points(sweep: Sweep, results: Sequence[Result]) -> list[str]:
-    """How to read the page, points of HTML."""
+    """How to read the page, one sentence or more each."""
     points = [
         "An interval is a t-interval over seeds: it says how far the mean would move if the same configuration were "
         "trained with other seeds on the same data, and takes results to be normal over seeds. It says nothing of "
@@ -47,7 +46,9 @@ def reading_points(sweep: Sweep, results: Sequence[Result]) -> list[str]:
         "agree in. Many comparisons stand side by side: of twenty that are worth nothing, one is coloured by chance.",
     ]
     if len(sweep.seeds) < FEW_SEEDS:
-        points.append(f"<b>{len(sweep.seeds)} of {FEW_SEEDS} seeds that it takes at least to tell variants apart.</b>")
+        points.append(
+            f"Only {len(sweep.seeds)} of the {FEW_SEEDS} seeds that are needed at least to tell variants apart."
+        )
     if sweep.base.task == "unconditional":
         points.append(
             "Distances are between features of each run's own encoder: compare them within a seed, as the paired "
@@ -72,7 +73,7 @@ def _other_encoders(sweep: Sweep, results: Sequence[Result]) -> list[str]:
     others = [name for name, config in configs.items() if _encoder_of(config) != base]
     if not others:
         return []
-    return [f"<b>{escape(', '.join(others))}: another encoder; its distances do not compare with the base's.</b>"]
+    return [f"{', '.join(others)}: another encoder; its distances cannot be compared with the base's."]
 
 
 def _encoder_of(config: ConfigDict) -> object:

@@ -6,7 +6,7 @@ import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from lift_jax.evaluation.report_files import write_whole
+from lift_jax.evaluation.report.files import write_whole
 from lift_jax.evaluation.scores import MODEL
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.markdown import sweep_markdown

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from lift_jax.evaluation.aggregates import Column, Estimate
-from lift_jax.evaluation.report_figures import RESOLUTION
+from lift_jax.evaluation.report.planes import RESOLUTION
 from lift_jax.sweeps.curves import COLOURS
 
 

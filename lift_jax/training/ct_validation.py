@@ -8,8 +8,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax.data.cases import CaseSource
-from lift_jax.evaluation.ct_figures import CtPicture
 from lift_jax.evaluation.image_metrics import synthrad2023
+from lift_jax.evaluation.report.figures import draw_picture
+from lift_jax.evaluation.report.pictures import ct_picture
 from lift_jax.evaluation.through_plane import BONE_THRESHOLD, delta_z
 from lift_jax.inference.ct import predict_ct
 from lift_jax.models.volume_translator import VolumeTranslator
@@ -39,8 +40,10 @@ def validate_ct(
         likeness = synthrad2023(case.ct, prediction, case.mask)
         steps = delta_z(case.ct, prediction, case.mask, BONE_THRESHOLD)
         scores.append([likeness["mae"], likeness["psnr"], steps["mae"], steps["mae_bone"]])
-        picture = picture or CtPicture.of(case, prediction, "validation")
+        if picture is None:
+            volumes = case.mr, case.ct, prediction, case.mask
+            picture = ct_picture(case.name, "validation", *volumes, case.spacing)
     names = ("mae", "psnr", "delta_z_mae", "delta_z_mae_bone")
     means = {f"validation_{name}": float(value) for name, value in zip(names, np.mean(scores, axis=0), strict=True)}
-    pixels = matplotlib.image.imread(io.BytesIO(picture.png()), format="png")
+    pixels = matplotlib.image.imread(io.BytesIO(draw_picture(picture)), format="png")
     return means, {"validation": (pixels[..., :3] * 255).astype(np.uint8)}

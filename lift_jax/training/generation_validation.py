@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 
 from lift_jax.data.intensities import from_network, to_network
 from lift_jax.evaluation.distribution import frechet_distance
-from lift_jax.evaluation.montage import planes_picture, tile
 from lift_jax.evaluation.plane_features import compared_positions, plane_features, slice_encoder
+from lift_jax.evaluation.report.montage import planes_picture, tile
 from lift_jax.evaluation.variety import brain_region, mean_step
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
 from lift_jax.models.generation import GenerationNetworks

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from lift_jax.data.cases import CONTRASTS, CaseSource
 from lift_jax.evaluation.held_out import picture_hidden, predict_hidden
 from lift_jax.evaluation.image_metrics import unit_range
-from lift_jax.evaluation.report_figures import draw_case
+from lift_jax.evaluation.report.figures import draw_picture
 from lift_jax.models.volume_translator import VolumeTranslator
 
 
@@ -43,5 +43,5 @@ def validate(
                 picture = picture_hidden(case, name, prediction, "validation")
     means = {f"validation_psnr_{name}": float(np.mean(values)) for name, values in scores.items()}
     means["validation_psnr"] = float(np.mean(list(means.values())))
-    pixels = matplotlib.image.imread(io.BytesIO(draw_case(picture)), format="png")
+    pixels = matplotlib.image.imread(io.BytesIO(draw_picture(picture)), format="png")
     return means, {"validation": (pixels[..., :3] * 255).astype(np.uint8)}

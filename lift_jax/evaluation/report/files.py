@@ -1,4 +1,4 @@
-"""The three files of an evaluation, each written aside and renamed, so that none is ever half there."""
+"""The three files of an evaluation, each written atomically."""
 
 import csv
 import io
@@ -14,11 +14,11 @@ from lift_jax.places import Place, place, write_aside
 def write_report(
     directory: str | os.PathLike, metrics: Mapping, rows: Sequence[Mapping], keys: Sequence[str], page: str
 ) -> None:
-    """Writes `metrics.json`, `cases.csv` and `report.html`, in place of any that are there.
+    """Writes `metrics.json`, `cases.csv` and `report.html`; replaces any that exist.
 
     Args:
       directory: made if it does not exist.
-      metrics: of `metrics.json`; a number that is not finite is null.
+      metrics: content of `metrics.json`; a number that is not finite is null.
       rows: the lines of `cases.csv`; what a row lacks stays empty.
       keys: the columns that come first and name a row.
       page: the HTML.
@@ -52,7 +52,7 @@ def _cases_csv(rows: Sequence[Mapping], keys: Sequence[str]) -> str:
 
 
 def write_whole(path: Place, text: str) -> None:
-    """Writes a file in UTF-8 that is there whole or not at all, and its folder; UserError if that cannot be."""
+    """Writes a UTF-8 file atomically and makes its folder; UserError if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_aside(path, text)

@@ -1,0 +1,141 @@
+"""Check a data set and list every problem in one pass, before anything is trained on it.
+
+usage: lift-jax check --root DIR --dataset NAME [options]
+
+Prints a row for each subject and below it its errors and warnings. An error makes training refuse the subject, and the
+exit status 1; a warning is about something that is accepted and deserves a look.
+
+examples:
+  lift-jax check --root BRATS --dataset brats --required t1n,t2w
+  lift-jax check --root SCANS --dataset files --pattern {subject}/{channel}.nii.gz --channels T1=mr_quantile
+"""
+
+import argparse
+import collections
+import os
+from collections.abc import Iterator, Sequence
+
+import nibabel as nib
+from ml_collections import ConfigDict
+
+from lift_jax.cli.arguments import Parser, positive, required
+from lift_jax.cli.output import Say
+from lift_jax.data.checks import SubjectIssues, check_subjects, format_shape
+from lift_jax.data.datasets.naming import MASK, SEGMENTATION
+from lift_jax.data.datasets.registry import DATASETS, find_subjects
+from lift_jax.data.sources import protocols_of
+from lift_jax.errors import UserError
+from lift_jax.progress import progress
+
+SCANNED = [name for name, dataset in DATASETS.items() if not dataset.scanned_as]
+
+
+def add_arguments(parser: Parser) -> None:
+    """The options of the command."""
+    add = parser.add_argument
+    add("--root", default="", metavar="DIR", help="folder of the subjects")
+    add("--dataset", default="brats", choices=SCANNED, metavar="NAME", help=f"{', '.join(SCANNED)} (brats)")
+    add("--pattern", default="", help="files: names below the root, such as {subject}/{channel}.nii.gz")
+    add("--manifest", default="", metavar="CSV", help="manifest: column subject and one for each channel")
+    add("--channels", type=_pairs, default={}, metavar="A=P,...", help="channels and protocols, T1=mr_quantile,CT=ct_hu")
+    add("--suffixes", type=_pairs, default={}, metavar="A=W,...", help="bids, files: words in file names, T1=T1w")
+    add("--required", type=_names, default=[], metavar="A,...", help="what every subject must have: channels, mask")
+    add("--headers_only", action="store_true", help="leave the voxels on disk: seconds for a whole data set")
+    add("--threads", type=positive, default=os.cpu_count(), metavar="N", help="subjects that are read at once")
+
+
+def run(arguments, say: Say) -> dict:
+    """Prints the report; the summary counts errors and lists them by subject."""
+    data = data_section(arguments)
+    protocols = protocols_of(data)
+    for kind in arguments.required:
+        if kind not in (*protocols, MASK, SEGMENTATION):
+            raise UserError(f"--required: {kind!r} is none of {', '.join((*protocols, MASK, SEGMENTATION))}")
+    data.channels = ConfigDict(dict.fromkeys(protocols, ""))
+    found = find_subjects(data)
+    issues = check_subjects(
+        found.subjects,
+        protocols,
+        arguments.required,
+        headers_only=arguments.headers_only,
+        threads=arguments.threads,
+    )
+    subjects = list(progress(issues, total=len(found.subjects), description="checking", unit="subject"))
+    lines = [f"error: {printable(line)}" for line in found.errors]
+    lines += [f"warning: {printable(line)}" for line in found.warnings]
+    for line in (*table(subjects), *lines):
+        say(line)
+    return {
+        "subjects": {each.name: {"errors": each.errors, "warnings": each.warnings} for each in subjects},
+        "warnings": sum(len(each.warnings) for each in subjects) + len(found.warnings),
+        "errors": sum(len(each.errors) for each in subjects) + len(found.errors),
+    }
+
+
+def data_section(arguments) -> ConfigDict:
+    """The options as the data section of a configuration."""
+    if arguments.dataset != "manifest":
+        required(arguments.root, "--root")
+    return ConfigDict(
+        {
+            "dataset": arguments.dataset,
+            "root": arguments.root,
+            "pattern": arguments.pattern,
+            "manifest": arguments.manifest,
+            "channels": arguments.channels,
+            "suffixes": arguments.suffixes,
+            "sources": (),
+            "targets": (),
+            "hu_range": (-1024.0, 3000.0),
+        }
+    )
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = dict(value.partition("=")[::2] for value in _names(text))
+    if not all(pairs.values()):
+        raise argparse.ArgumentTypeError("give NAME=VALUE, separated by commas")
+    return pairs
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def table(subjects: Sequence[SubjectIssues]) -> Iterator[str]:
+    """The lines of a report: a row for each subject and below it its errors and warnings, then a summary."""
+    heads = ("subject", "files", "shape", "spacing in mm", "axes", "errors")
+    rows = [(subject, _row(subject)) for subject in subjects]
+    widths = [max(len(row[i]) for row in (heads, *(row for _, row in rows))) for i in range(len(heads))]
+    lines = [(heads, ()), *((row, _lines(subject)) for subject, row in rows)]
+    for row, below in lines:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield from below
+    counts = collections.Counter()
+    for subject in subjects:
+        counts.update(files=len(subject.channels), errors=len(subject.errors), bad=int(bool(subject.errors)))
+        counts.update(warnings=len(subject.warnings), size=subject.size)
+    yield (
+        f"{len(subjects)} subjects, {counts['files']} files, {counts['size'] / 1e6:.1f} MB: {counts['errors']} errors "
+        f"in {counts['bad']} subjects, {counts['warnings']} warnings"
+    )
+
+
+def _row(subject: SubjectIssues) -> tuple[str, ...]:
+    shape, spacing, axes = "-", "-", "-"
+    if subject.grid is not None:
+        shape = format_shape(subject.grid.shape[::-1])
+        spacing = format_shape(subject.grid.spacing[::-1], ".4g")
+        axes = "".join(nib.aff2axcodes(subject.grid.header.get_best_affine()))
+    files = " ".join(subject.channels) or "-"
+    return printable(subject.name), files, shape, spacing, axes, str(len(subject.errors) or "none")
+
+
+def _lines(subject: SubjectIssues) -> list[str]:
+    labelled = [*(("error", text) for text in subject.errors), *(("warning", text) for text in subject.warnings)]
+    return [f"  {label}: {printable(text)}" for label, text in labelled]
+
+
+def printable(text: str) -> str:
+    """A text with what no terminal should be sent (control characters, bytes that are no text) as escapes."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -7,7 +7,7 @@ import tempfile
 import threading
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
@@ -168,6 +168,28 @@ def required_path(flag: str) -> str:
     if not value:
         raise UserError(f"--{flag}: not given; see --help")
     return value
+
+
+def refuse_flags(names: Iterable[str], where: str) -> None:
+    """Raises UserError for each flag that was given and does not apply, such as "for a run of task translation"."""
+    problems = [f"--{name}: does not apply {where}; leave it out" for name in names if flags.FLAGS[name].present]
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def channel_files(values: Sequence[str]) -> dict[str, pathlib.Path]:
+    """Channel to file, from values CHANNEL=FILE of `--input`; raises UserError with one line for each that is wrong."""
+    files, problems = {}, []
+    for value in values:
+        channel, separator, path = value.partition("=")
+        if not (channel and separator and path):
+            problems.append(f"--input: {value!r} is not CHANNEL=FILE, such as t1n=scan.nii.gz")
+        elif channel in files:
+            problems.append(f"--input: {channel} is given twice; keep one")
+        files[channel] = pathlib.Path(path)
+    if problems:
+        raise UserError("\n".join(problems))
+    return files
 
 
 def loaded_config(flag: flags.FlagHolder) -> ConfigDict:

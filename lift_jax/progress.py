@@ -59,7 +59,15 @@ def progress(iterable=None, *, description: str, unit: str, total: int | None = 
     options = {"desc": description, "unit": unit, "total": total, "initial": initial, "disable": not enabled}
     if sys.stderr.isatty():
         return tqdm(iterable, dynamic_ncols=True, **options)
-    return _Lines(iterable, mininterval=LINE_SECONDS, maxinterval=LINE_SECONDS, miniters=1, smoothing=0, bar_format=_LINE, **options)
+    return _Lines(
+        iterable,
+        mininterval=LINE_SECONDS,
+        maxinterval=LINE_SECONDS,
+        miniters=1,
+        smoothing=0,
+        bar_format=_LINE,
+        **options,
+    )
 
 
 _LINE = "{desc}: {n_fmt}/{total_fmt} {unit}s, {rate_fmt}, {remaining} left{postfix}"

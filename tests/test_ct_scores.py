@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from lift_jax.evaluation.ct_figures import CALIBRATION_EDGES, CtPicture, calibration, tissue_means
 from lift_jax.evaluation.ct_scores import CT_COLUMNS, score_ct, tissue_overlap
+from lift_jax.evaluation.report.calibration import CALIBRATION_EDGES, calibration, tissue_means
 
 SHAPE = (14, 15, 16)
 
@@ -73,10 +73,3 @@ def test_calibration_gives_quartiles_by_true_number_and_means_by_tissue():
     expected = pytest.approx((target[chosen].mean(), prediction[chosen].mean()))
     assert tissue_means(target, prediction)["soft"] == expected
     assert "air" not in tissue_means(np.array([30.0]), np.array([25.0]))
-
-
-def test_a_picture_is_drawn_of_what_is_there(volumes):
-    target, prediction, mask = volumes
-    mr = np.random.default_rng(2).random(SHAPE)
-    picture = CtPicture("case", "ct", "best", mr, target, prediction, mask, (2.0, 1.0, 1.0))
-    assert picture.png().startswith(b"\x89PNG") and "HU" in picture.note

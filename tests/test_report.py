@@ -6,6 +6,7 @@ import dataclasses
 import html.parser
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from matplotlib.image import imread
 
 from lift_jax.errors import UserError
 from lift_jax.evaluation.aggregates import CWDM_COLUMNS, model_differences, rank_cases
-from lift_jax.evaluation.report import write_evaluation
-from lift_jax.evaluation.report_figures import PictureCase, draw_case
+from lift_jax.evaluation.report import ct_picture, mr_picture, write_evaluation
+from lift_jax.evaluation.report.figures import draw_picture
 
 EVIL = '<script>alert("x")</script> & "case", 1'
 METHODS = ("model", "best source", "mean of sources")
@@ -38,14 +39,14 @@ def picture(case="case-b", rank="best", contrast="t2f"):
     generator = np.random.default_rng(0)
     target = np.zeros((10, 12, 14), np.float32)
     target[2:8, 2:10, 3:11] = generator.random((6, 8, 8))
-    return PictureCase(case, contrast, rank, target * 0.9, target, target * 0.8, (3.0, 2.0, 2.0))
+    return mr_picture(case, contrast, rank, target * 0.9, target, target * 0.8, (3.0, 2.0, 2.0))
 
 
 @pytest.fixture(scope="module")
 def written(rows, tmp_path_factory):
     directory = tmp_path_factory.mktemp("report") / "made" / "anew"
     facts = {"data set": "A & B <test>", "steps": 1000}
-    write_evaluation(directory, rows, iter([picture(EVIL)]), title="A <b>title</b>", facts=facts, columns=CWDM_COLUMNS)
+    write_evaluation(directory, rows, [picture(EVIL)], title="A <b>title</b>", metadata=facts, columns=CWDM_COLUMNS)
     return directory
 
 
@@ -64,13 +65,22 @@ class Elements(html.parser.HTMLParser):
         self.text += data
 
 
+def without_scripts(page):
+    """The page without the viewer's scripts, which must be exactly the three that it has."""
+    page, count = re.subn(
+        r'<script( type="application/json" id="viewer-data")?>.*?</script>', "", page, flags=re.DOTALL
+    )
+    assert count in (0, 3)
+    return page
+
+
 def values_of(rows, method, contrast, metric):
     return [row[metric] for row in rows if row["method"] == method and row["contrast"] == contrast]
 
 
 def test_metrics_hold_the_plain_mean_of_every_method_contrast_and_metric(rows, written):
     metrics = json.loads((written / "metrics.json").read_text())
-    assert metrics["facts"] == {"data set": "A & B <test>", "steps": 1000} and metrics["cases"] == 4
+    assert metrics["metadata"] == {"data set": "A & B <test>", "steps": 1000} and metrics["cases"] == 4
     for method in METHODS:
         for contrast in CONTRASTS:
             estimates = metrics["aggregates"][method][contrast]
@@ -103,7 +113,7 @@ def test_cases_are_the_rows(rows, written):
 
 
 def test_page_loads_nothing_from_anywhere(written):
-    page = (written / "report.html").read_text()
+    page = without_scripts((written / "report.html").read_text())
     elements = Elements(page)
     assert not {tag for tag, _ in elements.tags} & {"script", "link", "iframe", "object", "embed", "base"}
     links = [attributes[name] for _, attributes in elements.tags for name in ("src", "href") if name in attributes]
@@ -112,7 +122,7 @@ def test_page_loads_nothing_from_anywhere(written):
 
 
 def test_names_from_outside_are_text_on_the_page(written):
-    page = (written / "report.html").read_text()
+    page = without_scripts((written / "report.html").read_text())
     elements = Elements(page)
     assert "<script" not in page and "<b>title" not in page
     assert EVIL in elements.text and "A <b>title</b>" in elements.text and "A & B <test>" in elements.text
@@ -129,7 +139,7 @@ def test_page_shows_the_model_first_then_pictures_then_all_tables(rows, written)
 
 
 def test_columns_that_no_row_has_are_left_out(written):
-    assert "crop" not in (written / "report.html").read_text()
+    assert "crop," not in without_scripts((written / "report.html").read_text())
 
 
 def test_values_that_are_not_finite_are_left_out_of_means_and_null_in_json(tmp_path):
@@ -144,7 +154,7 @@ def test_values_that_are_not_finite_are_left_out_of_means_and_null_in_json(tmp_p
         },
         {"case": "b", "contrast": "t1n", "method": "model", "psnr": 20.0, "ssim": float("nan"), "ssim_brain": 0.6},
     ]
-    write_evaluation(tmp_path, rows, [], title="t", facts={}, columns=CWDM_COLUMNS)
+    write_evaluation(tmp_path, rows, [], title="t", metadata={}, columns=CWDM_COLUMNS)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     estimates = metrics["aggregates"]["model"]["t1n"]
     assert estimates["psnr"] == {"mean": 20.0, "low": None, "high": None, "n": 1}
@@ -152,7 +162,7 @@ def test_values_that_are_not_finite_are_left_out_of_means_and_null_in_json(tmp_p
     assert metrics["model_minus"] == {}
     page = (tmp_path / "report.html").read_text()
     assert "nan" not in page.lower() and "Paired differences" not in page
-    assert "n&nbsp;=&nbsp;1" in page
+    assert "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1" in page
 
 
 def test_best_median_and_worst_case_follow_the_model(rows):
@@ -170,25 +180,25 @@ def test_few_cases_have_fewer_ranks(count, ranks):
 
 def test_a_new_evaluation_replaces_the_old_one_and_leaves_nothing_aside(rows, tmp_path):
     for title in ("first", "second"):
-        write_evaluation(tmp_path, rows, [], title=title, facts={}, columns=CWDM_COLUMNS)
+        write_evaluation(tmp_path, rows, [], title=title, metadata={}, columns=CWDM_COLUMNS)
     assert json.loads((tmp_path / "metrics.json").read_text())["title"] == "second"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.csv", "metrics.json", "report.html"]
 
 
 def test_no_rows_and_an_unwritable_folder_are_refused(rows, tmp_path):
     with pytest.raises(UserError, match="nothing to report"):
-        write_evaluation(tmp_path, [], [], title="t", facts={}, columns=CWDM_COLUMNS)
+        write_evaluation(tmp_path, [], [], title="t", metadata={}, columns=CWDM_COLUMNS)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
-        write_evaluation(tmp_path / "file", rows, [], title="t", facts={}, columns=CWDM_COLUMNS)
+        write_evaluation(tmp_path / "file", rows, [], title="t", metadata={}, columns=CWDM_COLUMNS)
 
 
 def test_a_picture_is_the_same_whenever_it_is_drawn_and_shows_the_error():
-    shown = imread(io.BytesIO(draw_case(picture())))
+    shown = imread(io.BytesIO(draw_picture(picture())))
     assert shown.ndim == 3 and shown.shape[1] > 1000
-    np.testing.assert_array_equal(shown, imread(io.BytesIO(draw_case(picture()))))
+    np.testing.assert_array_equal(shown, imread(io.BytesIO(draw_picture(picture()))))
     perfect = dataclasses.replace(picture(), prediction=picture().target)
-    saturation = [np.ptp(imread(io.BytesIO(draw_case(p)))[..., :3], axis=-1) > 0.15 for p in (picture(), perfect)]
+    saturation = [np.ptp(imread(io.BytesIO(draw_picture(p)))[..., :3], axis=-1) > 0.15 for p in (picture(), perfect)]
     assert saturation[0].sum() > 2 * saturation[1].sum()
 
 
@@ -196,14 +206,24 @@ def test_the_patients_right_is_shown_on_the_left_and_superior_up():
     volume = np.zeros((20, 20, 20), np.float32)
     volume[4:16, 4:16, 4:16] = 0.2
     volume[13:16, 4:16, 13:16] = 1.0  # superior, right
-    shown = imread(io.BytesIO(draw_case(PictureCase("a", "t1n", "best", volume, volume, volume, (1, 1, 1)))))
+    shown = imread(io.BytesIO(draw_picture(mr_picture("a", "t1n", "best", volume, volume, volume, (1, 1, 1)))))
     height, width = shown.shape[:2]
-    coronal = shown[height // 3 : 2 * height // 3, int(0.03 * width) : int(0.19 * width), 0]
+    coronal = shown[int(0.34 * height) : int(0.6 * height), int(0.03 * width) : int(0.19 * width), 0]
     rows, columns = np.nonzero(coronal[5:-25, 5:-5] > 0.95)
     assert rows.mean() < 0.4 * coronal.shape[0] and columns.mean() < 0.45 * coronal.shape[1]
 
 
+def test_a_ct_is_drawn_in_two_windows_with_its_calibration():
+    generator = np.random.default_rng(0)
+    ct = generator.uniform(-1000, 1500, (14, 15, 16)).astype(np.float32)
+    mask = generator.random(ct.shape) < 0.7
+    shown = ct_picture("a", "best", generator.random(ct.shape), ct, ct + 900, mask, (2.0, 1.0, 1.0))
+    np.testing.assert_array_equal(shown.difference, np.where(mask, shown.prediction - ct, 0))
+    drawn = imread(io.BytesIO(draw_picture(shown)))
+    assert drawn.shape[1] > imread(io.BytesIO(draw_picture(picture()))).shape[1]
+
+
 def test_embedded_pictures_are_png(written):
     page = (written / "report.html").read_text()
-    encoded = page.split("base64,")[1].split('"')[0]
+    encoded = page.split("data:image/png;base64,")[1].split('"')[0]
     assert base64.b64decode(encoded).startswith(b"\x89PNG")

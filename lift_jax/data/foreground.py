@@ -14,11 +14,32 @@ RESIDUE = 2e-4
 RESIDUE_THRESHOLD = 1e-3
 """Share of the robust range above which tissue begins in a volume that has residue."""
 
+RINGING_THRESHOLD = 0.02
+"""The same where splines have left waves around the brain, which decay over several voxels."""
+
+RINGING_SHARE = 0.1
+"""Voxels between these two thresholds over voxels above them, from which on there are such waves."""
+
 DARK = 0.05
 """Share of the robust range below which a voxel is dark: noise in air is, and most tissue is not."""
 
+EXACT_SHARE = 0.3
+"""Share of the voxels of the faces that have one value, from which on it is the value of a background."""
+
+RESIDUE_SHARE = 0.01
+"""Share of the non-background voxels that may be residue in a volume whose background is constant."""
+
+SIGNED_SHARE = 0.02
+"""Share of the non-background voxels clearly below the background, from which on they are tissue, not undershoot."""
+
+SAMPLE = 200_000
+"""Voxels from which quantiles and shares are estimated."""
+
 NOISE_DEVIATIONS = 5.0
 """Standard deviations of the air's noise above which a voxel is tissue."""
+
+LOCAL_DEVIATIONS = 1.3
+"""The same for averages over 27 voxels; that of the noise's magnitude is 0.8, within 0.12."""
 
 _NON_FINITE = "holds voxels that are not finite; replace them, for instance by 0"
 
@@ -34,6 +55,8 @@ class Background:
       deviation: standard deviation of the background's noise, 0 for `constant`.
       range: 0.999 quantile of the distance of the other voxels from `value`.
       signed: whether tissue lies on both sides of `value`, as after z-scoring inside the brain.
+      threshold: share of `range` above which tissue begins, where the background is not constant.
+      box: the part of the volume within constant padding.
     """
 
     value: float
@@ -41,6 +64,8 @@ class Background:
     deviation: float
     range: float
     signed: bool
+    threshold: float
+    box: tuple[slice, slice, slice]
 
     @property
     def constant(self) -> bool:
@@ -52,7 +77,7 @@ class Background:
         """Distance from `value` up to which a voxel is background."""
         if self.constant:
             return 0.0
-        return max(RESIDUE_THRESHOLD * self.range, NOISE_DEVIATIONS * self.deviation)
+        return max(self.threshold * self.range, NOISE_DEVIATIONS * self.deviation)
 
 
 def background_of(volume: np.ndarray) -> Background:
@@ -66,31 +91,35 @@ def background_of(volume: np.ndarray) -> Background:
     """
     if not np.isfinite(volume).all():
         raise ValueError(_NON_FINITE)
-    faces = _faces(volume)
-    value, share = _most_frequent(faces, volume[0, 0, 0])
-    exact = share >= 0.3
-    corners = _corners(volume)
+    box = _without_padding(volume)
+    inner = _forwards(volume[box])
+    faces, corners = _faces(inner), _corners(inner)
+    value, share = _most_frequent(faces)
+    exact = share >= EXACT_SHARE
     if not exact:
         value = float(np.median(corners))
-    others = _forwards(volume)
-    others = others[others != value]
-    distances = others[:: max(1, others.size // 200_000)].astype(np.float64) - value
-    if distances.size == 0:
-        return Background(value, "constant", 0.0, 0.0, False)
+    others = inner[inner != value]
+    if others.size == 0:
+        return Background(value, "constant", 0.0, 0.0, False, RESIDUE_THRESHOLD, box)
+    distances = others[:: max(1, others.size // SAMPLE)].astype(np.float64) - value
     span = float(np.quantile(np.abs(distances), 0.999))
+    shares = np.abs(distances) / max(span, np.finfo(np.float64).tiny)
     deviation = 0.0 if exact else _deviation(corners - value)
-    signed = float(np.mean(distances < -max(DARK * span, NOISE_DEVIATIONS * deviation))) > 0.02
-    tiny, dark = (float(np.mean(np.abs(distances) <= share * span)) for share in (RESIDUE, DARK))
-    noisy = dark > (0.6 if signed else 0.3)
-    if exact and tiny < 0.01 and not noisy:
+    below = np.mean(distances < -max(DARK * span, 3 * deviation))
+    noise = NOISE_DEVIATIONS * deviation > RESIDUE_THRESHOLD * span
+    signed = bool(below > (SIGNED_SHARE / 3 if noise else SIGNED_SHARE))  # noisy air is most of the others
+    tiny, dark = (float(np.mean(shares <= part)) for part in (RESIDUE, DARK))
+    if exact and tiny < RESIDUE_SHARE and dark <= (0.6 if signed else 0.3):
         kind = "constant"
     elif exact:
         kind = "residue" if tiny > dark / 2 else "noise"
     elif deviation > 0.1 * span:
         kind = "none"
     else:
-        kind = "residue" if NOISE_DEVIATIONS * deviation <= RESIDUE_THRESHOLD * span else "noise"
-    return Background(float(value), kind, deviation, span, signed)
+        kind = "noise" if noise else "residue"
+    ringing = np.mean(shares > RESIDUE_THRESHOLD) > (1 + RINGING_SHARE) * np.mean(shares > RINGING_THRESHOLD)
+    threshold = RINGING_THRESHOLD if ringing and kind == "residue" else RESIDUE_THRESHOLD
+    return Background(value, kind, deviation, span, signed, threshold, box)
 
 
 def find_foreground(volume: np.ndarray) -> np.ndarray:
@@ -128,15 +157,32 @@ def subject_foreground(volumes: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
 
 
 def _foreground(volume: np.ndarray, background: Background) -> np.ndarray:
+    mask = np.zeros(volume.shape, bool)
+    mask[background.box] = _inner_foreground(volume[background.box], background)
+    return mask
+
+
+def _inner_foreground(volume: np.ndarray, background: Background) -> np.ndarray:
+    """The foreground within the padding."""
     if background.constant and not background.signed:
         return volume > background.value
+    differences = volume - volume.dtype.type(background.value)
     if background.signed:
-        mask = np.abs(volume - background.value) > background.tolerance
-    else:
-        mask = volume > background.value + background.tolerance
-    if not background.constant:
-        mask = largest_component(mask)
-    return fill_holes(mask)
+        np.abs(differences, out=differences)
+    if background.kind == "none" or (background.kind == "noise" and background.deviation == 0):
+        return body_mask(differences)
+    mask = differences > background.tolerance
+    if background.kind == "noise":
+        mask |= _above_noise(differences, background.deviation)
+    if background.threshold == RINGING_THRESHOLD:
+        mask = ndimage.binary_opening(mask)  # the waves are thin
+    return fill_holes(mask if background.constant else largest_component(mask))
+
+
+def _above_noise(differences: np.ndarray, deviation: float) -> np.ndarray:
+    """Where differences from the air exceed its noise on average over neighbors, as dim tissue does."""
+    local = largest_component(ndimage.uniform_filter(differences, 3) > LOCAL_DEVIATIONS * deviation)
+    return ndimage.binary_erosion(fill_holes(local), np.ones((3, 3, 3)))  # averaging has spread it by a voxel
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
@@ -155,6 +201,12 @@ def fill_holes(mask: np.ndarray) -> np.ndarray:
     outside[np.unique(_faces(pieces))] = True
     outside[0] = False
     return ~outside[pieces]
+
+
+def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
+    """The smallest box that holds a mask `[D, H, W]`; the whole volume, if it is empty."""
+    axes = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return tuple(slice(int(axis[0]), int(axis[-1]) + 1) if axis.size else slice(None) for axis in axes)
 
 
 def body_mask(mr: np.ndarray) -> np.ndarray:
@@ -190,7 +242,11 @@ def _otsu(values: np.ndarray) -> float:
 
 def _faces(volume: np.ndarray) -> np.ndarray:
     """The voxels of the six faces, edges more than once."""
-    return np.concatenate([np.take(volume, side, axis).ravel() for axis in range(3) for side in (0, -1)])
+    return np.concatenate([_plane(volume, axis, side).ravel() for axis in range(3) for side in (0, -1)])
+
+
+def _plane(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
+    return volume[(slice(None),) * axis + (index,)]  # np.take would copy the whole view first
 
 
 def _corners(volume: np.ndarray) -> np.ndarray:
@@ -200,13 +256,27 @@ def _corners(volume: np.ndarray) -> np.ndarray:
     return volume[index].ravel().astype(np.float64)
 
 
-def _most_frequent(values: np.ndarray, candidate) -> tuple[float, float]:
-    """The most frequent value and its share; the candidate, where it makes up half of the values."""
-    share = float(np.mean(values == candidate))
-    if share >= 0.5:
-        return float(candidate), share
+def _most_frequent(values: np.ndarray) -> tuple[float, float]:
+    """The most frequent value and its share; zero, where it makes up half of the values."""
+    for candidate in (values.dtype.type(0), values[0]):
+        share = float(np.mean(values == candidate))
+        if share >= 0.5:
+            return float(candidate), share
     unique, counts = np.unique(values, return_counts=True)
     return float(unique[counts.argmax()]), float(counts.max() / values.size)
+
+
+def _without_padding(volume: np.ndarray) -> tuple[slice, slice, slice]:
+    """The part of a volume that is left when planes of one value are cut off its faces, whatever that value."""
+    box = [slice(0, size) for size in volume.shape]
+    for axis in (0, 1, 2):
+        for side in (0, -1):
+            while box[axis].stop - box[axis].start > 1:
+                plane = _plane(volume[tuple(box)], axis, side)
+                if plane.min() != plane.max():
+                    break
+                box[axis] = slice(box[axis].start + 1 + side, box[axis].stop + side)
+    return tuple(box)
 
 
 def _deviation(differences: np.ndarray) -> float:

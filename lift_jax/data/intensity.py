@@ -6,11 +6,11 @@ Medical Image Synthesis", 2024, for missing-modality MR on BraTS 2023. SynthRAD'
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from lift_jax.data.foreground import Background, background_of
+from lift_jax.data.foreground import SAMPLE, Background, background_of
 
 CWDM_QUANTILES = (0.001, 0.999)
 """Fractions of the voxels of a whole volume at which cWDM clips a contrast."""
@@ -27,11 +27,26 @@ SYNTHRAD_QUANTILE = 0.995
 HU_RANGE = (-1024.0, 3000.0)
 """CT numbers to which SynthRAD clips, air to dense metal."""
 
-ORIGIN_QUANTILE = 1e-4
-"""Fraction of the foreground at which the raw zero is assumed, where the scaling of a volume has lost it."""
+ZSCORE_QUANTILES = (0.01, 0.999)
+"""Fractions of the foreground between which `mr_zscore` scales."""
 
 ZSCORE_FLOOR = 0.05
 """What `mr_zscore` makes of the darkest tissue, so that it differs from the background."""
+
+FEW_VALUES = 16
+"""Different values in a foreground up to which it looks like a segmentation."""
+
+PLAUSIBLE_SPAN = 500.0
+"""HU between the 0.001 and 0.999 quantiles of a body: soft tissue and bone lie farther apart than this."""
+
+SOFT_TISSUE_HU = 250.0
+"""HU from 0 within which the soft tissue of a CT, cone-beam CT included, has its peak."""
+
+HU_OFFSET = 1024.0
+"""What is often added to CT numbers, so that they are not negative."""
+
+UNIT_TOLERANCE = 0.01
+"""Overshoot of [0, 1] that is clipped, as in a prediction."""
 
 _HALF_PRECISION = np.dtype(np.float16)
 
@@ -81,10 +96,10 @@ class IntensityProtocol:
           foreground: `[D, H, W]` bool.
         """
         try:
-            self.normalize(volume, foreground)
+            _check_numbers(volume, foreground)
+            return _CHECK[self.name](self, volume, foreground)
         except ValueError as error:
             return [str(error)], []
-        return [], []
 
 
 def to_network(protocol: IntensityProtocol, intensities):
@@ -129,10 +144,15 @@ def raw_zero(volume: np.ndarray, foreground: np.ndarray, background: Background)
     It is the background, unless tissue lies on both sides of that; then it is the darkest tissue. In the noise of a
     magnitude image, whose background is not 0 but close to it, it is 0.
     """
+    if background.kind in ("noise", "none") and not background.signed:
+        sample = volume.ravel()[:: max(1, volume.size // SAMPLE)]
+        is_magnitude = np.quantile(sample, 0.001) >= -0.1 * background.deviation
+        if is_magnitude and background.value <= max(6 * background.deviation, 0.03 * background.range):
+            return 0.0
     if background.signed or background.kind == "none":
-        return float(np.quantile(volume[foreground], ORIGIN_QUANTILE))
-    if background.kind == "noise" and 0 <= background.value <= 4 * background.deviation and volume.min() >= 0:
-        return 0.0
+        tissue = volume[foreground].astype(np.float64)
+        dark, darker = np.quantile(tissue, (0.01, 0.001))
+        return float(max(tissue.min(), darker - 2 * (dark - darker)))  # a single low voxel is no zero
     return background.value
 
 
@@ -162,7 +182,7 @@ def _mr_foreground(protocol: IntensityProtocol, volume: np.ndarray, foreground: 
 
 def _mr_zscore(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.ndarray) -> np.ndarray:
     """Two quantiles of the foreground become `ZSCORE_FLOOR` and 1: the same for every scaling and shift."""
-    low, high = np.quantile(volume[foreground].astype(np.float64), CWDM_QUANTILES)
+    low, high = np.quantile(volume[foreground].astype(np.float64), ZSCORE_QUANTILES)
     if not high > low:
         raise ValueError(f"is constant (value {low:g}) in its foreground; give a volume with an image in it")
     scaled = np.clip((volume - low) / (high - low), 0, 1)
@@ -193,6 +213,84 @@ def _unit_range(name: str) -> Callable[..., IntensityProtocol]:
 def _ct_hu(hu_range: tuple[float, float] = HU_RANGE) -> IntensityProtocol:
     low, high = (float(bound) for bound in hu_range)
     return IntensityProtocol("ct_hu", "HU", low, high, low, np.dtype(np.int16))
+
+
+def _check_mr(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.ndarray) -> tuple[list, list]:
+    background, inside = background_of(volume), np.count_nonzero(foreground)
+    low, high = CWDM_QUANTILES
+    clean = background.constant and background.value == 0 and not background.signed
+    some, outside = inside > (1 - high) * volume.size + 1, volume.size - inside > low * volume.size + 1
+    if not (protocol.name == "mr_quantile" and clean and some and outside):  # else it cannot fail: no need to sort
+        protocol.normalize(volume, foreground)
+    tissue = volume[foreground]
+    warnings = [*_doubts_about_background(protocol, background)]
+    values = np.unique(tissue[:: max(1, tissue.size // 5000)])
+    if values.size <= FEW_VALUES and (values := np.unique(tissue)).size <= FEW_VALUES:
+        what = "is constant" if values.size == 1 else f"holds only {values.size} different values"
+        warnings.append(f"{what} in its foreground; is it a segmentation? give the image")
+    return [], warnings
+
+
+def _doubts_about_background(protocol: IntensityProtocol, background: Background) -> Iterator[str]:
+    value = f"{background.value:.4g}"
+    if background.signed:
+        yield (
+            f"has tissue on both sides of its background ({value}), as after z-scoring; its darkest tissue is taken as "
+            "zero; give the scan as it was before, or set the channel's protocol to mr_zscore for all subjects"
+            if protocol.name != "mr_zscore"
+            else f"has tissue on both sides of its background ({value}), as after z-scoring; its foreground is where "
+            "voxels differ from that; check its outline, or give a mask"
+        )
+    elif background.constant and background.value != 0:
+        yield f"has a background of {value}, not 0; it is taken as zero; check that it was not scaled by mistake"
+    if background.kind == "residue":
+        yield f"has small residues of interpolation in its background ({value}); they are removed; a mask is safer"
+    elif background.kind == "noise" and protocol.name != "mr_foreground":
+        yield "has noise in the air; its foreground was found by threshold; strip the skull, or give a mask"
+    elif background.kind == "none":
+        yield "has no air at its faces; its foreground was found by threshold; give a mask, or the whole field of view"
+
+
+def _check_ct(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.ndarray) -> tuple[list, list]:
+    inside = volume[foreground]
+    inside = inside[:: max(1, inside.size // SAMPLE)].astype(np.float64)
+    low, high = np.quantile(inside, (0.001, 0.999))
+    remedy = "give the CT in Hounsfield units"
+    if high - low < PLAUSIBLE_SPAN:
+        return [
+            f"spans {high - low:.4g} only, from {low:.4g} to {high:.4g}, less than tissue and bone do; {remedy}"
+        ], []
+    peak = soft_tissue_peak(inside)
+    if abs(peak - HU_OFFSET) < HU_OFFSET / 4:
+        return [f"has its soft tissue at {peak:.0f}, as if 1024 had been added; subtract 1024"], []
+    if abs(peak) > SOFT_TISSUE_HU:
+        return [], [f"has its soft tissue at {peak:.0f}, not near 0 as Hounsfield units do; {remedy}"]
+    return [], []
+
+
+def soft_tissue_peak(inside: np.ndarray) -> float:
+    """The most frequent CT number of a body, `[N]` voxels, in steps of 20, air in cavities left out."""
+    low, high = np.quantile(inside, (0.001, 0.999))
+    dense = inside[inside > low + 0.15 * (high - low)]
+    counts, edges = np.histogram(dense, np.arange(dense.min() - 20, dense.max() + 40, 20))
+    counts = np.convolve(counts, np.ones(3), mode="same")
+    return float(edges[counts.argmax()] + 10)
+
+
+def _check_unit(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.ndarray) -> tuple[list, list]:
+    low, high = float(volume.min()), float(volume.max())
+    told = f"reaches from {low:.4g} to {high:.4g}"
+    if low < -UNIT_TOLERANCE or high > 1 + UNIT_TOLERANCE:
+        return [f"{told}, not from 0 to 1; set the channel's protocol to mr_quantile or mr_zscore, or rescale it"], []
+    if low < 0 or high > 1:
+        return [], [f"{told}, a little outside [0, 1]; it is clipped"]
+    return [], []
+
+
+_CHECK = dict.fromkeys(("mr_quantile", "mr_zscore", "mr_foreground"), _check_mr) | {
+    "ct_hu": _check_ct,
+    "unit": _check_unit,
+}
 
 
 PROTOCOLS: dict[str, Callable[..., IntensityProtocol]] = {

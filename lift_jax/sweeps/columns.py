@@ -1,4 +1,4 @@
-"""The metrics of a sweep's runs, by task."""
+"""The metrics of a sweep's runs."""
 
 from lift_jax.evaluation.aggregates import Column
 
@@ -13,7 +13,7 @@ GENERATION_COLUMNS = (
     Column("spread_relative", "spread over volumes, against real (%)", 1, False),
     Column("nearest_rmse", "RMSE to the nearest training volume", 4, True),
 )
-"""Of `unconditional` runs; the percentages are best at 0, from either side."""
+"""Of runs that generate; the percentages are best at 0, from either side."""
 
 TRANSLATION_COLUMNS = (
     Column("psnr", "PSNR (dB)", 2, True),
@@ -23,13 +23,22 @@ TRANSLATION_COLUMNS = (
     Column("delta_z_mae", "Δz MAE, brain", 4, False),
     Column("gflop", "a volume (GFLOP)", 1, False),
 )
-"""Of `missing_mr` runs, means over cases and contrasts; and the operations of one translation."""
+"""Of runs that translate to [0, 1], means over subjects and channels; and the operations of one translation."""
+
+HU_TRANSLATION_COLUMNS = (
+    Column("mae", "MAE (HU)", 1, False),
+    Column("psnr", "PSNR (dB)", 2, True),
+    Column("ssim", "SSIM", 4, True),
+    Column("ms_ssim", "MS-SSIM, masked", 4, True),
+    Column("delta_z_mae", "Δz MAE (HU)", 1, False),
+    Column("delta_z_mae_bone", "Δz MAE, bone (HU)", 1, False),
+    Column("dice_bone", "Dice, bone", 3, True),
+    Column("gflop", "a volume (GFLOP)", 1, False),
+)
+"""Of runs that translate to HU."""
 
 TRADEOFF = ("gflop", ("psnr", "delta_z_mae"))
 """What is drawn against what it costs: the cost, and the metrics; nothing where a sweep has no such cost."""
-
-TASK_COLUMNS = {"unconditional": GENERATION_COLUMNS, "missing_mr": TRANSLATION_COLUMNS}
-"""Task to all that its runs are scored by; a task that is not in it cannot be swept."""
 
 BEST_AT_ZERO = ("step_relative", "spread_relative")
 """Metrics of which neither more nor less is better."""

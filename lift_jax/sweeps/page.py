@@ -9,18 +9,20 @@ from lift_jax.evaluation.aggregates import Column, Estimate
 from lift_jax.evaluation.intervals import LEVEL
 from lift_jax.evaluation.report.generation_figures import draw_volumes, view_of
 from lift_jax.evaluation.report.html import Figure, Table, TableRow, estimate_cell, render
-from lift_jax.evaluation.report.pictures import UNIT_WINDOW
-from lift_jax.evaluation.report.volumes import Panel, Scene, encode_scenes, page_budget, spacing_affine
+from lift_jax.evaluation.report.pictures import UNIT_WINDOW, Window
+from lift_jax.evaluation.report.volumes import HU_STEP, Panel, Scene, encode_scenes, page_budget, spacing_affine
 from lift_jax.evaluation.variety import AIR, brain_region
 from lift_jax.sweeps.columns import BEST_AT_ZERO, COMPARED_AS_RATIOS, TRADEOFF
 from lift_jax.sweeps.curves import draw_curves
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.reading import reading_points, sweep_facts
 from lift_jax.sweeps.results import Result, metric_values, stage_seconds, step_seconds
-from lift_jax.sweeps.scoring import BASELINES, read_shown
+from lift_jax.sweeps.scoring import read_shown
 from lift_jax.sweeps.tables import Values, seed_differences, seed_means
 from lift_jax.sweeps.tradeoff import draw_tradeoff
 from lift_jax.sweeps.verdicts import is_best, of_differences, verdict
+from lift_jax.tasks import task_of
+from lift_jax.tasks.base import Shown
 
 MAX_PANELS = 6
 """Volumes side by side in the viewer; browsers limit the number of WebGL contexts on a page."""
@@ -72,29 +74,40 @@ def _pictures(sweep: Sweep, results: Sequence[Result]) -> tuple[Figures | None, 
     figures, scenes = [], []
     for each in first:
         made = {v: own.made for v, (volumes, _) in shown.items() for own in volumes if own.name == each.name}
-        view = view_of(brain_region(np.stack(list(each.references.values()))), spacing)
-        figure = draw_volumes([*each.references.items(), *made.items()], view)
-        figures.append(Figure(figure, f"{each.name}: every variant", each.name))
-        scenes += _scenes(each.name, each.references, made, spacing)
+        volumes = [*each.references.items(), *made.items()]
+        windows = [each.windows.get(label, (0.0, 1.0)) for label in (*each.references, *[""] * len(made))]
+        gray = [(name, _gray(volume, window)) for (name, volume), window in zip(volumes, windows, strict=True)]
+        view = view_of(brain_region(np.stack([volume for _, volume in gray[: len(each.references)]])), spacing)
+        figures.append(Figure(draw_volumes(gray, view), f"{each.name}: every variant", each.name))
+        scenes += _scenes(each, made, spacing)
     note = (
-        f"Seed {seed}. "
-        + (
-            "Every variant makes a sample from the same noise; the real volume beside it is from the test split. "
-            if sweep.base.task == "unconditional"
-            else "The subject is the median of the test split by the PSNR of its best source. "
-        )
-        + "Three planes, the same for all, in radiological display."
+        f"Seed {seed}. " + task_of(sweep.base).sweep.shown + "Three planes, the same for all, in radiological display."
     )
     return Figures("Pictures", note, figures), scenes
 
 
-def _scenes(name: str, references: Mapping, made: Mapping, spacing) -> Iterator[Scene]:
+def _gray(volume: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """A volume from black to white, in [0, 1]."""
+    low, high = window
+    return np.clip((volume - low) / (high - low), 0, 1)
+
+
+def _panel(heading: str, volume: np.ndarray, window: tuple[float, float]) -> Panel:
+    if window == UNIT_WINDOW[1:3]:
+        return Panel(heading, volume, (UNIT_WINDOW,))
+    return Panel(heading, volume, (Window("displayed", *window, "HU"),), HU_STEP)
+
+
+def _scenes(shown: Shown, made: Mapping, spacing) -> Iterator[Scene]:
     """The references beside the variants, as many at a time as the viewer shows."""
+    name, references = shown.name, shown.references
     room, variants = MAX_PANELS - len(references), list(made.items())
     for start in range(0, len(variants), room):
-        volumes = [*references.items(), *variants[start : start + room]]
-        panels = [Panel(heading, volume, (UNIT_WINDOW,)) for heading, volume in volumes]
-        foreground = np.any([np.asarray(volume) > AIR for _, volume in volumes], axis=0)
+        volumes = [(heading, volume, heading) for heading, volume in references.items()]
+        volumes += [(variant, volume, "") for variant, volume in variants[start : start + room]]
+        panels = [_panel(heading, volume, shown.windows.get(label, (0.0, 1.0))) for heading, volume, label in volumes]
+        gray = [_gray(volume, shown.windows.get(label, (0.0, 1.0))) for _, volume, label in volumes]
+        foreground = np.any([volume > AIR for volume in gray], axis=0)
         title = name if len(variants) <= room else f"{name}: {', '.join(v for v, _ in variants[start : start + room])}"
         pair = (len(references), len(references) - 1)
         yield Scene(title, panels, spacing_affine(spacing), foreground, pair)
@@ -104,7 +117,7 @@ def _means(sweep: Sweep, results: Sequence[Result]) -> Table:
     estimates = {c.key: seed_means(metric_values(results, c.key), c.key) for c in sweep.metrics}
     lines = [_line(name, sweep.metrics, estimates, name, best=True) for name in sweep.variants]
     base = [result for result in results if result.run.variant == sweep.base_variant]
-    for position, name in enumerate(BASELINES[sweep.base.task]):
+    for position, name in enumerate(task_of(sweep.base).sweep.baselines(sweep.base)):
         beside = {c.key: seed_means(metric_values(base, c.key, name), c.key) for c in sweep.metrics}
         lines.append(_line(name, sweep.metrics, beside, sweep.base_variant, start=position == 0))
     note = (

@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 from lift_jax.configuration.documents import TASKS
 from lift_jax.configuration.overrides import set_key
 from lift_jax.errors import UserError, near
-from lift_jax.sweeps.columns import TASK_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.dependence import stage_digest
 from lift_jax.tasks import task_of
@@ -99,14 +98,11 @@ def changed(base: ConfigDict, changes: Mapping[str, object]) -> ConfigDict:
 
 
 def _complaints_of_sweep(sweep: Sweep) -> Iterator[str]:
-    if sweep.base.task not in TASK_COLUMNS:
-        yield f"base: runs of task {sweep.base.task} cannot be swept; those of {', '.join(TASK_COLUMNS)} can"
-    else:
-        known = {column.key for column in TASK_COLUMNS[sweep.base.task]}
-        odd = [column.key for column in sweep.metrics if column.key not in known]
-        if odd or not sweep.metrics:
-            hint = "".join(near(key, known) for key in odd[:1])
-            yield f"metrics: {', '.join(odd) or 'none named'}; runs of this task have {', '.join(sorted(known))}{hint}"
+    known = {column.key for column in task_of(sweep.base).sweep.columns(sweep.base)}
+    odd = [column.key for column in sweep.metrics if column.key not in known]
+    if odd or not sweep.metrics:
+        hint = "".join(near(key, known) for key in odd[:1])
+        yield f"metrics: {', '.join(odd) or 'none named'}; runs of this task have {', '.join(sorted(known))}{hint}"
     if sweep.base_variant not in sweep.variants:
         hint = near(sweep.base_variant, sweep.variants)
         yield f"base_variant: {sweep.base_variant!r} is none of the variants {', '.join(sweep.variants)}{hint}"

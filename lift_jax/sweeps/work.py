@@ -19,9 +19,9 @@ from lift_jax.places import write_aside
 from lift_jax.sweeps.dependence import stage_digest
 from lift_jax.sweeps.plan import Run
 from lift_jax.sweeps.scoring import SCORES_FILE, write_scores
+from lift_jax.tasks.run import train
 from lift_jax.training.checkpoints import saved_steps
 from lift_jax.training.preemption import Preempted, StopRequest
-from lift_jax.tasks.run import train
 
 TIMING_FILE = "timing.json"
 

@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from lift_jax.tasks import generation, translation
-from lift_jax.tasks.base import EvaluateOptions, SweepSupport, Task
+from lift_jax.tasks.base import EvaluateOptions, SweepSupport, SynthesizeOptions, Task
 
 TASKS: dict[str, Task] = {task.name: task for task in (translation.TASK, generation.TASK)}
 
@@ -13,4 +13,4 @@ def task_of(config: ConfigDict) -> Task:
     return TASKS[config.task]
 
 
-__all__ = ["TASKS", "EvaluateOptions", "SweepSupport", "Task", "task_of"]
+__all__ = ["TASKS", "EvaluateOptions", "SweepSupport", "SynthesizeOptions", "Task", "task_of"]

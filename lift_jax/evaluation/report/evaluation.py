@@ -24,7 +24,7 @@ from lift_jax.evaluation.report.tables import difference_table, headline_table, 
 from lift_jax.evaluation.report.volumes import SceneCollector, page_budget, picture_scene
 from lift_jax.evaluation.scores import BEST_SOURCE, MEAN_OF_SOURCES, MODEL
 
-KEYS = ("case", "contrast", "method")
+KEYS = ("subject", "channel", "method")
 """What names a row; all other entries are scores."""
 
 
@@ -45,7 +45,7 @@ def write_evaluation(
 
     Args:
       directory: made if it does not exist; an evaluation in it is replaced.
-      rows: `{"case", "contrast", "method", metric: float, ...}`, one per subject, channel and method.
+      rows: `{"subject", "channel", "method", metric: float, ...}`, one per subject, channel and method.
       pictures: drawn one after the other, so that an iterator keeps one subject in memory.
       title: of the page.
       metadata: what the numbers are based on (data set, protocol, steps, hardware, checkpoint, cost), in this order.
@@ -55,15 +55,15 @@ def write_evaluation(
       UserError: there is nothing to report, or the directory cannot be written.
     """
     if not rows:
-        raise UserError(f"{directory}: no case was scored, so there is nothing to report; give at least one case")
+        raise UserError(f"{directory}: no subject was scored, so there is nothing to report; give at least one")
     columns = present_columns(rows, columns)
     aggregates, differences = aggregate(rows, columns), model_differences(rows, columns)
     metrics = {
         "title": title,
         "metadata": dict(metadata),
-        "cases": len(distinct(rows, "case")),
+        "subjects": len(distinct(rows, "subject")),
         "interval": {
-            "method": "percentile bootstrap over cases",
+            "method": "percentile bootstrap over subjects",
             "level": LEVEL,
             "resamples": RESAMPLES,
             "seed": BOOTSTRAP_SEED,
@@ -106,7 +106,7 @@ def _draw(pictures: Iterable[Picture], rows: Sequence[Row], columns: Sequence[Co
 
 def _scores_of(picture: Picture, rows: Sequence[Row], columns: Sequence[Column]) -> str:
     key = (picture.subject, picture.channel, MODEL)
-    row = next((row for row in rows if (row["case"], row["contrast"], row["method"]) == key), {})
+    row = next((row for row in rows if (row["subject"], row["channel"], row["method"]) == key), {})
     shown = (column for column in columns if column.headline and column.key in row)
     return " · ".join(f"{column.label} {row[column.key]:.{column.digits}f}" for column in shown)
 

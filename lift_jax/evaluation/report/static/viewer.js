@@ -18,6 +18,7 @@
   const DATATYPES = { 2: Uint8Array, 4: Int16Array };
   const FLOAT32 = 16;
   const NARROW = 700;
+  const CROSSHAIR_WIDTH = 0.3;
   const state = { scene: null, voxel: [0, 0, 0], plane: "all", mode: "side", divider: 50, crosshair: true };
   let panels = [];
 
@@ -108,7 +109,6 @@
       sagittalNoseLeft: true,
       backColor: [0, 0, 0, 1],
       crosshairColor: [1, 0.83, 0.24, 0.8],
-      crosshairWidth: 0.5,
       multiplanarShowRender: niivue.SHOW_RENDER.NEVER,
       multiplanarPadPixels: 2,
       dragMode: niivue.DRAG_MODE.windowing,
@@ -214,9 +214,9 @@
     };
     const [width, height] = shapes[state.plane];
     for (const panel of panels) {
-      panel.box.style.aspectRatio = `${width} / ${height}`;
+      panel.box.style.setProperty("--shape", width / height);
       panel.nv.opts.multiplanarLayout = row ? niivue.MULTIPLANAR_TYPE.ROW : niivue.MULTIPLANAR_TYPE.COLUMN;
-      panel.nv.opts.crosshairWidth = state.crosshair ? 0.5 : 0;
+      panel.nv.opts.crosshairWidth = state.crosshair ? CROSSHAIR_WIDTH : 0;
       panel.nv.setSliceType(PLANES[state.plane].type);
       if (panel.canvas.clientWidth) panel.nv.resizeListener();
     }
@@ -244,6 +244,7 @@
     byId("level-value").textContent = format(level, window);
     byId("width-value").textContent = format(width, window);
     press("[data-window]", (button) => {
+      if (windows.length === 1) return false;
       const preset = windows[button.dataset.window];
       return preset.low === window.low && preset.high === window.high;
     });

@@ -2,7 +2,7 @@
 
 import argparse
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from lift_jax.errors import UserError, near
@@ -10,6 +10,8 @@ from lift_jax.errors import UserError, near
 OVERRIDE = "--config."
 
 DEVICES = "cpu", "gpu", "tpu"
+
+DTYPES = "float32", "bfloat16"
 
 COLUMNS = 100
 """Width of help."""
@@ -131,3 +133,10 @@ def required(value: str | None, option: str) -> str:
     if not value:
         raise UserError(f"{option}: not given; see --help")
     return value
+
+
+def refuse_given(arguments: argparse.Namespace, names: Iterable[str], where: str) -> None:
+    """Raises UserError for each option that was given and does not apply, such as "for a run of task translation"."""
+    given = [name for name in sorted(names) if getattr(arguments, name) not in (None, False)]
+    if given:
+        raise UserError("\n".join(f"--{name}: does not apply {where}; leave it out" for name in given))

@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             name = unknown[0].partition("=")[0]
             if not name.startswith("-"):
-                raise UserError(f"{name}: not understood; all options begin with --; see {self.prog} --help")
+                raise UserError(f"{unknown[0]}: not understood; all options begin with --; see {self.prog} --help")
             hint = near(name, self._known) or f"; see {self.prog} --help"
             raise UserError(f"{name}: no such option{hint}")
         return arguments

@@ -33,7 +33,7 @@ def override(config: ConfigDict, texts: Mapping[str, str]) -> ConfigDict:
             errors += set_key(config, key, value)
     if errors:
         raise UserError("\n".join(errors))
-    return config
+    return config.lock()
 
 
 def parse_value(text: str, default: object) -> object:

@@ -74,7 +74,7 @@ def lowered_passes(
     return (
         encode_chunk.lower(network, *encoded, mesh=mesh),
         mix_volume.lower(network, *mixed, 0),
-        decode_chunk.lower(network, params, *features, available, 0, part, None, mesh=mesh),
+        decode_chunk.lower(network, params, *features, available, 0, part, mesh=mesh),
     )
 
 

@@ -1,4 +1,4 @@
-"""Case after case: order, overlap, and what happens to the others when one fails."""
+"""Subject after subject: order, overlap, and what happens to the others when one fails."""
 
 import pathlib
 import threading
@@ -22,6 +22,9 @@ class Recorded:
         self._note("outputs", index)
         return [self.folder / str(index)]
 
+    def is_done(self, index):
+        return all(path.exists() for path in self.outputs(index))
+
     def read(self, index):
         self._note("read", index)
         return index
@@ -44,7 +47,7 @@ class Recorded:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])
-def test_all_cases_are_done_in_their_order(tmp_path, count):
+def test_all_subjects_are_done_in_their_order(tmp_path, count):
     work = Recorded(count, tmp_path)
     outcomes = list(work_through(work))
     assert [outcome.paths for outcome in outcomes] == [[tmp_path / str(index)] for index in range(count)]
@@ -55,9 +58,8 @@ def test_all_cases_are_done_in_their_order(tmp_path, count):
 
 @pytest.mark.parametrize("stage", ["outputs", "read", "predict", "write"])
 @pytest.mark.parametrize("failing", [0, 1, 3])
-def test_a_case_that_fails_is_told_in_its_turn_and_the_others_are_done(tmp_path, stage, failing):
-    fails = {(stage, failing)} | ({("read", failing)} if stage == "outputs" else set())
-    outcomes = list(work_through(Recorded(4, tmp_path, fails), skip_existing=True))
+def test_a_subject_that_fails_is_told_in_its_turn_and_the_others_are_done(tmp_path, stage, failing):
+    outcomes = list(work_through(Recorded(4, tmp_path, {(stage, failing)}), skip_existing=True))
     assert [index for index, outcome in enumerate(outcomes) if outcome.error] == [failing]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted({"0", "1", "2", "3"} - {str(failing)})
 
@@ -68,11 +70,12 @@ def test_what_is_there_is_left_alone_only_if_asked(tmp_path):
     assert [outcome.skipped for outcome in work_through(work, skip_existing=True)] == [False, True, False]
     assert (tmp_path / "1").read_text() == "before"
     assert ("read", 1) not in work.events
-    assert not any(outcome.skipped for outcome in work_through(work))
+    outcomes = list(work_through(work))
+    assert not any(outcome.skipped for outcome in outcomes) and all(outcome.replaced for outcome in outcomes)
     assert (tmp_path / "1").read_text() == "1"
 
 
-def test_a_case_of_which_only_some_results_are_there_is_done_again(tmp_path):
+def test_a_subject_of_which_only_some_results_are_there_is_done_again(tmp_path):
     class TwoFiles(Recorded):
         def outputs(self, index):
             return [*super().outputs(index), self.folder / f"{index}-facts"]
@@ -84,7 +87,7 @@ def test_a_case_of_which_only_some_results_are_there_is_done_again(tmp_path):
     assert (tmp_path / "0").read_text() == "0"
 
 
-def test_the_next_case_is_read_while_one_is_computed(tmp_path):
+def test_the_next_subject_is_read_while_one_is_computed(tmp_path):
     reading = threading.Event()
 
     class Waits(Recorded):
@@ -95,7 +98,7 @@ def test_the_next_case_is_read_while_one_is_computed(tmp_path):
 
         def predict(self, work):
             if work == 0:
-                assert reading.wait(timeout=30), "the next case was not read ahead"
+                assert reading.wait(timeout=30), "the next subject was not read ahead"
             return super().predict(work)
 
     assert len(list(work_through(Waits(2, tmp_path)))) == 2

@@ -10,7 +10,6 @@ under a minute, for checks.
 from lift_jax.configuration import named_config
 
 
-
 def get_config(variant=""):
     if variant not in ("", "tiny"):
         raise ValueError(f"mr_to_ct_multi.py has the variant tiny, not {variant!r}")

@@ -9,7 +9,6 @@ the CBCT and an offset at every voxel. `tiny` needs a data set too: it is a smal
 from lift_jax.configuration import named_config
 
 
-
 def get_config(variant=""):
     if variant not in ("", "no_mixer", "tiny"):
         raise ValueError(f"synthrad_cbct_to_ct.py has the variants no_mixer and tiny, not {variant!r}")

@@ -6,4 +6,5 @@ from lift_jax.sweeps.definition import Sweep
 
 
 def generation_sweep(variants, base_variant="base", seeds=(0, 1)):
-    return Sweep(named_config("small/generation", "tiny"), {"base": {}, **variants}, base_variant, seeds, GENERATION_COLUMNS)
+    base = named_config("small/generation", "tiny")
+    return Sweep(base, {"base": {}, **variants}, base_variant, seeds, GENERATION_COLUMNS)

@@ -95,7 +95,10 @@ def test_a_stage_of_another_history_is_another_stage():
 
 
 def test_every_key_that_a_stage_is_said_not_to_depend_on_exists():
-    for task, config in (("unconditional", named_config("small/generation", "tiny")), ("missing_mr", named_config("small/translation", "tiny"))):
+    for task, config in (
+        ("unconditional", named_config("small/generation", "tiny")),
+        ("missing_mr", named_config("small/translation", "tiny")),
+    ):
         for keys in NOT_OF_STAGE[task].values():
             for key in keys:
                 holder = config

@@ -74,7 +74,7 @@ def dispatch(given: Sequence[str]) -> int:
     if name not in COMMANDS:
         raise UserError(f"{name}: no such command; there are {', '.join(COMMANDS)}{near(name, COMMANDS)}")
     module = importlib.import_module(f"lift_jax.cli.{name}")
-    parser = Parser(f"lift-jax {name}", **describe(module.__doc__))
+    parser = Parser(f"lift-jax {name}", **describe(module.__doc__ or ""))
     module.add_arguments(parser)
     add_common_arguments(parser)
     options, overrides = split_overrides(options) if parser.takes_overrides else (options, {})

@@ -91,9 +91,10 @@ def split_overrides(given: Sequence[str]) -> tuple[list[str], dict[str, str]]:
             rest.append(word)
             continue
         key, separator, text = word.removeprefix(OVERRIDE).partition("=")
-        if not separator and (text := next(words, None)) is None:
+        value = text if separator else next(words, None)
+        if value is None:
             raise UserError(f"{word}: has no value; give {word}=VALUE")
-        overrides[key] = text
+        overrides[key] = value
     return rest, overrides
 
 

@@ -37,7 +37,9 @@ def add_arguments(parser: Parser) -> None:
     add("--dataset", default="brats", choices=SCANNED, metavar="NAME", help=f"{', '.join(SCANNED)} (brats)")
     add("--pattern", default="", help="files: names below the root, such as {subject}/{channel}.nii.gz")
     add("--manifest", default="", metavar="CSV", help="manifest: column subject and one for each channel")
-    add("--channels", type=_pairs, default={}, metavar="A=P,...", help="channels and protocols, T1=mr_quantile,CT=ct_hu")
+    add(
+        "--channels", type=_pairs, default={}, metavar="A=P,...", help="channels and protocols, T1=mr_quantile,CT=ct_hu"
+    )
     add("--suffixes", type=_pairs, default={}, metavar="A=W,...", help="bids, files: words in file names, T1=T1w")
     add("--required", type=_names, default=[], metavar="A,...", help="what every subject must have: channels, mask")
     add("--headers_only", action="store_true", help="leave the voxels on disk: seconds for a whole data set")
@@ -111,7 +113,7 @@ def table(subjects: Sequence[SubjectIssues]) -> Iterator[str]:
     for row, below in lines:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         yield from below
-    counts = collections.Counter()
+    counts: collections.Counter[str] = collections.Counter()
     for subject in subjects:
         counts.update(files=len(subject.channels), errors=len(subject.errors), bad=int(bool(subject.errors)))
         counts.update(warnings=len(subject.warnings), size=subject.size)

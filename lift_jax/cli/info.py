@@ -74,7 +74,9 @@ def _devices() -> list[str]:
     for device in jax.local_devices():
         statistics = device.memory_stats() or {}  # None on a CPU
         limit = statistics.get("bytes_limit")
-        entries.append(f"{device.platform}:{device.id} {device.device_kind}{f', {limit / 2**30:.1f} GiB' if limit else ''}")
+        entries.append(
+            f"{device.platform}:{device.id} {device.device_kind}{f', {limit / 2**30:.1f} GiB' if limit else ''}"
+        )
     return entries
 
 

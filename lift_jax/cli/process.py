@@ -1,4 +1,4 @@
-"""How a process of a command starts, joins others, and ends: JAX's environment, devices, hosts, and errors in a line."""
+"""How a process of a command starts, joins others, and ends: JAX's environment, devices, hosts, errors in a line."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""The process of one run of a sweep; started by `sweeps.parallel`, with a work directory, a stage, and whether to score it.
+"""The process of one run of a sweep, started by `sweeps.parallel`: a work directory, a stage, and whether to score it.
 
 Ends with status 1 and the reason on standard output if the run fails, and at once if standard input is closed.
 """

@@ -121,7 +121,7 @@ def not_empty(config: ConfigDict, keys: Iterable[str]) -> Iterator[str]:
 
 def flatten(config: ConfigDict, prefix: str = "") -> dict:
     """Dotted keys to values, lists as tuples."""
-    flat = {}
+    flat: dict[str, object] = {}
     for key, value in config.items():
         if isinstance(value, ConfigDict):
             flat |= flatten(value, f"{prefix}{key}.")

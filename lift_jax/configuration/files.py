@@ -4,7 +4,6 @@
 of the checkout; `path/to/mine.py:tiny` is that of any other file.
 """
 
-import importlib.util
 import pathlib
 from collections.abc import Iterator
 from types import ModuleType
@@ -102,7 +101,8 @@ def config_roots() -> Iterator[pathlib.Path]:
 
 
 def _module(path: pathlib.Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """A file run as a module; what it raises is the caller's to tell."""
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
+    exec(compile(path.read_text(encoding="utf-8"), path, "exec"), module.__dict__)
     return module

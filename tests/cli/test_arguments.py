@@ -46,7 +46,9 @@ def test_the_commands_are_listed(capsys):
 
 
 def test_help_imports_neither_jax_nor_numpy():
-    code = "import sys; from lift_jax.cli import dispatch\ntry: dispatch(['train', '--help'])\nexcept SystemExit: pass\n"
+    code = (
+        "import sys; from lift_jax.cli import dispatch\ntry: dispatch(['train', '--help'])\nexcept SystemExit: pass\n"
+    )
     code += "sys.exit(bool({'jax', 'numpy', 'scipy'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=SECONDS, capture_output=True)
     assert run.returncode == 0

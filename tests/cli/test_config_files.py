@@ -66,7 +66,7 @@ def test_a_file_of_a_users_own_may_start_from_a_shipped_one(tmp_path):
 
 
 def test_a_mistyped_name_has_the_nearest_one():
-    with pytest.raises(UserError, match="'quickstrat' is no file and none of .*; near it is quickstart"):
+    with pytest.raises(UserError, match=r"'quickstrat' is no file and none of .*; near it is quickstart"):
         load_config("quickstrat")
     with pytest.raises(UserError, match="'' is no file"):
         load_config("")

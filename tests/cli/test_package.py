@@ -39,7 +39,9 @@ def test_importing_the_package_is_quick_and_imports_no_library():
 def test_the_packages_are_all_folders_with_code():
     folders = {path.parent.relative_to(REPOSITORY) for path in (REPOSITORY / "lift_jax").rglob("*.py")}
     configs = {path.parent.relative_to(REPOSITORY) for path in (REPOSITORY / "configs").rglob("*.py")}
-    names = {".".join(folder.parts) for folder in folders} | {f"lift_jax.{'.'.join(folder.parts)}" for folder in configs}
+    names = {".".join(folder.parts) for folder in folders} | {
+        f"lift_jax.{'.'.join(folder.parts)}" for folder in configs
+    }
     assert sorted(PROJECT["tool"]["setuptools"]["packages"]) == sorted(names)
 
 

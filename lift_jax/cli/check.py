@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from lift_jax.cli.arguments import Parser, positive, required
 from lift_jax.cli.output import Say
 from lift_jax.data.checks import SubjectIssues, check_subjects, format_shape
-from lift_jax.data.datasets.naming import MASK, SEGMENTATION
+from lift_jax.data.datasets.naming import MASK, SEGMENTATION, with_channels
 from lift_jax.data.datasets.registry import DATASETS, find_subjects
 from lift_jax.data.sources import protocols_of
 from lift_jax.errors import UserError
@@ -56,7 +56,7 @@ def run(arguments, say: Say) -> dict:
     data.channels = ConfigDict(dict.fromkeys(protocols, ""))
     found = find_subjects(data)
     issues = check_subjects(
-        found.subjects,
+        with_channels(found.subjects, protocols),
         protocols,
         arguments.required,
         headers_only=arguments.headers_only,

@@ -1,19 +1,17 @@
 """Errors and warnings of a data set, of every subject at once, by reading alone."""
 
 import dataclasses
-import functools
-import itertools
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
-from lift_jax.data.datasets.base import MASK_THRESHOLD, files_of, read_grid, read_image, read_labels
+from lift_jax.data.channel_checks import channel_warnings
+from lift_jax.data.datasets.base import files_of, find_masks, read_grid, read_image, read_labels
 from lift_jax.data.datasets.naming import MASK, SEGMENTATION, SubjectFiles
-from lift_jax.data.foreground import body_mask, subject_foreground
+from lift_jax.data.foreground import fill_holes
 from lift_jax.data.geometry import geometry_warnings
 from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.volumes import Grid, Volume, describe_difference, describe_offset
@@ -24,9 +22,6 @@ THICK = 3.0
 
 SMALL_SIDE = 16
 """Voxels along an axis below which a volume is reported as small."""
-
-COVERED = 0.8
-"""Share of the foreground of all channels that each should cover; less is reported."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +69,11 @@ def check_subjects(
 
 def _issues(files: SubjectFiles, protocols, required: Sequence[str], headers_only: bool) -> SubjectIssues:
     paths = files_of(files)
-    errors = [f"{_folder(files)}: {files.name} lacks {kind}; add it" for kind in required if kind not in paths]
+    errors = [
+        f"{next(iter(files.channels.values())).parent}: {files.name} lacks {kind}; add it"
+        for kind in required
+        if kind not in paths
+    ]
     doubts, grids, volumes = [], {}, {}
     for kind, path in paths.items():
         try:
@@ -94,7 +93,7 @@ def _issues(files: SubjectFiles, protocols, required: Sequence[str], headers_onl
         if isinstance(volume, Volume):
             volumes[kind] = volume.array
     if volumes:
-        of_voxels = voxel_issues(paths, volumes, protocols)
+        of_voxels = voxel_issues(files, volumes, protocols)
         errors, doubts = [*errors, *of_voxels[0]], [*doubts, *of_voxels[1]]
     size = sum(os.path.getsize(path) for path in paths.values() if os.path.isfile(path))
     grid = next(iter(grids.values()), None)
@@ -104,53 +103,33 @@ def _issues(files: SubjectFiles, protocols, required: Sequence[str], headers_onl
 
 
 def voxel_issues(
-    paths: Mapping[str, Path], volumes: Mapping[str, np.ndarray], protocols: Mapping[str, IntensityProtocol]
+    files: SubjectFiles, volumes: Mapping[str, np.ndarray], protocols: Mapping[str, IntensityProtocol]
 ) -> tuple[list[str], list[str]]:
     """Errors and warnings about the voxels of a subject whose volumes `[D, H, W]` are on one grid."""
     errors, doubts = [], []
     arrays = {channel: volumes[channel] for channel in protocols if channel in volumes}
     if SEGMENTATION in volumes:
         try:
-            read_labels(paths[SEGMENTATION], lambda path: volumes[SEGMENTATION])
+            read_labels(files.segmentation, lambda path: volumes[SEGMENTATION])
         except UserError as error:
             errors.append(str(error))
-    masks = _masks(paths, arrays, volumes.get(MASK), protocols, errors, doubts) if arrays else {}
+    if not arrays:
+        return errors, doubts
+    try:
+        explicit, masks, doubts = find_masks(files, arrays, volumes.get(MASK), protocols)
+    except UserError as error:
+        return [*errors, str(error)], doubts
     for channel, mask in masks.items():
         wrong, doubtful = protocols[channel].check(arrays[channel], mask)
-        errors += [f"{paths[channel]}: {text}" for text in wrong]
-        doubts += [f"{paths[channel]}: {text}" for text in doubtful]
-    if MASK not in volumes and len(masks) > 1:
-        union = np.count_nonzero(functools.reduce(np.logical_or, masks.values()))
-        for channel, mask in masks.items():
-            share = np.count_nonzero(mask) / max(union, 1)
-            if share < COVERED:
-                doubts.append(
-                    f"{paths[channel]}: covers {share:.0%} of what all channels show; what it lacks is masked, not dark"
-                )
-    for (first, a), (second, b) in itertools.combinations(arrays.items(), 2):
-        if np.array_equal(a, b):
-            doubts.append(f"{paths[second]}: has the voxels of {first}; is it a copy?")
+        errors += [f"{files.channels[channel]}: {text}" for text in wrong]
+        doubts += [f"{files.channels[channel]}: {text}" for text in doubtful]
+    if explicit is not None:
+        masks = dict.fromkeys(masks, fill_holes(explicit))  # a mask may have holes, which are then meant
+    masks = {channel: mask for channel, mask in masks.items() if mask.any()}  # of the others there is an error
+    comparable = {channel: arrays[channel] for channel in masks}
+    for channel, lines in channel_warnings(comparable, masks).items() if masks else ():
+        doubts += [f"{files.channels[channel]}: {text}" for text in lines]
     return errors, doubts
-
-
-def _masks(paths, arrays, mask, protocols, errors: list[str], doubts: list[str]) -> dict[str, np.ndarray]:
-    """The foreground of each channel, as loading finds it; none where that fails."""
-    channel, array = next(iter(arrays.items()))
-    try:
-        if mask is not None:
-            mask = mask > MASK_THRESHOLD
-        elif any(protocol.unit == "HU" for protocol in protocols.values()):
-            doubts.append(f"{paths[channel]}: has no mask beside it; the body was found by threshold")
-            mask = body_mask(array - protocols[channel].low if protocols[channel].unit == "HU" else array)
-        else:
-            return subject_foreground(arrays)
-    except ValueError as error:
-        errors.append(f"{paths[channel].parent}: {error}")
-        return {}
-    if not mask.any():
-        errors.append(f"{paths.get(MASK, paths[channel])}: the mask is empty; draw one, or leave the subject out")
-        return {}
-    return dict.fromkeys(arrays, mask)
 
 
 def grid_warnings(grid: Grid) -> Iterator[str]:
@@ -166,7 +145,3 @@ def grid_warnings(grid: Grid) -> Iterator[str]:
 def format_shape(numbers: Iterable[float], form: str = "") -> str:
     """Numbers as `1x2x3`."""
     return "x".join(format(number, form) for number in numbers)
-
-
-def _folder(files: SubjectFiles) -> Path:
-    return next(iter(files.channels.values())).parent

@@ -166,11 +166,11 @@ def _inner_foreground(volume: np.ndarray, background: Background) -> np.ndarray:
     """The foreground within the padding."""
     if background.constant and not background.signed:
         return volume > background.value
-    differences = volume - volume.dtype.type(background.value)
+    differences = _relative_to(volume, background.value)
     if background.signed:
         np.abs(differences, out=differences)
     if background.kind == "none" or (background.kind == "noise" and background.deviation == 0):
-        return body_mask(differences)
+        return _solid_body(differences)
     mask = differences > background.tolerance
     if background.kind == "noise":
         mask |= _above_noise(differences, background.deviation)
@@ -213,8 +213,33 @@ def body_mask(mr: np.ndarray) -> np.ndarray:
     """The body in an MR that has no mask, `[D, H, W]` bool: above Otsu's threshold, the largest piece, made solid.
 
     The threshold (Otsu, IEEE Trans. Systems, Man, Cybernetics 9:62, 1979) is of the logarithm, because fat is much
-    brighter than the rest; gaps such as airways at the surface are closed, and every slice is filled.
+    brighter than the rest; gaps such as airways at the surface are closed, and every slice is filled. An MR that was
+    z-scored or shifted is taken relative to its air.
+
+    Raises:
+      ValueError: a voxel is not finite.
     """
+    background = background_of(mr)
+    above = _relative_to(mr, air_zero(mr, background)) if mr.min() != mr.max() else mr
+    return _solid_body(np.abs(above) if background.signed else above)
+
+
+def air_zero(volume: np.ndarray, background: Background) -> float:
+    """The intensity of no signal by the air of a volume: its background, or 0 in the noise of a magnitude image."""
+    if background.kind in ("noise", "none") and not background.signed:
+        sample = volume.ravel()[:: max(1, volume.size // SAMPLE)]
+        is_magnitude = np.quantile(sample, 0.001) >= -0.1 * background.deviation
+        if is_magnitude and background.value <= max(6 * background.deviation, 0.03 * background.range):
+            return 0.0
+    return background.value
+
+
+def _relative_to(volume: np.ndarray, value: float) -> np.ndarray:
+    dtype = np.result_type(volume, np.float32)  # whole numbers would wrap around
+    return volume.astype(dtype) - dtype.type(value)
+
+
+def _solid_body(mr: np.ndarray) -> np.ndarray:
     level = np.log1p(np.maximum(mr, 0) / max(float(np.mean(np.maximum(mr, 0))), 1e-6))
     bright = level > _otsu(level)
     pieces, count = ndimage.label(bright)

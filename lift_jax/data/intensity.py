@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from lift_jax.data.foreground import SAMPLE, Background, background_of
+from lift_jax.data.foreground import SAMPLE, Background, air_zero, background_of
 
 CWDM_QUANTILES = (0.001, 0.999)
 """Fractions of the voxels of a whole volume at which cWDM clips a contrast."""
@@ -144,16 +144,14 @@ def raw_zero(volume: np.ndarray, foreground: np.ndarray, background: Background)
     It is the background, unless tissue lies on both sides of that; then it is the darkest tissue. In the noise of a
     magnitude image, whose background is not 0 but close to it, it is 0.
     """
-    if background.kind in ("noise", "none") and not background.signed:
-        sample = volume.ravel()[:: max(1, volume.size // SAMPLE)]
-        is_magnitude = np.quantile(sample, 0.001) >= -0.1 * background.deviation
-        if is_magnitude and background.value <= max(6 * background.deviation, 0.03 * background.range):
-            return 0.0
+    zero = air_zero(volume, background)
+    if background.kind == "none" and zero == 0:
+        return zero
     if background.signed or background.kind == "none":
         tissue = volume[foreground].astype(np.float64)
         dark, darker = np.quantile(tissue, (0.01, 0.001))
         return float(max(tissue.min(), darker - 2 * (dark - darker)))  # a single low voxel is no zero
-    return background.value
+    return zero
 
 
 def _mr_quantile(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """From the data section of a configuration to sources of subjects."""
 
 import dataclasses
-import itertools
 import os
 import re
 import warnings
@@ -10,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from ml_collections import ConfigDict
 
 from lift_jax.data.datasets.base import ScannedSubjects, check_headers
-from lift_jax.data.datasets.naming import SubjectFiles
+from lift_jax.data.datasets.naming import SubjectFiles, with_channels
 from lift_jax.data.datasets.phantom import PhantomSubjects
 from lift_jax.data.datasets.registry import DATASETS, path_of, scan
 from lift_jax.data.intensity import PROTOCOLS, IntensityProtocol, get_protocol
@@ -28,6 +27,9 @@ from lift_jax.errors import DataWarning, UserError
 
 CHANNEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.-]*")
 """Channels name files of the cache and keys of reports."""
+
+HASH_RULE = "hash of patients"
+"""What `DataSplit.rule` says where nobody has chosen a split."""
 
 SPLIT_CHOICES = 50
 """Splits that are tried, where a channel is so rare that the first leaves no subject with it for training."""
@@ -113,14 +115,10 @@ def subject_source(data: ConfigDict, split: str) -> SubjectSource:
         grid = tuple(data.size), float(data.spacing)
         return PhantomSubjects(data.dataset, protocols, data.phantom_seed, first, data.subjects[split], *grid)
     subjects = _scanned(data, protocols)
-    splits = _split_files(data, subjects)[1]
+    rule, splits = _split_files(data, subjects)
     check_headers([subject for members in splits.values() for subject in members])
     for channel in protocols:
-        if not any(channel in subject.channels for subject in splits["train"]):
-            raise UserError(
-                f"{path_of(data)}: no subject that trains has the channel {channel}; add one, or leave the channel out "
-                "of config.data.channels, sources and targets"
-            )
+        _check_trained(data, channel, splits, by_hash=rule == HASH_RULE)
     return ScannedSubjects(tuple(splits[split]), protocols, float(data.spacing), tuple(data.size))
 
 
@@ -180,12 +178,8 @@ def _channels(data: ConfigDict) -> dict[str, str]:
 def _scanned(data: ConfigDict, protocols: Mapping[str, IntensityProtocol], *, one_subject: bool = False):
     """The subjects that have any of the channels, with no files of others."""
     values = dict(data.items()) | {"channels": dict.fromkeys(protocols, "")}
-    subjects = []
-    for subject in scan(ConfigDict(values), one_subject=one_subject):
-        channels = {channel: subject.channels[channel] for channel in protocols if channel in subject.channels}
-        patient = subject.patient or patient_of(subject.name)
-        subjects.append(dataclasses.replace(subject, channels=channels, patient=patient))
-    return tuple(subjects)
+    subjects = with_channels(scan(ConfigDict(values), one_subject=one_subject), protocols)
+    return tuple(dataclasses.replace(files, patient=files.patient or patient_of(files.name)) for files in subjects)
 
 
 def _split_files(data: ConfigDict, subjects: Sequence[SubjectFiles]) -> tuple[str, dict[str, list[SubjectFiles]]]:
@@ -199,20 +193,39 @@ def _split_files(data: ConfigDict, subjects: Sequence[SubjectFiles]) -> tuple[st
         for warning in separated_patients(names, patients):
             warnings.warn(f"{rule}: {warning}", DataWarning, stacklevel=2)
     else:
-        rule, names = "hash of patients", _hash_split(subjects, patients, DATASETS[data.dataset].few_validate)
+        rule, names = HASH_RULE, _hash_split(subjects, patients, DATASETS[data.dataset].few_validate)
     by_name = {subject.name: subject for subject in subjects}
     return rule, {key: [by_name[name] for name in names[key]] for key in SPLITS}
+
+
+def _check_trained(data: ConfigDict, channel: str, splits: Mapping[str, Sequence[SubjectFiles]], by_hash: bool) -> None:
+    """Refuses a channel that no training subject has; of too few subjects for a split by hash it is a warning."""
+    has = {key: any(channel in subject.channels for subject in members) for key, members in splits.items()}
+    if has["train"]:
+        return
+    message = f"{path_of(data)}: no subject that trains has the channel {channel}"
+    if by_hash and any(has.values()) and channel not in data.targets:
+        message = f"{message}, so it is not learned; add subjects, or choose those that train by config.data.split_file"
+        return warnings.warn(message, DataWarning, stacklevel=3)
+    raise UserError(
+        f"{message}; add one, or leave the channel out of config.data.channels, config.data.sources and "
+        "config.data.targets"
+    )
 
 
 def _hash_split(
     subjects: Sequence[SubjectFiles], patients: Mapping[str, str], few_validate: bool
 ) -> dict[str, list[str]]:
-    """The split by a hash of the patients; of few subjects the first one whose training subjects have all channels."""
+    """The split by a hash of the patients; of few subjects the first one whose training subjects have most channels."""
     channels = {subject.name: set(subject.channels) for subject in subjects}
     salts = (SPLIT_SALT, *(f"{SPLIT_SALT}, choice {i}" for i in range(2, SPLIT_CHOICES + 1)))
     splits = (split_patients(patients, few_validate=few_validate, salt=salt) for salt in salts)
-    first = next(splits)
-    for split in itertools.chain([first], splits):
-        if set().union(*channels.values()) == set().union(*(channels[name] for name in split["train"])):
-            return split
-    return first
+    wanted = set().union(*channels.values())
+    best, most = None, -1
+    for split in splits:
+        covered = len(set().union(*(channels[name] for name in split["train"])))
+        if covered > most:
+            best, most = split, covered
+        if most == len(wanted):
+            break
+    return best

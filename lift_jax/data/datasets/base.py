@@ -135,8 +135,10 @@ class ScannedSubjects:
             return volume.array
 
         arrays = {channel: read(files.channels[channel]) for channel in wanted}
-        explicit = self._mask(files, arrays, read)
-        masks = dict.fromkeys(wanted, explicit) if explicit is not None else self._foregrounds(files, arrays)
+        mask = read(files.mask) if files.mask is not None else None
+        explicit, masks, doubts = find_masks(files, arrays, mask, self.protocols)
+        for doubt in doubts:
+            warnings.warn(doubt, DataWarning, stacklevel=2)
         for channel in wanted:
             self._check(files.channels[channel], channel, arrays[channel], masks[channel])
         labels = read_labels(files.segmentation, read) if files.segmentation and channels is None else None
@@ -185,28 +187,6 @@ class ScannedSubjects:
                 raise UserError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from None
         return digest.hexdigest()
 
-    def _mask(self, files: SubjectFiles, arrays: Mapping[str, np.ndarray], read) -> np.ndarray | None:
-        """The mask of the file; without one, the body where the data set has CT; else None."""
-        channel, array = next(iter(arrays.items()))
-        if files.mask is not None:
-            mask, path, problem = read(files.mask) > MASK_THRESHOLD, files.mask, "the mask is empty"
-        elif any(protocol.unit == "HU" for protocol in self.protocols.values()):
-            path, problem = files.channels[channel], "no body was found in it"
-            warnings.warn(f"{path}: has no mask beside it; the body was found by threshold", DataWarning, 2)
-            protocol = self.protocols[channel]
-            mask = body_mask(array - protocol.low if protocol.unit == "HU" else array)
-        else:
-            return None
-        if not mask.any():
-            raise UserError(f"{path}: {problem}; draw a mask, or leave the subject out")
-        return mask
-
-    def _foregrounds(self, files: SubjectFiles, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        try:
-            return subject_foreground(arrays)
-        except ValueError as error:
-            raise UserError(f"{next(iter(files.channels.values())).parent}: {error}") from None
-
     def _check(self, path: Path, channel: str, array: np.ndarray, mask: np.ndarray) -> None:
         errors, doubts = self.protocols[channel].check(array, mask)
         for doubt in doubts:
@@ -219,6 +199,44 @@ class ScannedSubjects:
             return self.protocols[channel].normalize(array, mask)
         except ValueError as error:
             raise UserError(f"{path}: {error}") from None
+
+
+def find_masks(
+    files: SubjectFiles,
+    arrays: Mapping[str, np.ndarray],
+    mask: np.ndarray | None,
+    protocols: Mapping[str, IntensityProtocol],
+) -> tuple[np.ndarray | None, dict[str, np.ndarray], list[str]]:
+    """Where the body or brain of a subject is.
+
+    Args:
+      files: of the subject, for messages.
+      arrays: channel to `[D, H, W]`, in the units of the files.
+      mask: the voxels of the mask file, or None.
+      protocols: of all channels of the data set; if there is CT among them, the subject has one body.
+
+    Returns:
+      The mask of the file, or the body, or None; the foreground of each channel; and warnings. All masks are bool.
+
+    Raises:
+      UserError: nothing is foreground.
+    """
+    channel, array = next(iter(arrays.items()))
+    doubts, path, problem = [], files.mask, "the mask is empty"
+    if mask is not None:
+        explicit = mask > MASK_THRESHOLD
+    elif any(protocol.unit == "HU" for protocol in protocols.values()):
+        path, problem = files.channels[channel], "no body was found in it"
+        doubts.append(f"{path}: has no mask beside it; the body was found by threshold, check its outline")
+        explicit = body_mask(array - protocols[channel].low if protocols[channel].unit == "HU" else array)
+    else:
+        try:
+            return None, subject_foreground(arrays), doubts
+        except ValueError as error:
+            raise UserError(f"{files.channels[channel].parent}: {error}") from None
+    if not explicit.any():
+        raise UserError(f"{path}: {problem}; draw a mask, or leave the subject out")
+    return explicit, dict.fromkeys(arrays, explicit), doubts
 
 
 def read_labels(path: Path, read) -> np.ndarray:

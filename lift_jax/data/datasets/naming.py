@@ -18,7 +18,7 @@ OTHER_ENDINGS = (".mhd", ".nrrd", ".mgz", ".mgh", ".hdr", ".img", ".dcm", ".ima"
 """Endings of volumes that cannot be read, for messages."""
 
 MAX_DEPTH = 8
-"""Folders below the root that are searched; ends circles of links."""
+"""Folders below the root that are searched."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +119,15 @@ def subject_of(name: str, files: Mapping[str, Path], patient: str = "", split: s
     return SubjectFiles(name, channels, files.get(MASK), files.get(SEGMENTATION), patient, split)
 
 
+def with_channels(subjects: Iterable[SubjectFiles], channels: Iterable[str]) -> tuple[SubjectFiles, ...]:
+    """The subjects with some channels, in this order, and no files of others; all have at least one of them."""
+    channels = tuple(channels)
+    return tuple(
+        dataclasses.replace(files, channels={name: files.channels[name] for name in channels if name in files.channels})
+        for files in subjects
+    )
+
+
 def ending_of(path: str) -> str:
     """The ending of a volume's file name in lower case, ".nii.gz" for example; "" for all other files."""
     return next((ending for ending in (*ENDINGS, *OTHER_ENDINGS) if path.lower().endswith(ending)), "")
@@ -133,14 +142,20 @@ def _listed(root: Path) -> tuple[list[str], list[str]]:
 
     for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
         relative = Path(folder).relative_to(root)
-        folders[:] = sorted(name for name in folders if name[0] != "." and len(relative.parts) < MAX_DEPTH)
-        for name in files:
+        kept = (name for name in folders if name[0] != "." and not _is_circle(Path(folder, name)))
+        folders[:] = sorted(kept) if len(relative.parts) < MAX_DEPTH else []
+        for name in sorted((*files, *filter(ending_of, folders))):  # a folder named as a file is refused when read
             path = Path(folder, name)
             if path.is_symlink() and not path.exists() and not path.suffix:
                 errors.append(f"{path}: is a link to {os.readlink(path)}, which is not there; fetch it or remove it")
             elif name[0] != ".":
                 paths.append((relative / name).as_posix())
     return sorted(paths), errors
+
+
+def _is_circle(path: Path) -> bool:
+    """Whether a folder is a link to one that it is in."""
+    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
 
 
 def _duplicates(name: str, files: Mapping[str, list[Path]]) -> Iterator[str]:
@@ -152,7 +167,7 @@ def _duplicates(name: str, files: Mapping[str, list[Path]]) -> Iterator[str]:
 def _near_misses(root: Path, entries, naming: Naming, subjects: Iterable[SubjectFiles]) -> Iterator[str]:
     """Files that would fit the naming in another case of letters or with another ending, of what is missing."""
     present = {subject.name: subject.channels for subject in subjects}
-    lower = re.compile(naming.pattern.pattern, re.IGNORECASE)
+    lower = re.compile(naming.pattern.pattern, naming.pattern.flags | re.IGNORECASE)
     kinds = {word.lower(): kind for word, kind in naming.kinds.items()}
     for path, entry in entries.items():
         if entry or not ending_of(path):

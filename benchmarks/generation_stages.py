@@ -19,7 +19,7 @@ import matplotlib.image
 import numpy as np
 
 from lift_jax import run_directory
-from lift_jax.data.intensities import from_network, to_network
+from lift_jax.data.intensity import network_to_unit, unit_to_network
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.generation_runs import (
     HELD_OUT,
@@ -65,8 +65,8 @@ def decoded(params: dict, volumes: np.ndarray) -> np.ndarray:
 
     @jax.jit
     def through(images):
-        logits = linear["bias"] + slice_codes(params["generator"], to_network(images)) @ linear["kernel"]
-        return from_network(from_logits(logits)).reshape(images.shape)
+        logits = linear["bias"] + slice_codes(params["generator"], unit_to_network(images)) @ linear["kernel"]
+        return network_to_unit(from_logits(logits)).reshape(images.shape)
 
     return np.stack([np.clip(through(volume), 0, 1) for volume in volumes])
 
@@ -92,9 +92,9 @@ def main():
     arguments = parser.parse_args()
     trained = load_generation(arguments.workdir)
     if arguments.count:
-        if trained.config.data.layout != "phantom":
+        if trained.config.data.dataset != "phantom":
             parser.error(f"--count: {arguments.workdir} is not of phantoms, of which alone more can be made")
-        trained.config.data.cases.update(validation=arguments.count, test=arguments.count)
+        trained.config.data.subjects.update(validation=arguments.count, test=arguments.count)
     if not trained.networks.prior_slices:
         parser.error(f"{arguments.workdir}: was trained without a prior (config.model.prior.kind)")
     real = real_volumes(trained, arguments.workdir)

@@ -32,7 +32,7 @@ def measure(depth: int) -> dict[str, float | str]:
     """Median seconds of a volume after compilation, and GiB."""
     config = get_config()
     widths = tuple(config.model.generator.widths)
-    doublings = SIDE.value // config.data.shape[-1]
+    doublings = SIDE.value // config.data.size[-1]
     config.model.generator.widths = (widths[0],) * (doublings.bit_length() - 1) + widths
     networks = generation_networks(config, (SIDE.value,) * 3)
     params = fresh_parameters(networks, config)

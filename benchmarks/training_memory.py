@@ -28,7 +28,7 @@ PARTS = 10
 def small_config(steps: int):
     """The quickstart's tiny configuration, smaller still, with so many steps."""
     config = get_config("tiny")
-    config.data.shape, config.data.spacing = (16, 16, 16), 12.0
+    config.data.size, config.data.spacing = (16, 16, 16), 12.0
     config.model.translator.widths, config.model.translator.condition_features = (4, 8), 8
     config.model.mixer.hidden = 4
     config.stage.joint.steps, config.stage.joint.window = steps, 8

@@ -6,6 +6,8 @@ The paper's settings where it states them (arXiv 2605.19060): AdamW 2e-5 for the
 volume of 48 slices a step. The network translates a volume at a 1,540th of cWDM's operations;
 docs/studies/translator_shape.md says what its space-to-depth gives away: nothing that was seen. bfloat16 is for
 GPUs; several want a larger `batch`.
+The test cases are 219 of 1,470 by a hash of their names, not BraTS's official validation set, which also has 219 cases
+and is probably what the paper reports on: scripts/link_brats_split.py makes the official split.
 Variants: `no_mixer` (every slice by itself) and `small` (4 mm, minutes on two CPU cores, for a first look).
 """
 

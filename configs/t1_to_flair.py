@@ -18,7 +18,6 @@ def get_config(variant=""):
     config.data.dataset = "files"
     config.data.pattern = "{subject}/{channel}.nii.gz"
     config.data.channels = ConfigDict({"T1": "mr_quantile", "FLAIR": "mr_quantile"})
-    config.data.suffixes = ConfigDict({"T1": "T1w"})
     config.data.sources = ("T1",)
     config.data.targets = ("FLAIR",)
     config.data.spacing = 2.0
@@ -46,6 +45,7 @@ def get_config(variant=""):
     for name in variant.split("_") if variant else ():
         if name == "bids":
             config.data.dataset = "bids"
+            config.data.suffixes = ConfigDict({"T1": "T1w"})
         elif name == "tiny":
             _tiny(config)
         else:

@@ -16,6 +16,11 @@ import pathlib
 
 import jax
 import numpy as np
+from lift_jax.data.windows import TakeWindow
+from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
+from lift_jax.training.cases import cache_shared
+from lift_jax.training.run import train
+from lift_jax.training.translator_stages import train_stages, training_size
 from ml_collections import ConfigDict
 
 from configs import quickstart
@@ -23,7 +28,7 @@ from experiments.volume_unet import METRICS, score
 from lift_jax import run_directory
 from lift_jax.configuration import validate
 from lift_jax.data.cases import CONTRASTS, Case
-from lift_jax.data.intensities import from_network, to_network
+from lift_jax.data.intensity import network_to_unit, unit_to_network
 from lift_jax.data.phantom import session, slice_gains
 from lift_jax.data.phantom_acquisition import (
     GAMMA_DEVIATION,
@@ -34,20 +39,15 @@ from lift_jax.data.phantom_acquisition import (
     Relaxation,
 )
 from lift_jax.data.sources import case_source
-from lift_jax.data.windows import TakeWindow
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
-from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
+from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.inference.translate import translate_volume
 from lift_jax.models.build import initial_parameters, volume_translator
 from lift_jax.models.volume_translator import VolumeTranslator, within_sources
 from lift_jax.places import write_aside
 from lift_jax.trained import load_trained
-from lift_jax.training.cases import cache_shared
-from lift_jax.training.run import train
 from lift_jax.training.step import LossFunction
 from lift_jax.training.translation_loss import weighted_sum
-from lift_jax.training.translator_stages import train_stages, training_size
 
 KINDS = ("no_mixer", "mixer", "oracle")
 SHARED_PARAMETERS = 5 + len(T1_SEQUENCES)
@@ -134,11 +134,11 @@ def train_oracle(config: ConfigDict, workdir: pathlib.Path) -> tuple[VolumeTrans
 def predict_oracle(network: VolumeTranslator, params: dict, case: Case, target: str) -> np.ndarray:
     """The hidden contrast from all others and the facts, as `predict_hidden` gives it without the facts."""
     available = other_contrasts(case, target)
-    sources = with_facts(to_network(case.sources), slice_facts(case.name, len(case.sources)))
+    sources = with_facts(unit_to_network(case.sources), slice_facts(case.name, len(case.sources)))
     there = [*available, *[True] * FACTS]
     (prediction,) = translate_volume(network, params, sources, there, [CONTRASTS.index(target)], chunk=0)
     inside = (case.sources[..., np.flatnonzero(available)] > 0).any(axis=-1)
-    return np.where(inside, np.clip(from_network(prediction), 0, 1), 0).astype(np.float32)
+    return np.where(inside, np.clip(network_to_unit(prediction), 0, 1), 0).astype(np.float32)
 
 
 def configuration(kind: str, seed: int, arguments) -> ConfigDict:
@@ -146,7 +146,7 @@ def configuration(kind: str, seed: int, arguments) -> ConfigDict:
     config = quickstart.get_config(arguments.variant)
     config.seed = seed
     config.model.mixer.kind = "gru" if kind == "mixer" else "none"
-    config.data.cases.test = arguments.cases
+    config.data.subjects.test = arguments.cases
     config.data.cache = str(arguments.workdir / "cache")
     config.stage.joint.steps = config.log.validate = arguments.steps
     return validate(config)
@@ -167,10 +167,10 @@ def table(found: dict[str, dict[str, np.ndarray]]) -> str:
     """Means, and differences from the first kind paired by case, as Markdown."""
     lines = ["| | " + " | ".join(METRICS.values()) + " |", "|---" * (len(METRICS) + 1) + "|"]
     first, *others = found
-    intervals = {name: [bootstrap_mean(found[name][metric], seed=0) for metric in METRICS] for name in found}
+    intervals = {name: [mean_interval(found[name][metric]) for metric in METRICS] for name in found}
     for name in others:
         pairs = ((found[name][metric], found[first][metric]) for metric in METRICS)
-        intervals[f"**{name} - {first}**"] = [paired_difference(*pair, seed=0) for pair in pairs]
+        intervals[f"**{name} - {first}**"] = [paired_difference(*pair) for pair in pairs]
     for name, cells in intervals.items():
         cells = ["{:.4g} [{:.4g}, {:.4g}]".format(*cell) for cell in cells]
         lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")

@@ -5,7 +5,7 @@
 One translator is trained on single slices. From it each kind goes on, on the same windows of slices, at the same rate
 and for the same number of steps: with no mixer, with one that sees each slice as one vector (`mixer`), and with one
 that sees it as a grid of cells (`mixer_grid`). All are scored on the same held-out heads. Differences are paired by
-case (a case's value is its mean over seeds); intervals are percentile bootstraps over cases, 95 %.
+case (a case's value is its mean over seeds); intervals are of Student's t over cases, 95 %.
 
 Two oracles show what the level of volumes and slices is worth: the prediction without mixer after the scale and offset
 that bring it nearest to the truth, by least squares, one pair for the volume or one for each slice.
@@ -17,6 +17,8 @@ import pathlib
 
 import numpy as np
 import orbax.checkpoint as ocp
+from lift_jax.inference.ct import predict_ct
+from lift_jax.training.run import train
 
 from configs import synthrad_mr_to_ct
 from lift_jax import run_directory
@@ -26,12 +28,10 @@ from lift_jax.data.paired_cases import PairedCase
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.ct_scores import tissue_overlap
 from lift_jax.evaluation.image_metrics import synthrad2023
-from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
+from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.through_plane import BONE_THRESHOLD, delta_z
-from lift_jax.inference.ct import predict_ct
 from lift_jax.places import write_aside
 from lift_jax.trained import load_trained
-from lift_jax.training.run import train
 
 KINDS = {"no_mixer": ("none", 1), "mixer": ("gru", 1), "mixer_grid": ("gru", 4)}
 BY_VOLUME, BY_SLICE = "oracle of volumes", "oracle of slices"
@@ -52,7 +52,7 @@ def configuration(kind: str, seed: int, arguments):
     """The phantom variant of one kind and seed; kinds differ in nothing but the mixer."""
     config = synthrad_mr_to_ct.get_config("phantom")
     config.seed = seed
-    config.data.cases.train, config.data.cases.test = arguments.train_cases, arguments.cases
+    config.data.subjects.train, config.data.subjects.test = arguments.train_cases, arguments.cases
     config.data.cache = str(arguments.workdir / "cache")
     config.model.translator.widths = (16, 32, 64)
     config.model.mixer.kind, config.model.mixer.grid = KINDS[kind]
@@ -125,12 +125,12 @@ def summarise(tables: dict[str, list[dict[str, list[float]]]]) -> str:
 
     lines = ["| | " + " | ".join(METRICS.values()) + " |", "|---|" + "---|" * len(METRICS)]
     for kind, values in means.items():
-        cells = [cell(bootstrap_mean(values[m], seed=0), DIGITS.get(m, 1)) for m in METRICS]
+        cells = [cell(mean_interval(values[m]), DIGITS.get(m, 1)) for m in METRICS]
         lines.append(f"| {kind.replace('_', ' ')} | " + " | ".join(cells) + " |")
     base = means["no_mixer"]
     for kind in means:
         if kind != "no_mixer":
-            difference = {m: paired_difference(means[kind][m], base[m], seed=0) for m in METRICS}
+            difference = {m: paired_difference(means[kind][m], base[m]) for m in METRICS}
             cells = [cell(difference[m], DIGITS.get(m, 1) + (m not in DIGITS), "+") for m in METRICS]
             lines.append(f"| **{kind.replace('_', ' ')} - no mixer** | " + " | ".join(cells) + " |")
             shares = [f"{100 * difference[m].mean / base[m].mean():+.1f} %" for m in METRICS]
@@ -172,7 +172,7 @@ def main():
                     tables.setdefault(oracle, []).append(made[oracle])
     if arguments.output:
         facts = (
-            f"Phantom heads, {config.data.shape[0]}³ at {config.data.spacing:g} mm, n = {arguments.cases} held out, "
+            f"Phantom heads, {config.data.size[0]}³ at {config.data.spacing:g} mm, n = {arguments.cases} held out, "
             f"{arguments.train_cases} to train, {len(arguments.seeds)} seed(s); {arguments.translator_steps} steps "
             f"of {config.stage.translator.batch} single slices, then {arguments.steps} steps of "
             f"{config.stage.joint.window} consecutive ones; "

@@ -5,22 +5,22 @@
 
 Every contrast of every case is hidden in turn and predicted from three, two and one of the others; which ones is drawn
 once for a case and contrast, and the same for all runs. A case's value is its mean over contrasts and seeds.
-Differences from the first name are paired by case; intervals are percentile bootstraps over cases, 95 %.
+Differences from the first name are paired by case; intervals are of Student's t over cases, 95 %.
 """
 
 import argparse
 import pathlib
 
 import numpy as np
+from lift_jax.inference.complete import predict_contrasts
 from tqdm import tqdm
 
 from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.sources import case_source
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.held_out import other_contrasts
-from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
+from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.scores import score_cwdm
-from lift_jax.inference.complete import predict_contrasts
 from lift_jax.places import write_aside
 from lift_jax.trained import Trained, load_trained
 
@@ -52,7 +52,7 @@ def score_case(trained: Trained, case: Case, index: int) -> dict[tuple[int, str]
 def score_run(workdir: pathlib.Path, cases: int) -> dict[tuple[int, str], np.ndarray]:
     """`{(how many sources, metric): [cases]}`."""
     trained = load_trained(workdir)
-    trained.config.data.cases.test = cases  # the last split: the others stay as they are
+    trained.config.data.subjects.test = cases  # the last split: the others stay as they are
     source = case_source(trained.config.data, "test")
     rows = [
         score_case(trained, source.load(i), i) for i in tqdm(range(len(source.names)), desc=workdir.name, unit="case")
@@ -74,10 +74,10 @@ def table(found: dict[str, dict[tuple[int, str], np.ndarray]]) -> str:
 
     first, *others = found
     for name, values in found.items():
-        row(name, [told(bootstrap_mean(values[count, metric], seed=0), metric) for metric, count in columns])
+        row(name, [told(mean_interval(values[count, metric]), metric) for metric, count in columns])
     for name in others:
         pairs = [(found[name][count, metric], found[first][count, metric], metric) for metric, count in columns]
-        row(f"**{name} - {first}**", [told(paired_difference(a, b, seed=0), metric) for a, b, metric in pairs])
+        row(f"**{name} - {first}**", [told(paired_difference(a, b), metric) for a, b, metric in pairs])
     return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@
 Trains one for each run `--beside`, such as those of `configs/sweeps/translators.py`, with that run's windows and seed
 and, unless `--steps` says otherwise, for as many steps as cost what the run's own did. Scores all on the same held-out
 phantoms by the cWDM protocol, every contrast from the others; a case's value is its mean over contrasts and runs, and
-intervals are percentile bootstraps over cases, 95 %. It is no part of the library, as its memory grows with the volume.
+intervals are of Student's t over cases, 95 %. It is no part of the library, as its memory grows with the volume.
 """
 
 import argparse
@@ -18,27 +18,27 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from lift_jax.data.windows import TakeWindow
+from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
+from lift_jax.training.cases import cache_shared
+from lift_jax.training.translator_stages import train_stages, training_size
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from lift_jax import run_directory
 from lift_jax.configuration import validate
 from lift_jax.data.cases import CONTRASTS, Case
-from lift_jax.data.intensities import from_network, to_network
+from lift_jax.data.intensity import network_to_unit, unit_to_network
 from lift_jax.data.sources import case_source
-from lift_jax.data.windows import TakeWindow
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
-from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
+from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.scores import score_cwdm
 from lift_jax.models.blocks import ConditionEmbedding
 from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.models.slice_translator import BACKGROUND
 from lift_jax.places import write_aside
 from lift_jax.trained import load_trained
-from lift_jax.training.cases import cache_shared
 from lift_jax.training.translation_loss import translation_loss
-from lift_jax.training.translator_stages import train_stages, training_size
 
 METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "psnr_brain": "PSNR, brain (dB)", "delta_z_mae": "Δz MAE, brain"}
 
@@ -141,7 +141,7 @@ def parameters(network: VolumeUnet, key: jax.Array) -> dict:
 
 def step_flops(network, params, config: ConfigDict) -> float:
     """Operations of the loss of one batch and its gradient, by the compiler's count."""
-    stage, (_, height, width) = config.stage.joint, config.data.shape
+    stage, (_, height, width) = config.stage.joint, config.data.size
     shapes = {
         "sources": (stage.batch, stage.window, height, width, len(CONTRASTS)),
         "target": (stage.batch, stage.window, height, width),
@@ -158,9 +158,9 @@ def step_flops(network, params, config: ConfigDict) -> float:
 def predict(network, params, case, target: str) -> np.ndarray:
     """The hidden contrast from all others, as `evaluation.held_out.predict_hidden` gives it."""
     available, wanted = other_contrasts(case, target), np.eye(len(CONTRASTS))[[CONTRASTS.index(target)]]
-    prediction = _apply(network, params, to_network(case.sources)[None], np.float32(available[None]), wanted)[0]
+    prediction = _apply(network, params, unit_to_network(case.sources)[None], np.float32(available[None]), wanted)[0]
     inside = (case.sources[..., np.flatnonzero(available)] > 0).any(axis=-1)
-    return np.where(inside, np.clip(from_network(np.asarray(prediction)), 0, 1), 0).astype(np.float32)
+    return np.where(inside, np.clip(network_to_unit(np.asarray(prediction)), 0, 1), 0).astype(np.float32)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -228,9 +228,9 @@ def rows(found: dict[str, dict[str, np.ndarray]]) -> str:
     """Means of both, and their difference paired by case, as Markdown."""
     lines = ["| | " + " | ".join(METRICS.values()) + " |", "|---" * (len(METRICS) + 1) + "|"]
     first, second = found
-    intervals = {name: [bootstrap_mean(found[name][metric], seed=0) for metric in METRICS] for name in found}
+    intervals = {name: [mean_interval(found[name][metric]) for metric in METRICS] for name in found}
     intervals[f"**{first} - {second}**"] = [
-        paired_difference(found[first][metric], found[second][metric], seed=0) for metric in METRICS
+        paired_difference(found[first][metric], found[second][metric]) for metric in METRICS
     ]
     for name, cells in intervals.items():
         lines.append(f"| {name} | " + " | ".join("{:.4g} [{:.4g}, {:.4g}]".format(*cell) for cell in cells) + " |")

@@ -51,9 +51,14 @@ class Trained:
 
     @property
     def options(self) -> dict:
-        """How volumes are translated: `chunk`, `skip_memory` and `mesh` of `translate_volume`."""
+        """How volumes are translated, as `predict_channels` takes it."""
         inference = self.config.inference
-        return {"chunk": inference.chunk, "skip_memory": inference.skip_memory, "mesh": self.mesh}
+        return {
+            "chunk": inference.chunk,
+            "skip_memory": inference.skip_memory,
+            "in_foreground_box": inference.foreground_box,
+            "mesh": self.mesh,
+        }
 
 
 def load_trained(workdir: Place) -> Trained:

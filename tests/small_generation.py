@@ -13,7 +13,7 @@ def small_config():
     """The configuration of the small networks."""
     config = get_config("tiny")
     with config.unlocked():
-        config.data.shape = SHAPE
+        config.data.size = SHAPE
         config.model.encoder.widths = (4, 8)
         config.model.encoder.groups = 2
         config.model.generator.update({"code": 6, "widths": (8, 4), "groups": 2})

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
+from lift_jax.training.run import train
 
 from lift_jax import places, run_directory
 from lift_jax.errors import UserError
 from lift_jax.evaluation.report.files import write_report
 from lift_jax.places import local_place, place
 from lift_jax.training.checkpoints import restore_ema, saved_steps
-from lift_jax.training.run import train
 from lift_jax.training.run_log import METRICS_FILE
 from lift_jax.training.stages import finished_parameters, run_stage
 from tests.bucket import stand_in

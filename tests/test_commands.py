@@ -22,8 +22,8 @@ STEPS, EVERY = {"translator": 12, "mixer": 4}, 3
 
 TINY = [
     *SMALL_TRANSLATION,
-    "--config.data.cases.train=4",
-    "--config.data.cases.test=1",
+    "--config.data.subjects.train=4",
+    "--config.data.subjects.test=1",
     "--config.stages=('translator', 'mixer')",
     *(f"--config.stage.{stage}.steps={steps}" for stage, steps in STEPS.items()),
     *(f"--config.stage.{stage}.batch=2" for stage in STEPS),
@@ -319,7 +319,7 @@ def test_a_run_without_validation_cases_trains_and_one_without_test_cases_is_not
     arguments = [
         *(option for option in TINY if "stages=" not in option),
         "--config.stages=('translator',)",
-        "--config.data.layout=brats",
+        "--config.data.dataset=brats",
         "--config.data.spacing=12.0",
         f"--config.data.root={tmp_path / 'cases'}",
         f"--config.data.split_file={split}",

@@ -3,6 +3,7 @@ import json
 import math
 
 import pytest
+from ml_collections import ConfigDict
 
 from lift_jax.configuration import differences, from_json, missing_mr, to_json, validate
 from lift_jax.errors import UserError
@@ -20,13 +21,20 @@ EXPERIMENTS = [
     ("synthrad_mr_to_ct", ""),
     ("synthrad_mr_to_ct", "no_mixer"),
     ("synthrad_mr_to_ct", "phantom"),
+    ("synthrad_cbct_to_ct", ""),
+    ("mr_to_ct_multi", "tiny"),
+    ("t1_to_flair", ""),
+    ("t1_to_flair", "bids_tiny"),
+    ("brats_unconditional", "small"),
 ]
 
 REFUSED_OF_GENERATION = [
-    ("data.layout", "dicom"),
-    ("data.contrast", "flair"),
+    ("data.dataset", "dicom"),
+    ("data.targets", ("flair",)),
+    ("data.targets", ("t1n", "t2f")),
+    ("data.sources", ("t1n",)),
     ("data.spacing", 0.0),
-    ("data.shape", (32, 0, 32)),
+    ("data.size", (32, 0, 32)),
     ("model.encoder.kind", "vgg"),
     ("model.encoder.widths", (8, 12)),
     ("model.generator.widths", ()),
@@ -54,13 +62,17 @@ REFUSED_OF_GENERATION = [
 
 REFUSED = [
     ("task", "segmentation"),
-    ("data.layout", "dicom"),
+    ("data.dataset", "dicom"),
     ("data.root", ""),
     ("data.spacing", 0.0),
     ("data.targets", ("t1n", "flair")),
-    ("data.targets", ()),
-    ("data.cases.train", 0),
-    ("data.cases.validation", 0),
+    ("data.sources", ("t1n", "pet")),
+    ("data.hu_range", (3000.0, -1024.0)),
+    ("loss.bone", 1.0),
+    ("loss.bone", -1.0),
+    ("data.size", (32, 0, 32)),
+    ("data.subjects.train", 0),
+    ("data.subjects.validation", 0),
     ("data.crop", (0, 100)),
     ("data.crop", (64, 0)),
     ("data.source_drop", 1.0),
@@ -89,7 +101,7 @@ REFUSED = [
     ("checkpoint.keep", 0),
     ("log.every", 0),
     ("log.validate", 0),
-    ("log.validation_cases", 0),
+    ("log.validation_subjects", 0),
     ("inference.chunk", -1),
     # found by tests/test_fuzzing.py
     ("optimiser.clip", None),
@@ -100,7 +112,7 @@ REFUSED = [
     ("model.translator.widths", (None,)),
     ("model.translator.widths", ((64,),)),
     ("model.translator.widths", (8,) * 20_000),
-    ("data.shape", (32, 32)),
+    ("data.size", (32, 32)),
     ("data.crop", ()),
     ("seed", 2**70),
     ("data.crop", (10**5000, 0)),
@@ -124,9 +136,9 @@ def test_every_experiment_is_valid_and_passes_through_json(name, variant):
     config = changed(experiment(name, variant), {"data.root": "cases"})
     assert validate(config) is config
     again = from_json(to_json(config), "config.json")
-    assert again == config
+    assert again.to_dict() == config.to_dict()
     assert differences(again, config) == []
-    part = "generator" if config.task == "unconditional" else "translator"
+    part = "generator" if config.task == "generation" else "translator"
     assert again.model[part].widths == config.model[part].widths  # tuples, as networks need them
 
 
@@ -295,6 +307,23 @@ def test_differences_name_nested_keys_with_both_values():
 
 
 def test_lists_and_tuples_do_not_differ():
-    assert differences(missing_mr(), from_json(to_json(changed(missing_mr(), {"data.spacing": 4.0})), "c")) == [
-        "data.spacing (0.0 there, 4.0 here)"
-    ]
+    config = changed(missing_mr(), {"data.size": (48, 48, 48)})
+    other = from_json(to_json(changed(config.copy_and_resolve_references(), {"data.spacing": 4.0})), "c")
+    assert differences(config, other) == ["data.spacing (0.0 there, 4.0 here)"]
+
+
+def test_channels_of_the_user_pass_through_json_in_the_order_of_sources_and_targets():
+    config = experiment("t1_to_flair")
+    config.data.root = "subjects"
+    again = from_json(to_json(validate(config)), "c")
+    assert again.data.channels.to_dict() == {"T1": "mr_quantile", "FLAIR": "mr_quantile"}
+    assert again.data.sources == ("T1",) and again.data.targets == ("FLAIR",)
+
+
+@pytest.mark.parametrize("channels", [{"T1": 3}, {"T1": "mr_max"}, {"T1 w": "unit"}, {"T1": "unit"}])
+def test_channels_that_cannot_work_are_refused(channels):
+    config = experiment("t1_to_flair")
+    config.data.root = "subjects"
+    config.data.channels = ConfigDict(channels)
+    with pytest.raises(UserError, match=r"^config\.data\."):
+        validate(config)

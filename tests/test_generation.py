@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import nibabel as nib
 import numpy as np
 import optax
 import pytest
@@ -11,9 +12,12 @@ from jax.sharding import Mesh
 
 from lift_jax.errors import UserError
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
-from lift_jax.models.depth_mapper import DepthMapper, unit_rms
-from lift_jax.models.generation import autoencoder
+from lift_jax.inference.sample_files import synthesize_samples
+from lift_jax.models.depth_encoding import fourier_features, resolved_frequencies, slice_centers
+from lift_jax.models.depth_mapper import unit_rms
+from lift_jax.models.generation import autoencoder, generation_networks
 from lift_jax.models.principal_trajectories import independent_codes, mixed_codes
+from lift_jax.trained import TrainedGeneration
 from lift_jax.training.banks import real_bank
 from lift_jax.training.generation import TRAINED
 from lift_jax.training.generation_checks import check_count, check_shapes
@@ -155,8 +159,8 @@ def test_codes_are_mixed_as_the_volumes_that_they_are_of(networks_and_parameters
 
 
 def test_slices_are_drawn_with_the_depths_that_they_are_of():
-    """Of volumes whose every slice is as bright as it is high, from black to white."""
-    heights = np.linspace(0, 1, 5)
+    """Of volumes whose every slice is as bright as its center is high."""
+    heights = (slice_centers(5) + 1) / 2
     volumes = jnp.asarray(np.broadcast_to(heights[:, None, None], (7, 5, 2, 3)), jnp.float32)
     images, depth = draw_slices(volumes, jax.random.key(0), 64, None)
     assert images.shape == (64, 2, 3) and len(np.unique(np.round(depth, 4))) == 5
@@ -268,16 +272,25 @@ def test_codes_of_a_deviation_are_as_many_times_as_long(networks_and_parameters)
     sample = functools.partial(sample_volumes, networks, params, 7, depth=8)
     np.testing.assert_array_equal(sample(1, deviation=0.0), sample(1, first=1, deviation=0.0))
     z = jax.random.normal(jax.random.fold_in(key, 0), nothing.shape)
-    codes = networks.map_depth(params, 1.5 * z, jnp.linspace(-1, 1, 8))[0]
+    codes = networks.map_depth(params, 1.5 * z, jnp.asarray(slice_centers(8)))[0]
     expected = np.clip((networks.generate(params, codes) + 1) / 2, 0, 1)
     np.testing.assert_allclose(sample(1, deviation=1.5)[0], expected, atol=1e-5)
 
 
-def test_any_depth_can_be_sampled_and_the_ends_stay(networks_and_parameters):
+def test_any_depth_can_be_sampled_and_slices_stay_where_they_are(networks_and_parameters):
     networks, params = networks_and_parameters
     sample = functools.partial(sample_volumes, networks, params, 7, 1)
-    coarse, fine = sample(depth=8)[0], sample(depth=15)[0]
-    np.testing.assert_allclose(fine[::2], coarse, atol=1e-5)
+    coarse, fine = sample(depth=8)[0], sample(depth=24)[0]
+    np.testing.assert_allclose(fine[1::3], coarse, atol=1e-5)
+
+
+@pytest.mark.parametrize(("layout", "spacing"), [("phantom", 6.0), ("brats", 2.0)])
+def test_samples_have_the_voxel_size_of_the_volumes_of_training(networks_and_parameters, tmp_path, layout, spacing):
+    config = small_config()
+    config.data.layout = layout
+    trained = TrainedGeneration(config, *networks_and_parameters, SHAPE, "mapper", 1)
+    path, _ = synthesize_samples(trained, 1, 0, tmp_path, depth=16)
+    assert nib.load(path).header.get_zooms() == (spacing, spacing, spacing / 2)
 
 
 def test_independent_slices_have_nothing_in_common(networks_and_parameters):
@@ -291,12 +304,46 @@ def test_unit_codes_have_a_mean_square_of_one():
     np.testing.assert_allclose(unit_rms(jnp.array([3.0, -4.0])), np.array([3, -4]) / np.sqrt(12.5), rtol=1e-6)
 
 
+@pytest.mark.parametrize("slices", [3, 16, 32, 48, 128, 155])
+def test_the_mapper_knows_no_waves_that_the_slices_of_training_do_not_resolve(slices):
+    frequencies = generation_networks(small_config(), (slices, 16, 16)).mapper.frequencies
+    fastest = np.asarray(fourier_features(slice_centers(slices), frequencies))[:, [frequencies - 1, -1]]
+    steps = np.abs(np.diff(np.unwrap(np.arctan2(*fastest.T))))
+    assert np.pi / 4 < steps.max() < np.pi / 2 + 1e-3
+
+
+def test_what_a_mapper_learns_at_its_slices_holds_between_them():
+    """Least squares on the features, as a toy mapper: with one frequency more it errs between the slices."""
+    slices, smooth = 32, lambda depth: np.exp(-4 * (depth - 0.3) ** 2)
+    known, between = slice_centers(slices), slice_centers(5 * slices)[5:-5]
+
+    def error(frequencies):
+        features = [np.asarray(fourier_features(depth, frequencies), np.float64) for depth in (known, between)]
+        weights = np.linalg.lstsq(features[0], smooth(known), rcond=1e-10)[0]
+        at_slices, elsewhere = (
+            np.abs(x @ weights - smooth(depth)).max() for x, depth in zip(features, (known, between), strict=True)
+        )
+        return elsewhere / at_slices
+
+    assert error(resolved_frequencies(slices)) < 3
+    assert error(resolved_frequencies(slices) + 1) > 15
+
+
+def test_random_codes_are_of_slices_and_of_nothing_between_them():
+    networks, params = small_networks()
+    bias = np.tile(np.float32([[1], [-1]]), (SHAPE[0] // 2, params["prior"]["bias"].shape[1]))
+    params = params | {"prior": {"kernel": 0 * params["prior"]["kernel"], "bias": bias}}
+    codes = networks.random_codes(params, jax.random.key(0), 64)
+    np.testing.assert_allclose(np.abs(codes), 1, atol=1e-5)
+    assert len(np.unique(np.sign(codes))) == 2
+
+
 def test_the_papers_mapper_has_about_as_many_parameters_as_the_paper_says():
     from configs.brats_unconditional import get_config
 
-    settings = get_config().model.mapper
-    mapper = DepthMapper(get_config().model.generator.code, settings.hidden, settings.layers, settings.frequencies)
-    shapes = jax.eval_shape(mapper.init, jax.random.key(0), jnp.zeros((1, settings.code)), jnp.zeros(1))
+    config = get_config()
+    mapper = generation_networks(config, (128, 128, 128)).mapper
+    shapes = jax.eval_shape(mapper.init, jax.random.key(0), jnp.zeros((1, config.model.mapper.code)), jnp.zeros(1))
     count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     assert count == pytest.approx(1.455e6, rel=0.01)
 

@@ -26,15 +26,15 @@ STEPS, EVERY = {"encoder": 4, "generator": 6, "mapper": 6}, 2
 
 TINY = [
     *SMALL_GENERATION,
-    "--config.data.cases.train=4",
-    "--config.data.cases.validation=2",
-    "--config.data.cases.test=2",
+    "--config.data.subjects.train=4",
+    "--config.data.subjects.validation=2",
+    "--config.data.subjects.test=2",
     "--config.stage.mapper.batch=2",
     "--config.stage.mapper.positives=4",
     *(f"--config.stage.{stage}.steps={steps}" for stage, steps in STEPS.items()),
     f"--config.checkpoint.every={EVERY}",
     "--config.log.validate=4",
-    "--config.log.validation_cases=2",
+    "--config.log.validation_subjects=2",
 ]
 
 
@@ -115,6 +115,30 @@ def test_a_mapper_alone_is_trained_for_the_generator_of_another_run_and_goes_on_
     jax.tree.map(np.testing.assert_array_equal, whole, load_generation(workdir).params)
 
 
+def test_later_stages_of_a_run_that_was_stopped_begin_with_what_it_was_started_from(
+    tmp_path, trained, command, arguments
+):
+    start, whole, stopped = (tmp_path / name for name in ("start", "whole", "stopped"))
+    shutil.copytree(trained, start)
+    options = [
+        "--config.stages=('generator', 'mapper')",
+        "--config.stage.mapper.rate=1e-9",
+        f"--config.start_from={start}",
+    ]
+    assert command("train", *arguments(whole), *options).returncode == 0
+    mappers = (load_generation(folder).params["mapper"] for folder in (whole, trained))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), *mappers)
+
+    # As if it had been stopped after the generator's last checkpoint but one, and what it began with were gone.
+    shutil.copytree(whole, stopped)
+    shutil.rmtree(start)
+    shutil.rmtree(checkpoint_directory(stopped, "mapper"))
+    shutil.rmtree(checkpoint_directory(stopped, "generator") / str(STEPS["generator"]))
+    result = command("train", *arguments(stopped), *options)
+    assert result.returncode == 0, result.stderr
+    jax.tree.map(np.testing.assert_array_equal, load_generation(whole).params, load_generation(stopped).params)
+
+
 def test_a_finished_run_started_again_changes_nothing(trained, command, arguments):
     before = snapshot(trained)
     result = command("train", *arguments(trained))
@@ -122,7 +146,7 @@ def test_a_finished_run_started_again_changes_nothing(trained, command, argument
     assert snapshot(trained) == before
 
 
-def test_samples_are_nifti_of_one_millimetre_and_a_function_of_their_seed(tmp_path, trained, command):
+def test_samples_are_nifti_of_trainings_voxel_size_and_a_function_of_their_seed(tmp_path, trained, command):
     def sample(name, *more):
         result = command("synthesize", f"--workdir={trained}", f"--output={tmp_path / name}", *more)
         assert result.returncode == 0, result.stderr
@@ -137,8 +161,9 @@ def test_samples_are_nifti_of_one_millimetre_and_a_function_of_their_seed(tmp_pa
     assert np.abs(volumes[0] - volumes[1]).max() > 0
     np.testing.assert_array_equal(again[0].get_fdata(), volumes[0])
     assert nib.aff2axcodes(pair[0].affine) == ("R", "A", "S")
-    assert pair[0].header.get_zooms() == (1, 1, 1)
+    assert pair[0].header.get_zooms() == (12, 12, 12)
     assert matplotlib.image.imread(tmp_path / "pair" / "contact_sheet.png").shape[:2] == (3 * 16, 2 * 16)
+    assert "sample-7-0001" in (tmp_path / "pair" / "viewer.html").read_text()
     assert json.loads((tmp_path / "pair" / "synthesis.json").read_text())["step"] == STEPS["mapper"]
 
     (as_configured,), (as_trained,) = (
@@ -150,10 +175,11 @@ def test_samples_are_nifti_of_one_millimetre_and_a_function_of_their_seed(tmp_pa
     np.testing.assert_array_equal(first, second)
     assert json.loads((tmp_path / "mean" / "synthesis.json").read_text())["deviation"] == 0
 
-    (fine,) = sample("fine", "--count=1", "--seed=7", "--depth=31")
-    assert fine.shape == (16, 16, 31)
-    np.testing.assert_allclose(fine.header.get_zooms(), (1, 1, 16 / 31), rtol=1e-6)
-    np.testing.assert_allclose(fine.get_fdata()[..., ::2], volumes[0], atol=1e-4)
+    (fine,) = sample("fine", "--count=1", "--seed=7", "--depth=48")
+    assert fine.shape == (16, 16, 48)
+    np.testing.assert_allclose(fine.header.get_zooms(), (12, 12, 12 * 16 / 48), rtol=1e-6)
+    # The middle one of three thin slices lies where the thick one has its center.
+    np.testing.assert_allclose(fine.get_fdata()[..., 1::3], volumes[0], atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
 """What a process does about others, as far as one process can show it; test_processes.py starts several."""
 
 import pytest
+from lift_jax.training.cases import agree_on_cases, cache_shared
 from test_cache import RandomCases
 
 from benchmarks.chips import Chips, efficiency
 from lift_jax import hosts
 from lift_jax.configuration import missing_mr
 from lift_jax.errors import UserError
-from lift_jax.training.cases import agree_on_cases, cache_shared
 
 
 @pytest.mark.parametrize(

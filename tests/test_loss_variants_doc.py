@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from lift_jax.configuration import missing_mr, unconditional
+from lift_jax.configuration import generation, missing_mr
 from lift_jax.losses import FIELDS, drifting_loss
 from lift_jax.losses.fields import Pairs
 from lift_jax.models.z_mixer import MIXER_KINDS
@@ -54,7 +54,7 @@ def test_the_page_names_every_field_and_statistic():
 
 
 def test_the_page_names_every_switch_of_a_configuration_and_every_kind():
-    page, config = PAGE.read_text(), unconditional()
+    page, config = PAGE.read_text(), generation()
     keys = [f"loss.{key}" for key in config.loss]
     keys += [f"loss.{key}" for key in missing_mr().loss]
     for key in keys:

@@ -7,8 +7,7 @@ import pytest
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from lift_jax.configuration import missing_mr
-from lift_jax.losses.paired import first_difference_loss, l1_loss, paired_terms
+from lift_jax.losses.paired import LossWeights, first_difference_loss, l1_loss, paired_terms
 from lift_jax.losses.similarity import fitting_scales, ms_ssim_loss
 
 PUBLISHED_WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])  # Wang et al., Asilomar 2003
@@ -37,7 +36,7 @@ def ssim_reference(x, y):
 
 
 def similarity_reference(prediction, target, scales):
-    """1 - MS-SSIM per slice in plain loops, averaged over each window."""
+    """1 - MS-SSIM per slice in plain loops, `[B, D]`."""
     weights = PUBLISHED_WEIGHTS[:scales] / PUBLISHED_WEIGHTS[:scales].sum()
     result = []
     for predicted_window, true_window in zip(prediction, target, strict=True):
@@ -46,12 +45,12 @@ def similarity_reference(prediction, target, scales):
             x, y, product = x.astype(np.float64), y.astype(np.float64), 1.0
             for scale, weight in enumerate(weights):
                 whole, contrast = ssim_reference(x, y)
-                product *= max(whole if scale == scales - 1 else contrast, 1e-4) ** weight
+                product *= max(whole if scale == scales - 1 else contrast, 1e-2) ** weight
                 x, y = (
                     (i[:-1:2, :-1:2] + i[1::2, :-1:2] + i[:-1:2, 1::2] + i[1::2, 1::2]) / 4 for i in (even(x), even(y))
                 )
             values.append(1 - product)
-        result.append(np.mean(values))
+        result.append(values)
     return np.array(result)
 
 
@@ -70,11 +69,12 @@ def test_l1_loss_is_the_mean_absolute_difference_of_each_window():
     np.testing.assert_allclose(l1_loss(prediction, target), expected, rtol=1e-5)
 
 
-def test_l1_loss_weights_multiply_and_are_not_normalised():
+def test_l1_loss_weights_of_slices_and_voxels_multiply_and_are_not_normalized():
     prediction, target = windows()
-    weights = np.random.default_rng(1).random(target.shape).astype(np.float32) * 3
-    expected = (np.abs(prediction.astype(np.float64) - target) * weights).mean(axis=(1, 2, 3))
-    np.testing.assert_allclose(l1_loss(prediction, target, weights), expected, rtol=1e-5)
+    rng = np.random.default_rng(1)
+    voxels, slices = (rng.random(shape).astype(np.float32) * 3 for shape in (target.shape, target.shape[:2]))
+    expected = np.abs(prediction.astype(np.float64) - target) * voxels * slices[:, :, None, None]
+    np.testing.assert_allclose(l1_loss(prediction, target, slices, voxels), expected.mean(axis=(1, 2, 3)), rtol=1e-5)
 
 
 def test_first_difference_loss_compares_differences_of_neighbouring_slices():
@@ -86,13 +86,13 @@ def test_first_difference_loss_compares_differences_of_neighbouring_slices():
 def test_terms_are_means_over_the_batch_and_those_without_weight_are_left_out():
     prediction, target = windows()
     weights = np.random.default_rng(1).random(target.shape).astype(np.float32) * 3
-    loss = missing_mr().loss.to_dict()
-    terms = paired_terms(prediction, target, loss, pixel_weights=weights)
+    loss = LossWeights()
+    terms = paired_terms(prediction, target, loss, voxel_weights=weights)
     error = prediction.astype(np.float64) - target
     np.testing.assert_allclose(terms["pixel"], (np.abs(error) * weights).mean(), rtol=1e-5)
     np.testing.assert_allclose(terms["through_plane"], np.abs(np.diff(error, axis=1)).mean(), rtol=1e-5)
     np.testing.assert_allclose(terms["similarity"], similarity_reference(prediction, target, 1).mean(), rtol=1e-4)
-    assert paired_terms(prediction, target, loss | {"pixel": 0.0, "similarity": 0.0}).keys() == {"through_plane"}
+    assert paired_terms(prediction, target, LossWeights(pixel=0.0, similarity=0.0)).keys() == {"through_plane"}
 
 
 def test_first_difference_loss_ignores_what_is_added_to_all_slices_alike():
@@ -129,25 +129,35 @@ def test_ms_ssim_loss_at_one_scale_equals_scikit_image_where_the_window_fits():
         data_range=1,
         full=True,
     )
-    np.testing.assert_allclose(ms_ssim_loss(prediction, target), [1 - full[5:-5, 5:-5].mean()], rtol=1e-4)
+    np.testing.assert_allclose(ms_ssim_loss(prediction, target), [[1 - full[5:-5, 5:-5].mean()]], rtol=1e-4)
 
 
 def test_opposite_slices_are_held_just_above_zero_similarity():
     _, target = windows((1, 1, 20, 20))
     np.testing.assert_allclose(ms_ssim_loss(-target, target), similarity_reference(-target, target, 1), rtol=1e-5)
-    assert 0.999 < ms_ssim_loss(-target, target)[0] < 1
+    assert 0.98 < ms_ssim_loss(-target, target)[0, 0] < 1
 
 
-def test_ms_ssim_loss_of_a_window_is_the_mean_over_its_slices():
+def test_a_slice_that_is_hardly_similar_does_not_outweigh_the_others():
+    """Of five scales the finest has the exponent .0448, whose slope near zero is steepest."""
+    (_, target), noise = windows((1, 1, 176, 176)), np.random.default_rng(5).normal(size=(1, 1, 176, 176))
+    slope = jax.jit(
+        jax.grad(lambda share: ms_ssim_loss(share * target + (1 - share) * noise.astype(np.float32), target)[0, 0])
+    )
+    steepest = max(abs(float(slope(np.float32(share)))) for share in np.linspace(-0.02, 0.02, 81))
+    assert steepest < 3
+
+
+def test_ms_ssim_loss_takes_every_slice_by_itself():
     prediction, target = windows()
     of_slices = [ms_ssim_loss(prediction[:, k : k + 1], target[:, k : k + 1]) for k in range(target.shape[1])]
-    np.testing.assert_allclose(ms_ssim_loss(prediction, target), np.mean(of_slices, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(ms_ssim_loss(prediction, target), np.concatenate(of_slices, axis=1), rtol=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_identical_windows_have_no_loss(loss):
     _, target = windows()
-    np.testing.assert_allclose(loss(target, target), [0, 0], atol=1e-6)
+    np.testing.assert_allclose(loss(target, target), 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -175,9 +185,9 @@ def test_gradients_are_finite_for_constant_and_for_identical_windows(loss, value
 
 def test_the_similarity_gradient_points_uphill():
     prediction, target = windows((1, 2, 24, 24))
-    value, gradient = jax.jit(jax.value_and_grad(lambda p: ms_ssim_loss(p, target)[0]))(prediction)
+    value, gradient = jax.jit(jax.value_and_grad(lambda p: ms_ssim_loss(p, target).mean()))(prediction)
     step = 0.1 * gradient / np.abs(gradient).max()
-    difference = (ms_ssim_loss(prediction + step, target) - ms_ssim_loss(prediction - step, target))[0]
+    difference = (ms_ssim_loss(prediction + step, target) - ms_ssim_loss(prediction - step, target)).mean()
     assert value > 0
     np.testing.assert_allclose(difference, 2 * np.vdot(gradient, step), rtol=0.02)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lift_jax.models.blocks import upsample_smoothly
-from lift_jax.models.depth_encoding import depth_coordinates
+from lift_jax.models.depth_encoding import slice_centers
 from lift_jax.models.generation import fresh_parameters
 from lift_jax.models.principal_trajectories import (
     independent_codes,
@@ -100,9 +100,10 @@ def test_more_numbers_than_volumes_are_nought(volumes, components):
 
 
 def test_between_slices_codes_are_linear():
-    weights = np.asarray(interpolation_weights(jnp.asarray([-1.0, -0.75, 0.0, 1.0]), 5))
-    np.testing.assert_allclose(weights[[0, 2, 3]], np.eye(5)[[0, 2, 4]], atol=1e-6)
-    np.testing.assert_allclose(weights[1], [0.5, 0.5, 0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(interpolation_weights(jnp.asarray(slice_centers(5)), 5), np.eye(5), atol=1e-6)
+    weights = np.asarray(interpolation_weights(jnp.asarray([-1.0, -0.6, 0.3, 1.0]), 5))
+    expected = [[1, 0, 0, 0, 0], [0.5, 0.5, 0, 0, 0], [0, 0, 0.25, 0.75, 0], [0, 0, 0, 0, 1]]
+    np.testing.assert_allclose(weights, expected, atol=1e-6)
 
 
 def test_independent_codes_are_those_of_the_volumes_at_their_depths():
@@ -117,7 +118,7 @@ def test_independent_codes_are_those_of_the_volumes_at_their_depths():
 def test_a_run_begins_with_the_principal_trajectories_of_its_volumes(volumes):
     networks, _ = small_networks()
     begun = with_principal(fresh_parameters(networks, small_config()), networks, volumes)
-    z, depth = jnp.ones((1, networks.volume_code)), jnp.linspace(-1, 1, SHAPE[0])
+    z, depth = jnp.ones((1, networks.volume_code)), jnp.asarray(slice_centers(SHAPE[0]))
     np.testing.assert_array_equal(networks.map_depth(begun, z, depth), trajectory_codes(begun["prior"], z, depth))
     assert float(jnp.abs(begun["prior"]["kernel"]).max()) > 0.01
     assert np.all(np.isfinite(networks.random_codes(begun, jax.random.key(0), 7)))
@@ -125,7 +126,7 @@ def test_a_run_begins_with_the_principal_trajectories_of_its_volumes(volumes):
 
 def test_steps_between_slices_vary_as_much_as_real_ones(volumes, components):
     prior = principal_trajectories(volumes, components, len(volumes))
-    places = jnp.asarray(depth_coordinates(SHAPE[0]))
+    places = jnp.asarray(slice_centers(SHAPE[0]))
     bases = np.eye(len(volumes), dtype=np.float32)
     nothing = trajectory_codes(prior, jnp.zeros((1, len(volumes))), places)
     made = np.diff(trajectory_codes(prior, bases, places) - nothing, axis=1)

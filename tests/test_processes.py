@@ -24,12 +24,12 @@ TOPOLOGIES = [(1, 1), (1, 8), (2, 4)]
 """Processes, and devices of each."""
 
 COMMON = [
-    "--config.data.cases.train=8",
-    "--config.data.cases.validation=2",
-    "--config.data.cases.test=3",
+    "--config.data.subjects.train=8",
+    "--config.data.subjects.validation=2",
+    "--config.data.subjects.test=3",
     "--config.checkpoint.every=4",
     "--config.log.validate=100",
-    "--config.log.validation_cases=2",
+    "--config.log.validation_subjects=2",
     "--config.log.every=1",
 ]
 PAIRED = [
@@ -47,10 +47,10 @@ SHORT = [
     "--config.stages=('translator',)",
     "--config.stage.translator.steps=20",
     "--config.stage.translator.batch=2",
-    "--config.data.cases.train=4",
-    "--config.data.cases.validation=1",
-    "--config.data.cases.test=1",
-    "--config.log.validation_cases=1",
+    "--config.data.subjects.train=4",
+    "--config.data.subjects.validation=1",
+    "--config.data.subjects.test=1",
+    "--config.log.validation_subjects=1",
 ]
 GENERATION = [*SMALL_GENERATION, *COMMON, "--config.stages=('encoder', 'generator')"]
 AT_RANDOM = [*GENERATION, "--config.model.prior.kind=normal", "--config.stage.generator.decoding=0"]

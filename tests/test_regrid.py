@@ -93,7 +93,17 @@ def test_a_flat_brain_stays_flat_to_its_edge_when_resampled_within_the_brain():
     assert not coarse[~inside].any()
     assert abs(inside.sum() * 27 / brain.sum() - 1) < 0.1
 
-    back = regrid_brain_onto(coarse[..., 0], coarse_affine, brain, affine)
+    back = regrid_brain_onto(coarse[..., 0], inside, coarse_affine, brain, affine)
     assert not back[~brain].any()
     np.testing.assert_allclose(back[back > 0], 0.7, rtol=1e-5)
     assert (back[brain] > 0).mean() > 0.97
+
+
+def test_tissue_predicted_as_zero_is_interpolated_and_not_overwritten_by_its_neighbours():
+    coarse = np.broadcast_to(np.float32([0.4, 0.4, 0, 0.4, 0.4]), (4, 4, 5))
+    everywhere, fine = np.ones(coarse.shape, bool), np.ones((8, 8, 10), bool)
+    affine, fine_affine = np.diag([2.0, 2, 2, 1]), np.eye(4)
+    fine_affine[:3, 3] = -0.5
+    back = regrid_brain_onto(coarse, everywhere, affine, fine, fine_affine)
+    np.testing.assert_allclose(back, regrid_onto(coarse, affine, fine.shape, fine_affine), atol=1e-6)
+    np.testing.assert_allclose(back[4, 4], [0.4, 0.4, 0.4, 0.3, 0.1, 0.1, 0.3, 0.4, 0.4, 0.4], atol=1e-6)

@@ -14,11 +14,10 @@ import pytest
 from conftest import DEVICES
 from jax.sharding import Mesh
 from quick_compile import QUICK
-from small_network import random_pair, random_parameters, random_window, small_network
+from small_network import MR, MR_TO_CT, random_pair, random_parameters, random_window, small_network
 
-from lift_jax.configuration import missing_mr, mr_to_ct
 from lift_jax.errors import UserError
-from lift_jax.training.ct_loss import ct_loss
+from lift_jax.losses.paired import LossWeights
 from lift_jax.training.optimisers import grouped_adamw, warmup_cosine
 from lift_jax.training.parallel import (
     DATA_AXIS,
@@ -93,7 +92,7 @@ def descent():
     and what comes of them on one device.
     """
     network, optimiser = small_network(widths=(8,)), optax.sgd(0.001, momentum=0.9)
-    loss = translation_loss(network, missing_mr().loss, use_mixer=True)
+    loss = translation_loss(network, MR, LossWeights(), use_mixer=True)
     step = functools.partial(train_step, loss_function=loss, optimiser=optimiser, trained=GROUPS, ema_decay=0.9)
     state = initial_state(random_parameters(network), optimiser, GROUPS, jax.random.key(0))
     batches = [random_window(2 * DEVICES, slices=2, height=12, width=12, seed=seed) for seed in range(STEPS)]
@@ -120,14 +119,13 @@ def test_descent_under_pmap_equals_one_device(descent):
 
 def joint_stage(task):
     """The joint stage of a task, without the similarity term, which is slow to compile."""
-    weights = {"similarity": 0.0}
     if task == "missing_mr":
-        network, weights = small_network(widths=(8,)), missing_mr().loss.to_dict() | weights
-        loss = translation_loss(network, weights, use_mixer=True)
+        network = small_network(widths=(8,))
+        loss = translation_loss(network, MR, LossWeights(similarity=0.0), use_mixer=True)
         batches = [random_window(DEVICES, slices=2, height=12, width=12, seed=seed) for seed in range(STEPS)]
     else:
-        network = small_network(widths=(8,), contrasts=1, combine=False)
-        loss = ct_loss(network, mr_to_ct().loss.to_dict() | weights, 3.0, use_mixer=True)
+        network = small_network(widths=(8,), source_channels=1, target_channels=1, combine=False)
+        loss = translation_loss(network, MR_TO_CT, LossWeights(similarity=0.0, bone=3.0), use_mixer=True)
         batches = [random_pair(DEVICES, slices=2, side=12, seed=seed) for seed in range(STEPS)]
     optimiser = adamw(dict.fromkeys(GROUPS, 1e-3), warmup=2, weight_decay=0.01, clip=0.1)
     step = functools.partial(train_step, loss_function=loss, optimiser=optimiser, trained=GROUPS, ema_decay=0.9)
@@ -149,8 +147,8 @@ def test_terms_of_weight_zero_are_left_out_and_a_loss_is_the_weighted_sum_of_its
     params, batch = random_parameters(network), random_window(2, slices=2, height=12, width=12)
 
     def loss(**weights):
-        weights = missing_mr().loss.to_dict() | {"pixel": 0.0, "similarity": 0.0, "through_plane": 0.0} | weights
-        return jax.jit(translation_loss(network, weights, use_mixer=True))(params, batch, jax.random.key(0))
+        weights = LossWeights(**{"pixel": 0.0, "similarity": 0.0, "through_plane": 0.0} | weights)
+        return jax.jit(translation_loss(network, MR, weights, use_mixer=True))(params, batch, jax.random.key(0))
 
     value, terms = loss(pixel=2.0, through_plane=0.5)
     assert terms.keys() == {"pixel", "through_plane"}

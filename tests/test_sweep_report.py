@@ -19,7 +19,7 @@ from lift_jax.sweeps.plan import plan_runs
 from lift_jax.sweeps.report import results_csv
 from lift_jax.sweeps.results import Result
 from lift_jax.sweeps.scoring import Shown, _write_shown, read_shown
-from lift_jax.sweeps.tables import seed_differences, seed_means, t_interval
+from lift_jax.sweeps.tables import seed_differences, seed_interval, seed_means
 from lift_jax.sweeps.tradeoff import front
 from lift_jax.sweeps.verdicts import is_best, verdict
 from tests.small_sweep import generation_sweep
@@ -28,24 +28,24 @@ from tests.small_sweep import generation_sweep
 def test_the_mean_over_seeds_has_students_interval():
     values = np.random.default_rng(0).normal(3, 2, 5)
     expected = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    estimate = t_interval(values)
+    estimate = seed_interval(values)
     np.testing.assert_allclose(estimate, (values.mean(), expected.low, expected.high, 5), rtol=1e-12)
     half = 4.302652729911275 * np.std([1.0, 2.0, 4.0], ddof=1) / np.sqrt(3)  # from a table of t, 2 degrees of freedom
-    np.testing.assert_allclose(t_interval([1.0, 2.0, 4.0])[1:3], (7 / 3 - half, 7 / 3 + half), rtol=1e-9)
+    np.testing.assert_allclose(seed_interval([1.0, 2.0, 4.0])[1:3], (7 / 3 - half, 7 / 3 + half), rtol=1e-9)
 
 
 def test_nineteen_of_twenty_intervals_of_three_seeds_hold_the_true_mean():
     draws = np.random.default_rng(1).normal(1.0, 2.0, (2000, 3))
-    held = np.mean([interval.low <= 1.0 <= interval.high for interval in map(t_interval, draws)])
+    held = np.mean([interval.low <= 1.0 <= interval.high for interval in map(seed_interval, draws)])
     assert 0.93 <= held <= 0.97
 
 
 def test_one_seed_has_no_interval_and_none_no_mean():
-    one, none = t_interval([2.0]), t_interval([])
+    one, none = seed_interval([2.0]), seed_interval([])
     assert one.mean == 2.0 and np.isnan(one.low) and one.n == 1
     assert np.isnan(none.mean) and none.n == 0
     with pytest.raises(ValueError):
-        t_interval([1.0, np.nan])
+        seed_interval([1.0, np.nan])
 
 
 def test_differences_are_paired_by_seed_over_the_seeds_that_both_have():
@@ -170,7 +170,7 @@ def test_a_difference_whose_interval_leaves_out_zero_is_bold_and_no_mean_that_al
         for run in plan_runs(sweep, tmp_path)
     ]
     (cells,) = table_rows(sweep_markdown(sweep, results, ""), "minus base").values()
-    assert not is_best("slice", {"base": t_interval([0.4] * 3), "slice": t_interval([0.4] * 3)}, sweep.metrics[0])
+    assert not is_best("slice", {"base": seed_interval([0.4] * 3), "slice": seed_interval([0.4] * 3)}, sweep.metrics[0])
     bold = {c.key: cell.startswith("**") for c, cell in zip(sweep.metrics, cells[1:], strict=True)}
     assert [key for key, is_bold in bold.items() if not is_bold] == ["step_relative", "spread_relative", "nearest_rmse"]
     assert cells[1 + list(bold).index("kernel_axial")].startswith("**+5.0")
@@ -197,7 +197,7 @@ def test_what_variants_are_worth_is_drawn_over_what_they_cost_where_that_differs
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
-def test_the_trade_is_drawn_with_and_without_intervals(tmp_path, seeds):
+def test_the_trade_is_drawn_with_and_withouseed_intervals(tmp_path, seeds):
     variants = {"a": {}, "b": {"model.translator.stem": 2}}
     sweep = Sweep(named_config("small/translation", "tiny"), variants, "a", seeds, TRANSLATION_COLUMNS)
     results = []

@@ -18,7 +18,7 @@ from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.course import Work, attempt, carry_here, follow
 from lift_jax.sweeps.definition import load_sweep
 from lift_jax.sweeps.dependence import NOT_OF_STAGE, stage_digest
-from lift_jax.sweeps.parallel import LOG_FILE, carry_in_processes, places
+from lift_jax.sweeps.parallel import LOG_FILE, MEMORY_PART, carry_in_processes, places
 from lift_jax.sweeps.plan import changed, check_runs, plan_runs
 from lift_jax.sweeps.work import prepare_work, shared_stages, stage_directory, train_work
 from lift_jax.training.preemption import Preempted, StopRequest
@@ -263,6 +263,39 @@ def test_processes_take_the_gpus_in_turn(monkeypatch):
     assert [place["CUDA_VISIBLE_DEVICES"] for place in places(3)] == ["2", "5", "2"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert places(2) == [{}, {}]
+
+
+def test_processes_that_share_a_gpu_reserve_no_more_of_its_memory_than_there_is(monkeypatch):
+    monkeypatch.delenv(MEMORY_PART, raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert not any(MEMORY_PART in place for place in places(2))
+    reserved = {"0": 0.0, "1": 0.0}
+    for place in places(5):
+        reserved[place["CUDA_VISIBLE_DEVICES"]] += float(place[MEMORY_PART])
+    assert min(reserved.values()) > 0.5 and max(reserved.values()) <= 0.9
+    monkeypatch.setenv(MEMORY_PART, "0.2")
+    assert not any(MEMORY_PART in place for place in places(5))
+
+
+def test_work_that_runs_out_of_memory_beside_others_is_done_again_alone(tmp_path, monkeypatch):
+    monkeypatch.delenv(MEMORY_PART, raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    done, told = [], {}
+
+    def do(work, place):
+        done.append((work.stage, MEMORY_PART in place))
+        fits = work.stage == "small" or (work.stage == "large" and MEMORY_PART not in place)
+        return None if fits else "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes."
+
+    monkeypatch.setattr("lift_jax.sweeps.parallel._do_in_process", do)
+    work = [Work(tmp_path / name, name, True) for name in ("small", "large", "giant")]
+    carry_in_processes(2)(work, lambda each, reason: told.update({each.stage: reason}))
+    assert sorted(done) == [("giant", False), ("giant", True), ("large", False), ("large", True), ("small", True)]
+    assert told["small"] is None and told["large"] is None and "RESOURCE_EXHAUSTED" in told["giant"]
+
+    done.clear()
+    carry_in_processes(1)(work[2:], lambda each, reason: None)  # alone already: what is too large stays too large
+    assert done == [("giant", False)]
 
 
 def test_a_process_tells_why_its_work_failed(tmp_path):

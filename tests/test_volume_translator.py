@@ -12,7 +12,7 @@ from lift_jax.inference.budget import plan_chunks
 from lift_jax.inference.passes import decode_chunk, encode_chunk, mix_volume
 from lift_jax.inference.translate import translate_volume
 from lift_jax.models.blocks import depth_to_space, modulate, space_to_depth, upsample
-from lift_jax.models.depth_encoding import depth_coordinates, fourier_features
+from lift_jax.models.depth_encoding import depth_coordinates, fourier_features, slice_centers
 
 AVAILABLE = (True, True, True, False)
 
@@ -20,7 +20,7 @@ AVAILABLE = (True, True, True, False)
 @functools.partial(jax.jit, static_argnums=(0,), static_argnames="use_mixer")
 def apply(network, params, window, use_mixer=True):
     """`[B, D, H, W]` in one pass."""
-    inputs = (window[key] for key in ("sources", "available", "wanted", "depth"))
+    inputs = (window[key] for key in ("sources", "available", "target_onehot", "depth"))
     return network.apply({"params": params}, *inputs, use_mixer=use_mixer)
 
 
@@ -39,7 +39,7 @@ def one_pass(network, params, sources, target):
     window = {
         "sources": sources[None],
         "available": np.float32([AVAILABLE]),
-        "wanted": np.eye(CHANNELS, dtype=np.float32)[[target]],
+        "target_onehot": np.eye(CHANNELS, dtype=np.float32)[[target]],
         "depth": depth_coordinates(len(sources))[None],
     }
     return apply(network, params, window)[0]
@@ -80,6 +80,14 @@ def test_depth_features_are_sines_and_cosines_of_doubling_frequencies():
     np.testing.assert_allclose(fourier_features(depth, 4), expected, atol=2e-6)
 
 
+@pytest.mark.parametrize(("trained", "depth"), [(16, 31), (32, 8), (128, 155)])
+def test_slices_of_another_depth_have_the_pitch_that_fills_the_field_of_view_of_training(trained, depth):
+    pitch = np.diff(slice_centers(depth)) / np.diff(slice_centers(trained))[0]
+    np.testing.assert_allclose(pitch, trained / depth, rtol=1e-3)
+    ends = slice_centers(depth)[[0, -1]] + np.array([-1, 1]) / depth  # the outer faces
+    np.testing.assert_allclose(ends, [-1, 1], atol=1e-6)
+
+
 def test_depths_span_the_volume_and_a_lone_slice_lies_in_the_middle():
     np.testing.assert_allclose(depth_coordinates(5), [-1, -0.5, 0, 0.5, 1])
     np.testing.assert_array_equal(depth_coordinates(1), [0])
@@ -91,7 +99,7 @@ def test_windows_keep_their_shape_for_every_stem_and_grid(stem, grid):
     network = small_network(stem=stem, grid=grid)
     shapes = jax.eval_shape(
         lambda params, window: network.apply(
-            {"params": params}, window["sources"], window["available"], window["wanted"], window["depth"]
+            {"params": params}, window["sources"], window["available"], window["target_onehot"], window["depth"]
         ),
         random_parameters(network),
         random_window(2, 3, 16, 24),
@@ -152,7 +160,7 @@ def test_a_source_that_is_not_available_is_not_looked_at(trained):
     )
 
 
-@pytest.mark.parametrize("key", ["available", "wanted"])
+@pytest.mark.parametrize("key", ["available", "target_onehot"])
 def test_the_output_depends_on_what_there_is_and_on_what_is_wanted(trained, key):
     window = random_window()
     other = window | {key: np.roll(window[key], 1, axis=1)}

@@ -26,7 +26,7 @@ def data_section() -> ConfigDict:
     data.hu_range = (-1024.0, 3000.0)  # of CT and CBCT: what is clipped to, -1 and 1 of the network
     data.spacing = 0.0  # mm; subjects are resampled to isotropic voxels of this size; 0 keeps the grid of the files
     data.size = (0, 0, 0)  # slices, rows, columns (D, H, W) of the grid; zeros keep the field of view
-    data.split_file = ""  # JSON {"train": [names], "validation": …, "test": …}; "" splits by a hash of the patients
+    data.split_file = ""  # JSON {"train": [names], "validation": …, "test": …}; "": by a hash of the patients
     data.phantom_seed = 0  # phantoms are a function of this and their index
     data.subjects = ConfigDict({"train": 256, "validation": 8, "test": 32})  # phantoms: sizes of the splits
     data.cache = ""  # folder of preprocessed volumes, shared between runs if named; "" is <workdir>/cache

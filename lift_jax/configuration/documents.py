@@ -71,7 +71,8 @@ def _update(config: ConfigDict, values: dict, section: str = "") -> None:
         raise KeyError(f"keys {', '.join(odd)} are missing or unknown")
     for key, value in values.items():
         if f"{section}{key}" in FREE_SECTIONS:
-            config[key] = ConfigDict(value)
+            with config[key].unlocked():
+                config[key].update(value)
         elif isinstance(config[key], ConfigDict):
             _update(config[key], value, f"{section}{key}.")
         else:

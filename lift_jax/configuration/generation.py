@@ -47,7 +47,6 @@ def generation() -> ConfigDict:
             "code": 64,  # numbers in a volume code
             "hidden": 256,
             "layers": 5,  # residual layers
-            "frequencies": 6,  # Fourier features of depth; half of the fastest wave is 2^(1 - this) of the volume
             "normalise": True,  # prior normal: slice codes keep the root mean square of the generator's own inputs
         }
     )

@@ -103,7 +103,7 @@ def _positive_keys(config):
         *positive_in_every_task(config),
         *(f"model.encoder.{key}" for key in ("blocks", "groups")),
         *(f"model.generator.{key}" for key in ("code", "blocks", "groups")),
-        *(f"model.mapper.{key}" for key in ("code", "hidden", "layers", "frequencies")),
+        *(f"model.mapper.{key}" for key in ("code", "hidden", "layers")),
         *(f"stage.encoder.{key}" for key in ("steps", "batch", "rate", "patch")),
         *(f"stage.generator.{key}" for key in ("steps", "batch", "positives", "rate")),
         *(f"stage.mapper.{key}" for key in ("steps", "batch", "positives", "positions", "rate", "chunk")),

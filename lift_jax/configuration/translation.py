@@ -30,6 +30,7 @@ def translation() -> ConfigDict:
     config.start_from = ""  # work directory of a trained run of the same network to begin with; "" begins at random
 
     config.data = data = data_section()
+    data.foreground_box = True  # train in the box around the foreground; else on whole grids
     data.crop = (0, 0)  # rows and columns of training slices, cropped at random or padded; (0, 0) takes whole slices
     data.flip = True  # mirror left and right, every other time
     data.source_drop = 0.25  # probability that a source is withheld, one always stays
@@ -79,6 +80,7 @@ def translation() -> ConfigDict:
     config.inference = ConfigDict(
         {
             "chunk": 8,  # the most slices on a device at a time; 0: as many as skip_memory has room for
+            "foreground_box": True,  # compute the box around the foreground; False: the whole grid
             "skip_memory": 1.0,  # GiB a device; features are kept between the passes if they fit, else encoded again
         }
     )

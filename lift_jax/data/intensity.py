@@ -107,7 +107,7 @@ def to_network(protocol: IntensityProtocol, intensities):
     if protocol.unit == "HU":
         middle, half = _middle_and_half(protocol)
         return (intensities.clip(protocol.low, protocol.high) - middle) / half
-    return intensities * 2 - 1
+    return unit_to_network(intensities)
 
 
 def from_network(protocol: IntensityProtocol, intensities):
@@ -115,7 +115,17 @@ def from_network(protocol: IntensityProtocol, intensities):
     if protocol.unit == "HU":
         middle, half = _middle_and_half(protocol)
         return (intensities * half + middle).clip(protocol.low, protocol.high)
-    return ((intensities + 1) / 2).clip(protocol.low, protocol.high)
+    return network_to_unit(intensities).clip(protocol.low, protocol.high)
+
+
+def unit_to_network(intensities):
+    """Network intensities in [-1, 1] from intensities in [0, 1]; NumPy or JAX arrays."""
+    return intensities * 2 - 1
+
+
+def network_to_unit(intensities):
+    """Intensities in [0, 1] from network intensities in [-1, 1], not clipped; NumPy or JAX arrays."""
+    return (intensities + 1) / 2
 
 
 def _middle_and_half(protocol: IntensityProtocol) -> tuple[float, float]:

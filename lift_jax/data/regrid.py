@@ -112,22 +112,24 @@ def regrid_onto(
 
 
 def regrid_brain_onto(
-    prediction: np.ndarray, affine: np.ndarray, brain: np.ndarray, target_affine: np.ndarray
+    prediction: np.ndarray, known: np.ndarray, affine: np.ndarray, brain: np.ndarray, target_affine: np.ndarray
 ) -> np.ndarray:
     """Resamples a skull-stripped result back onto the grid of its source, `[D', H', W']`, zero outside the brain.
 
-    Averages are over the part of the result that is brain, so that its rim is not darkened by the background.
+    Averages are over the part of the result that is brain, so that its rim is not darkened by the background. That part
+    is given and not taken from the result, which may be 0 in the brain too.
 
     Args:
-      prediction: `[D, H, W]`, zero outside the brain.
+      prediction: `[D, H, W]`.
+      known: `[D, H, W]` bool, where the prediction counts: the brain on its own grid.
       affine: `[4, 4]` of `prediction`.
       brain: `[D', H', W']` bool, the brain on the source's grid.
       target_affine: `[4, 4]` of `brain`, with axes parallel to those of `affine`.
     """
-    both = np.stack([prediction, prediction > 0], axis=-1).astype(np.float32)
+    both = np.stack([np.where(known, prediction, 0), known], axis=-1).astype(np.float32)
     value, share = np.moveaxis(regrid_onto(both, affine, brain.shape, target_affine), -1, 0)
-    known = brain & (share > SMALLEST_SHARE)
-    return np.where(known, value / np.where(known, share, 1), 0).astype(np.float32)
+    inside = brain & (share > SMALLEST_SHARE)
+    return np.where(inside, value / np.where(inside, share, 1), 0).astype(np.float32)
 
 
 def _linear_weights(positions: np.ndarray, step: float, size: int) -> np.ndarray:

@@ -25,6 +25,10 @@ WDM_RESULT = tuple((size + sum(padding)) // 2 for size, padding in zip(WDM_SHAPE
 """Grid `(D, H, W)` after the protocol, of voxels of 2 mm."""
 
 
+WDM_SPACING = 2.0
+"""Millimeters of a voxel after the protocol, of BraTS's 1 mm."""
+
+
 @dataclasses.dataclass(frozen=True)
 class WdmSubjects:
     """Subjects on BraTS's grid brought to 128³ by WDM's protocol, a SubjectSource; masks and labels are left out.
@@ -88,6 +92,11 @@ def channel_source(data: ConfigDict, split: str) -> SubjectSource:
 def volume_shape(data: ConfigDict) -> tuple[int, int, int]:
     """The shape `(D, H, W)` of the volumes of a configured data set."""
     return tuple(data.size) if any(data.size) else WDM_RESULT
+
+
+def volume_spacing(data: ConfigDict) -> float:
+    """Millimeters of the cubic voxels of the volumes of a configured data set."""
+    return data.spacing if data.spacing > 0 else WDM_SPACING
 
 
 def stack_volumes(subjects: Sequence[CachedSubject], channel: str) -> np.ndarray:

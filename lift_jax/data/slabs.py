@@ -13,6 +13,9 @@ from lift_jax.data.intensity import to_network
 from lift_jax.errors import UserError
 from lift_jax.models.depth_encoding import depth_coordinates
 
+MAX_SIDE_RATIO = 1.75
+"""Of the largest to the smallest side of slices that are padded to one size; heads of adults differ by less."""
+
 
 @dataclasses.dataclass(frozen=True)
 class RandomSlab(grain.transforms.RandomMap):
@@ -184,18 +187,19 @@ def batch_subjects(count: int, *, seed: int, batch: int, number: int) -> list[in
 
 
 def slab_size(subjects: Sequence[CachedSubject], crop: tuple[int, int], multiple: int) -> tuple[int, int]:
-    """Rows and columns of training slices: the crop, or the size that all subjects share, made up to a `multiple`.
+    """Rows and columns of training slices: the crop, or what holds the slices of all subjects, up to a `multiple`.
 
     Raises:
-      UserError: if there is no crop and the subjects differ in size.
+      UserError: if there is no crop and the subjects differ in size by more than foreground boxes do.
     """
     if any(crop):
         return tuple(crop)
     sizes = {subject.shape[1:] for subject in subjects}
-    if len(sizes) > 1:
+    smallest, largest = np.min(list(sizes), axis=0), np.max(list(sizes), axis=0)
+    if (largest > MAX_SIDE_RATIO * smallest).any():
         listed = ", ".join(f"{height}x{width}" for height, width in sorted(sizes)[:4])
         raise UserError(f"config.data.crop: slices differ in size ({listed}); name one to crop or pad them to")
-    return tuple(-(-side // multiple) * multiple for side in sizes.pop())
+    return tuple(-(-int(side) // multiple) * multiple for side in largest)
 
 
 def draw_range(side: int, size: int, rng: np.random.Generator) -> slice:

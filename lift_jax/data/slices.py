@@ -5,6 +5,8 @@ import dataclasses
 import grain
 import numpy as np
 
+from lift_jax.data.intensity import unit_to_network
+
 
 @dataclasses.dataclass(frozen=True)
 class RandomSlice(grain.transforms.RandomMap):
@@ -29,4 +31,4 @@ class RandomSlice(grain.transforms.RandomMap):
         image = image[start[0] : start[0] + self.side, start[1] : start[1] + self.side]
         missing = [self.side - size for size in image.shape]
         image = np.pad(image, [(n // 2, n - n // 2) for n in missing])
-        return {"image": (image * 2 - 1)[..., None]}
+        return {"image": unit_to_network(image)[..., None]}

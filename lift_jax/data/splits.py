@@ -15,7 +15,9 @@ SPLITS = ("train", "validation", "test")
 """The names of the splits."""
 
 TEST_FRACTION = 0.15
-"""Share of the patients that test, rounded to nearest and at least one."""
+"""Share of the patients that test, rounded to nearest and at least one; of BraTS 2023's 1,470 subjects about 219.
+
+They are not the 219 of its official validation set, for which a split file is needed."""
 
 VALIDATION_FRACTION = 0.05
 """Share of the patients that validate: what is left for it of the rounded share of both, at least one."""

@@ -6,11 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
+from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.scores import MODEL
-
-BOOTSTRAP_SEED = 0
-"""Seed of every interval in a report, so that the same rows give the same report."""
 
 Row = Mapping[str, str | float]
 """The scores of one subject, channel and method: `{"subject", "channel", "method", metric: float, ...}`."""
@@ -54,7 +51,7 @@ def aggregate(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
     def estimate(method: str, channel: str, key: str) -> Estimate:
         values = np.array(list(_values(rows, method, channel, key).values()))
         values = values[np.isfinite(values)]
-        return Estimate(*bootstrap_mean(values, seed=BOOTSTRAP_SEED), values.size) if values.size else _nothing()
+        return Estimate(*mean_interval(values), values.size) if values.size else _nothing()
 
     return _tabulate(rows, distinct(rows, "method"), columns, estimate)
 
@@ -66,7 +63,7 @@ def model_differences(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
         model, other = (_values(rows, name, channel, key) for name in (MODEL, method))
         pairs = np.array([(model[name], other[name]) for name in model if name in other]).reshape(-1, 2)
         pairs = pairs[np.isfinite(pairs).all(1)]
-        return Estimate(*paired_difference(*pairs.T, seed=BOOTSTRAP_SEED), len(pairs)) if len(pairs) else _nothing()
+        return Estimate(*paired_difference(*pairs.T), len(pairs)) if len(pairs) else _nothing()
 
     methods = distinct(rows, "method")
     others = [method for method in methods if method != MODEL] if MODEL in methods else []

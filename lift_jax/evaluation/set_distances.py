@@ -6,6 +6,8 @@ The slices of a volume depend on each other, so a set of N volumes is a sample o
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.stats import norm as normal
+from scipy.stats import t as student
 
 from lift_jax.evaluation.aggregates import Estimate
 from lift_jax.evaluation.distribution import KERNEL_DEGREE, frechet_distance
@@ -24,17 +26,30 @@ RESAMPLES = 1000
 """Bootstrap resamples of what is cheap."""
 
 
+FEWEST_VOLUMES = 4
+"""Volumes below which there is no interval: resamples of fewer are the same few sets again and again."""
+
+
 def centred_interval(value: float, resampled, n: int) -> Estimate:
     """A value with the bootstrap's quantiles about it, moved by as much as the resamples lie off on the whole.
 
     Resampling adds noise of its own, which lifts every distance: plain quantiles may then lie wholly above the value.
-    Resamples that are not finite are left out.
+    The quantiles' distance from the mean is widened by `t √(n / (n - 1)) / z`, for resamples of n spread as if by the
+    standard deviation that divides by n, and normal quantiles leave out that this deviation is an estimate
+    (Hesterberg, arXiv 1411.5279, section 3.2). Resamples that are not finite are left out.
+
+    Args:
+      value: of the volumes themselves.
+      resampled: `[R]`, of resamples.
+      n: volumes; with fewer than `FEWEST_VOLUMES`, the ends are nan.
     """
     resampled = np.asarray(resampled, np.float64)
     resampled = resampled[np.isfinite(resampled)]
-    if resampled.size < 2:
+    if resampled.size < 2 or n < FEWEST_VOLUMES:
         return Estimate(float(value), float("nan"), float("nan"), n)
-    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - resampled.mean() + value
+    upper = (1 + LEVEL) / 2
+    wider = student.ppf(upper, n - 1) * np.sqrt(n / (n - 1)) / normal.ppf(upper)
+    low, high = value + wider * (np.quantile(resampled, [1 - upper, upper]) - resampled.mean())
     return Estimate(float(value), float(low), float(high), n)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from lift_jax.evaluation.aggregates import BOOTSTRAP_SEED, Column, Estimate
+from lift_jax.evaluation.aggregates import Column, Estimate
 from lift_jax.evaluation.distribution import MS_SSIM_SIDE
-from lift_jax.evaluation.intervals import bootstrap_mean
+from lift_jax.evaluation.intervals import mean_interval
 from lift_jax.evaluation.plane_features import PLANES, Encode, compared_positions, plane_features
 from lift_jax.evaluation.set_distances import FRECHET_RESAMPLES, frechet_estimates, kernel_estimates
 from lift_jax.evaluation.variety import (
@@ -57,7 +57,7 @@ def score_unconditional(
     *,
     slice_encoders: Mapping[str, Encode],
     volume_encoders: Mapping[str, Callable[[np.ndarray], np.ndarray]],
-    seed: int = BOOTSTRAP_SEED,
+    seed: int = 0,
     frechet_resamples: int = FRECHET_RESAMPLES,
     pairs: int = 100,
 ) -> UnconditionalScores:
@@ -133,10 +133,10 @@ def _score_volumes(table, sets, reference, training, seed) -> tuple[list[dict], 
         nearest[name], distances = nearest_neighbours(volumes, training, region)
         known = _finite(steps)
         if len(known) and len(real_steps):
-            table[name]["step"] = Estimate(*bootstrap_mean(known, seed=seed), len(known))
+            table[name]["step"] = Estimate(*mean_interval(known), len(known))
             table[name]["step_relative"] = _scaled(relative_estimate(known, real_steps, seed=seed), 100)
         table[name]["spread_relative"] = _scaled(spread_estimate(volumes, reference, seed=seed), 100)
-        table[name]["nearest_rmse"] = Estimate(*bootstrap_mean(distances, seed=seed), len(volumes))
+        table[name]["nearest_rmse"] = Estimate(*mean_interval(distances), len(volumes))
         rows = zip(steps.tolist(), nearest[name].tolist(), distances.tolist(), strict=True)
         cases += [
             {"set": name, "sample": i, "step": step, "nearest_training": neighbour, "nearest_rmse": distance}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from lift_jax.data.boxes import foreground_box
 from lift_jax.data.channels import Channels
 from lift_jax.data.intensity import from_network, to_network
 from lift_jax.data.subject import Subject, foreground
@@ -23,6 +24,7 @@ def predict_channels(
     *,
     chunk: int,
     skip_memory: float,
+    in_foreground_box: bool = True,
     mesh: jax.sharding.Mesh | None = None,
 ) -> dict[str, np.ndarray]:
     """Target channels of a subject, each `[D, H, W]` float32 in the unit of its protocol, clipped to its range.
@@ -36,10 +38,14 @@ def predict_channels(
       sources: channels to predict from, which the subject has.
       targets: channels to predict.
       chunk, skip_memory, mesh: see `translate_volume`.
+      in_foreground_box: compute only the box around the foreground, see `foreground_box`; else the whole grid.
     """
-    given = np.full((*subject.shape, len(channels.sources)), BACKGROUND, np.float32)
+    inside = foreground(subject, sources, channels.protocols)
+    box = foreground_box(inside).slices if in_foreground_box else (slice(None),) * 3
+    given = np.full((*inside[box].shape, len(channels.sources)), BACKGROUND, np.float32)
     for channel in sources:
-        given[..., channels.sources.index(channel)] = to_network(channels.protocols[channel], subject.images[channel])
+        part = to_network(channels.protocols[channel], subject.images[channel][box])
+        given[..., channels.sources.index(channel)] = part
     predictions = translate_volume(
         network,
         params,
@@ -50,9 +56,9 @@ def predict_channels(
         skip_memory=skip_memory,
         mesh=mesh,
     )
-    inside = foreground(subject, sources, channels.protocols)
     results = {}
     for target, prediction in zip(targets, predictions, strict=True):
         protocol = channels.protocols[target]
-        results[target] = np.where(inside, from_network(protocol, prediction), protocol.background).astype(np.float32)
+        results[target] = np.full(subject.shape, protocol.background, np.float32)
+        results[target][box] = np.where(inside[box], from_network(protocol, prediction), protocol.background)
     return results

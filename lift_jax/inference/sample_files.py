@@ -1,4 +1,4 @@
-"""Sampled volumes as NIfTI files, with a contact sheet of their planes."""
+"""Sampled volumes as NIfTI files, with a contact sheet of their planes and a viewer page."""
 
 import json
 import math
@@ -10,15 +10,17 @@ import matplotlib.image
 import nibabel as nib
 import numpy as np
 
+from lift_jax.data.single_channel import volume_spacing
 from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.errors import UserError
 from lift_jax.evaluation.report.montage import planes_picture
+from lift_jax.evaluation.report.view import write_viewer
 from lift_jax.inference.sample import sample_volumes
 from lift_jax.places import write_aside
 from lift_jax.trained import TrainedGeneration
 
 SHEET_VOLUMES = 16
-"""Volumes on a contact sheet, at most."""
+"""Volumes on the contact sheet and in the viewer, at most."""
 
 
 def synthesize_samples(
@@ -28,10 +30,10 @@ def synthesize_samples(
     output: pathlib.Path,
     *,
     depth: int = 0,
-    spacing: float = 1.0,
+    spacing: float | None = None,
     deviation: float | None = None,
 ) -> list[pathlib.Path]:
-    """Samples volumes and writes `sample-<seed>-<number>.nii.gz`, `contact_sheet.png` and `synthesis.json`.
+    """Samples volumes and writes `sample-<seed>-<number>.nii.gz`, `contact_sheet.png`, `viewer.html`, `synthesis.json`.
 
     Voxels are float32 in [0, 1]; the grid is RAS+ with its centre at the origin. With another depth than that of
     training, slices lie closer together or further apart, and the head keeps its height.
@@ -41,7 +43,7 @@ def synthesize_samples(
       count: how many volumes; seed: of their codes. Volume `i` of a seed is the same whatever else is asked for.
       output: folder for the results; made if it is not there.
       depth: slices of each volume; 0 for as many as in training.
-      spacing: millimetres of a training voxel.
+      spacing: millimeters of a training voxel; None: those of the training volumes.
       deviation: of the numbers of volumes' codes; None: `inference.deviation` of the run.
 
     Raises:
@@ -50,7 +52,8 @@ def synthesize_samples(
     for flag, value, least in (("count", count, 1), ("seed", seed, 0), ("depth", depth, 0)):
         if value < least:
             raise UserError(f"--{flag}: {value} is below {least}")
-    if not spacing > 0:
+    spacing = volume_spacing(trained.config.data) if spacing is None else spacing
+    if not 0 < spacing < math.inf:
         raise UserError(f"--spacing: {spacing} is no voxel size in mm")
     options = dict(trained.config.inference) | ({} if deviation is None else {"deviation": deviation})
     if not 0 <= options["deviation"] < math.inf:
@@ -92,7 +95,9 @@ def synthesize_samples(
         "config": config.to_dict(),
     }
     write_aside(output / "synthesis.json", json.dumps(facts, indent=2) + "\n")
-    return [*paths, sheet]
+    title = f"{count} sampled volume{'s' * (count > 1)}, seed {seed}"
+    viewer = write_viewer(paths[:SHEET_VOLUMES], output / "viewer.html", title=title)
+    return [*paths, sheet, viewer]
 
 
 def _grid(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Grid:

@@ -17,7 +17,7 @@ class DepthMapper(nn.Module):
       code: numbers in a slice code, as the generator takes them.
       hidden: width.
       layers: residual layers.
-      frequencies: Fourier frequencies of depth; half of the fastest wave is 2^(1 - frequencies) of the volume.
+      frequencies: Fourier frequencies of depth, see `resolved_frequencies`.
       residual: codes are a correction of others: nought at first, and not normalised.
       normalise: scale every slice code to a root mean square of 1, that of normal inputs of the generator.
     """

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from lift_jax.models.depth_encoding import resolved_frequencies, slice_centers
 from lift_jax.models.depth_mapper import DepthMapper
 from lift_jax.models.encoders import ResidualEncoder, initial_encoder_parameters
 from lift_jax.models.features import FeatureSet
@@ -54,14 +55,15 @@ class GenerationNetworks:
     def random_codes(self, params: dict, key: jax.Array, count: int, deviation: float = 1.0) -> jax.Array:
         """Codes of slices that know nothing of each other, `[count, K]`: what the generator is trained on.
 
-        With a prior, each is of a random depth of a volume of its own, whose numbers have standard deviation
-        `deviation`.
+        With a prior, each is of a random slice of a volume of its own, whose numbers have standard deviation
+        `deviation`. Depths are those of slices: between them, codes are blends of two, which vary less.
         """
         if not self.prior_slices:
             return jax.random.normal(key, (count, self.generator.code))
         key_volume, key_depth = jax.random.split(key)
         z = deviation * jax.random.normal(key_volume, (count, self.volume_code))
-        return independent_codes(params["prior"], z, jax.random.uniform(key_depth, (count,), minval=-1, maxval=1))
+        depth = jax.random.choice(key_depth, slice_centers(self.prior_slices), (count,))
+        return independent_codes(params["prior"], z, depth)
 
 
 def generation_networks(config: ConfigDict, shape: tuple[int, int, int]) -> GenerationNetworks:
@@ -74,12 +76,14 @@ def generation_networks(config: ConfigDict, shape: tuple[int, int, int]) -> Gene
         "widths": tuple(model.generator.widths),
         "dtype": jnp.dtype(model.generator.dtype),
     }
-    mapper = {key: model.mapper[key] for key in ("hidden", "layers", "frequencies", "normalise")}
+    mapper = {key: model.mapper[key] for key in ("hidden", "layers", "normalise")}
     prior_slices = shape[0] if model.prior.kind == "principal" else 0
     return GenerationNetworks(
         _encoder(model.encoder),
         SliceGenerator(tuple(shape[1:]), **generator),
-        DepthMapper(model.generator.code, residual=prior_slices > 0, **mapper),
+        DepthMapper(
+            model.generator.code, frequencies=resolved_frequencies(shape[0]), residual=prior_slices > 0, **mapper
+        ),
         FeatureSet(tuple(features.grids), features.local, features.pixels, tuple(features.gradients)),
         model.mapper.code,
         prior_slices,

@@ -1,15 +1,16 @@
 """Principal components of how slice codes run through real volumes: LiFT-U's prior, from which drifting begins.
 
 The prior is linear, `{"kernel": [Z, F, K], "bias": [F, K]}` float32: of a volume's code, standard normal numbers, it
-makes the codes of F slices, evenly spread over [-1, 1], and is linear between them. Slices of independent volumes are
-what the generator is trained on; the depth mapper adds a correction to the codes of all slices of one volume.
+makes the codes of F slices, which divide the depth [-1, 1], and is linear between their centers. Slices of independent
+volumes are what the generator is trained on; the depth mapper adds a correction to the codes of all slices of one
+volume.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lift_jax.data.intensities import to_network
+from lift_jax.data.intensity import unit_to_network
 from lift_jax.models.slice_components import Components, component_codes
 
 
@@ -46,8 +47,11 @@ def mixed_codes(prior: dict, codes: jax.Array, z: jax.Array, share: jax.Array, d
 
 
 def interpolation_weights(depth: jax.Array, slices: int) -> jax.Array:
-    """Weights of linear interpolation at depths `[D]` between slices evenly spread over [-1, 1]: `[D, slices]`."""
-    position = (depth + 1) / 2 * (slices - 1)
+    """Weights of linear interpolation at depths `[D]` between `slice_centers`: `[D, slices]`.
+
+    Beyond the first and the last center, in the outer halves of those slices, they are these slices' own.
+    """
+    position = jnp.clip(((depth + 1) * slices - 1) / 2, 0, slices - 1)
     return jnp.maximum(1 - jnp.abs(position[:, None] - jnp.arange(slices)[None]), 0)
 
 
@@ -69,7 +73,7 @@ def principal_trajectories(volumes: np.ndarray, components: Components, count: i
     """
     lengths = np.sqrt((np.asarray(components.basis, np.float64) ** 2).sum(axis=1))
     encode = jax.jit(component_codes)
-    codes = (encode(components, to_network(np.asarray(volume, np.float32))) for volume in volumes)
+    codes = (encode(components, unit_to_network(np.asarray(volume, np.float32))) for volume in volumes)
     codes = np.stack([np.asarray(x, np.float64) for x in codes])
     mean = codes.mean(axis=0)
     deviations = ((codes - mean) * lengths).reshape(len(volumes), -1)

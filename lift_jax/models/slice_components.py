@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lift_jax.data.intensities import to_network
+from lift_jax.data.intensity import unit_to_network
 from lift_jax.models.slice_generator import to_logits
 from lift_jax.progress import progress
 
@@ -79,7 +79,7 @@ def slice_codes(generator: dict, images: jax.Array) -> jax.Array:
 
 def _logits(volume: np.ndarray) -> np.ndarray:
     """`[D, H W]` float64."""
-    images = to_network(np.asarray(volume, np.float64))
+    images = unit_to_network(np.asarray(volume, np.float64))
     return np.asarray(to_logits(images, np)).reshape(len(images), -1)
 
 

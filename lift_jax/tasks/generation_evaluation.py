@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lift_jax import hosts
+from lift_jax.data.single_channel import volume_spacing
 from lift_jax.errors import UserError
 from lift_jax.evaluation.generation_runs import (
     HELD_OUT,
@@ -56,7 +57,7 @@ def evaluate_generation(workdir: Place, options: EvaluateOptions) -> Place | Non
         real["train"],
         title=f"{workdir.name}: volumes out of noise",
         metadata=generation_facts(trained, seconds),
-        spacing=(trained.config.data.spacing,) * 3,
+        spacing=(volume_spacing(trained.config.data),) * 3,
     )
     return output / "report.html"
 
@@ -116,7 +117,7 @@ SWEEP = SweepSupport(
             *("stage.generator", "stage.mapper"),
         ),
         "generator": (
-            *(f"model.mapper.{key}" for key in ("hidden", "layers", "frequencies", "normalise")),  # its code is drawn
+            *(f"model.mapper.{key}" for key in ("hidden", "layers", "normalise")),  # its code is drawn
             *("loss.particles", "loss.planes", "stage.mapper"),
         ),
         "mapper": (),

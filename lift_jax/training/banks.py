@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lift_jax.data.array_folders import remove_leftovers, save_array, whole_folder
-from lift_jax.data.intensities import to_network
+from lift_jax.data.intensity import unit_to_network
 from lift_jax.errors import UserError
 from lift_jax.losses.triplanar import PLANES
 from lift_jax.models.generation import GenerationNetworks
@@ -64,7 +64,7 @@ def _encode_plane(networks, encoder, volumes, plane, chunk, dtype) -> dict[str, 
     axis = PLANES.index(plane)
     tensors: dict[str, np.ndarray] = {}
     for i, volume in enumerate(progress(volumes, description=f"{plane} features of real volumes", unit="volume")):
-        slices = to_network(np.moveaxis(np.asarray(volume, np.float32), axis, 0))[..., None]
+        slices = unit_to_network(np.moveaxis(np.asarray(volume, np.float32), axis, 0))[..., None]
         for start in range(0, len(slices), chunk):
             # Every chunk has one shape, so that one function is compiled: the last slice is repeated to its end.
             rows = np.minimum(np.arange(start, start + chunk), len(slices) - 1)

@@ -64,6 +64,20 @@ def save_checkpoint(
         manager.save(step, args=parts, force=now)
 
 
+def save_parameters(directory: Place, params: dict) -> None:
+    """Writes parameters as the averaged ones of a checkpoint of step 0, for `restore_ema`; returns when it is on disk.
+
+    Raises:
+      UserError: if they cannot be written, as on a full disk.
+    """
+    parts = ocp.args.Composite(
+        ema=ocp.args.StandardSave(params), checks=ocp.args.JsonSave({"sums": {"ema": bit_sum(params)}})
+    )
+    with ocp.CheckpointManager(_absolute(directory)) as manager, _told(manager):
+        manager.save(0, args=parts)
+        manager.wait_until_finished()
+
+
 def finish_saving(manager: ocp.CheckpointManager) -> None:
     """Waits until all checkpoints are on disk.
 

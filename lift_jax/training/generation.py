@@ -29,7 +29,7 @@ from lift_jax.training.generation_validation import (
 from lift_jax.training.optimisers import grouped_adamw
 from lift_jax.training.parallel import DATA_AXIS
 from lift_jax.training.stages import Everywhere, Stage, finished_parameters, run_stage
-from lift_jax.training.starting import starting_parameters
+from lift_jax.training.starting import is_kept, keep_start, starting_parameters
 from lift_jax.training.step import LossFunction, initial_state, train_step
 from lift_jax.training.subjects import assert_equal_subjects, cache_shared, record_split
 
@@ -66,11 +66,11 @@ def train_generation(config: ConfigDict, workdir: Place) -> None:
     cache, (channel,) = run_directory.cache_directory(workdir, config), config.data.targets
     real = {split: stack_volumes(cache_shared(source, config, workdir), channel) for split, source in sources.items()}
     params = with_trained(params, start)
-    begins = networks.prior_slices and not (config.start_from and "generator" in start)
+    if networks.prior_slices and not _has_generator(config, workdir, start):
+        # What a linear algebra library finds may differ between machines, in signs too.
+        params = hosts.of_first(with_principal(params, networks, real["train"]))
+    keep_start(config, workdir, params)
     for index, name in enumerate(config.stages):
-        if begins and name == "generator" and not saved_steps(run_directory.checkpoint_directory(workdir, name)):
-            # What a linear algebra library finds may differ between machines, in signs too.
-            params = hosts.of_first(with_principal(params, networks, real["train"]))
         like = stage_parameters(name, params, networks, config)
         trained = finished_parameters(workdir, name, config.stage[name].steps, like)
         if trained is None:
@@ -78,6 +78,13 @@ def train_generation(config: ConfigDict, workdir: Place) -> None:
                 _stage(index, name, like, networks, config, real, cache, sources["train"].names), config, workdir
             )
         params = with_trained(params, trained)
+
+
+def _has_generator(config: ConfigDict, workdir: Place, start: dict) -> bool:
+    """Whether generator and prior are known, or not needed, before the first stage that is still to be trained."""
+    given = config.start_from and ("generator" in start or is_kept(workdir))
+    begun = saved_steps(run_directory.checkpoint_directory(workdir, "generator"))
+    return bool(given or begun or tuple(config.stages) == ("encoder",))
 
 
 def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:

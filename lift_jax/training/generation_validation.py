@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from lift_jax.data.intensities import from_network, to_network
+from lift_jax.data.intensity import network_to_unit, unit_to_network
 from lift_jax.evaluation.distribution import frechet_distance
 from lift_jax.evaluation.plane_features import compared_positions, plane_features, slice_encoder
 from lift_jax.evaluation.report.montage import planes_picture, tile
@@ -26,12 +26,12 @@ def look_at_reconstructions(network: MaskedAutoencoder, params: dict, *, real: n
     """Covered middle slices of real volumes, what the autoencoder makes of them, and what was there."""
     settings = config.stage.encoder
     slices = real[:SHOWN, real.shape[1] // 2].astype(np.float32)[..., None]
-    images = to_network(slices)
+    images = unit_to_network(slices)
     covered = np.asarray(patch_mask(jax.random.key(SEED), images.shape[:3], settings.patch, settings.covered))
     shown = np.where(covered, COVER, images).astype(np.float32)
     filled = np.asarray(_apply(network, jax.device_get(params["autoencoder"]), shown))
     error = float(np.mean((filled - images)[covered] ** 2))
-    rows = [from_network(x)[..., 0] for x in (shown, np.where(covered, filled, images), images)]
+    rows = [network_to_unit(x)[..., 0] for x in (shown, np.where(covered, filled, images), images)]
     return {"validation_error": error}, {"validation": tile(np.concatenate(rows), len(images))}
 
 

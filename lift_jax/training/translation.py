@@ -9,6 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from lift_jax import hosts, run_directory
+from lift_jax.data.boxes import BoxedSubjects
 from lift_jax.data.cache import CachedSubject
 from lift_jax.data.channels import Channels, channels_of
 from lift_jax.data.slabs import RandomSlab, batch_subjects, slab_size, training_batches
@@ -21,7 +22,7 @@ from lift_jax.places import Place
 from lift_jax.training.optimisers import grouped_adamw
 from lift_jax.training.parallel import check_batch
 from lift_jax.training.stages import Stage, finished_parameters, run_stage
-from lift_jax.training.starting import starting_parameters
+from lift_jax.training.starting import keep_start, starting_parameters
 from lift_jax.training.step import LossFunction, initial_state, train_step
 from lift_jax.training.subjects import assert_equal_subjects, cache_shared, record_split
 from lift_jax.training.translation_loss import translation_loss
@@ -53,8 +54,10 @@ def train_translation(config: ConfigDict, workdir: Place) -> dict:
     network = volume_translator(config.model, channels)
     params = starting_parameters(config, workdir, initial_parameters(network, jax.random.key(config.seed)))
     run_directory.prepare(workdir, config)
+    keep_start(config, workdir, params)
     hosts.report(record_split(config, workdir))
-    subjects = usable_subjects(cache_shared(sources["train"], config, workdir), channels)
+    source = BoxedSubjects(sources["train"]) if config.data.foreground_box else sources["train"]
+    subjects = usable_subjects(cache_shared(source, config, workdir), channels)
     size = slab_size(subjects, config.data.crop, network.translator.multiple)
     validate_fn = functools.partial(validate, network, channels=channels, subjects=sources["validation"], config=config)
     weights = LossWeights(config.loss.pixel, config.loss.similarity, config.loss.through_plane, config.loss.bone)

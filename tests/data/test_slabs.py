@@ -379,7 +379,7 @@ def test_a_damaged_case_stops_the_batches_with_its_name(tmp_path):
         path.write_bytes(b"")
     with pytest.raises(UserError) as refusal:
         some(batches(cases, batch=1), 4)
-    assert str(refusal.value).startswith(f"{cases[1].directory / 'sources.npy'}: damaged")
+    assert str(refusal.value).startswith(f"{cases[1].directory / 'image-'}") and ": damaged" in str(refusal.value)
 
 
 def test_slices_take_the_size_all_cases_share_made_up_to_the_networks_multiple(cached):
@@ -389,10 +389,14 @@ def test_slices_take_the_size_all_cases_share_made_up_to_the_networks_multiple(c
 
 
 def test_slices_of_several_sizes_need_a_crop(cached):
-    cases = [*cached(1), *cached(1, (DEPTH, 10, 12))]
-    with pytest.raises(UserError, match=r"^config\.data\.crop: slices differ in size \(6x8, 10x12\)"):
+    cases = [*cached(1), *cached(1, (DEPTH, 10, 20))]
+    with pytest.raises(UserError, match=r"^config\.data\.crop: slices differ in size \(6x8, 10x20\)"):
         slab_size(cases, (0, 0), 4)
     assert slab_size(cases, (8, 8), 4) == (8, 8)
+
+
+def test_slices_of_boxes_that_differ_a_little_are_padded_to_the_largest(cached):
+    assert slab_size([*cached(1), *cached(1, (DEPTH, 10, 12))], (0, 0), 4) == (12, 12)
 
 
 def test_the_cases_of_a_batch_are_known_without_making_it(cached):

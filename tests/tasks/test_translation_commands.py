@@ -14,7 +14,7 @@ QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 
 TINY = [
     "--config=configs/synthrad_mr_to_ct.py:tiny",
-    "--config.data.layout=synthrad",
+    "--config.data.dataset=synthrad",
     "--config.data.side=16",
     "--config.inference.side=16",
     "--config.model.translator.widths=(4, 8)",

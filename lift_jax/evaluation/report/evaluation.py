@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from lift_jax.errors import UserError
 from lift_jax.evaluation.aggregates import (
-    BOOTSTRAP_SEED,
     Column,
     Row,
     aggregate,
@@ -14,7 +13,7 @@ from lift_jax.evaluation.aggregates import (
     present_columns,
 )
 from lift_jax.evaluation.aggregates import Table as Aggregates
-from lift_jax.evaluation.intervals import LEVEL, RESAMPLES
+from lift_jax.evaluation.intervals import LEVEL
 from lift_jax.evaluation.report.figures import draw_picture
 from lift_jax.evaluation.report.files import write_report
 from lift_jax.evaluation.report.html import Figure, render
@@ -62,18 +61,13 @@ def write_evaluation(
         "title": title,
         "metadata": dict(metadata),
         "subjects": len(distinct(rows, "subject")),
-        "interval": {
-            "method": "percentile bootstrap over subjects",
-            "level": LEVEL,
-            "resamples": RESAMPLES,
-            "seed": BOOTSTRAP_SEED,
-        },
+        "interval": {"method": "Student's t over subjects", "level": LEVEL},
         "aggregates": _plain(aggregates),
         "model_minus": _plain(differences),
     }
     figures, viewer, ranked = _draw(pictures, rows, columns)
     tables = [metrics_table(columns, aggregates), difference_table(columns, differences)]
-    intervals = f"{LEVEL:.0%}, percentile bootstrap over subjects, {RESAMPLES:,} resamples"
+    intervals = f"{LEVEL:.0%}, Student's t over subjects"
     page = render(
         "evaluation.html",
         title=title,
@@ -115,7 +109,8 @@ def _reading_points(columns: Sequence[Column], methods: Sequence[str]) -> list[s
     keys = {column.key for column in columns}
     points = [
         "An interval shows how far the mean would move with other subjects of the same kind. It does not cover other "
-        "scanners or training with another seed. One subject has no interval (–)."
+        "scanners or training with another seed. It takes subjects to be nearly normal, which matters when they are "
+        "few. One subject has no interval (–)."
     ]
     if BEST_SOURCE in methods:
         points.append(

@@ -13,6 +13,7 @@ from lift_jax.evaluation.report.html import Cell, Figure, Table, TableRow, estim
 from lift_jax.evaluation.report.pictures import UNIT_WINDOW
 from lift_jax.evaluation.report.planes import ORIENTATION_NOTE
 from lift_jax.evaluation.report.volumes import Panel, Scene, encode_scenes, page_budget, spacing_affine
+from lift_jax.evaluation.set_distances import FEWEST_VOLUMES
 from lift_jax.evaluation.unconditional import UnconditionalScores
 from lift_jax.evaluation.variety import AIR, brain_region
 
@@ -67,7 +68,7 @@ def write_unconditional_evaluation(
         "metadata": dict(metadata),
         "notes": scores.notes,
         "volumes": {name: len(volumes) for name, volumes in shown.items()},
-        "interval": {"method": "bootstrap over volumes, quantiles about the value", "level": LEVEL},
+        "interval": {"method": "bootstrap over volumes, quantiles about the value, widened for few", "level": LEVEL},
         "scores": {name: {k: e._asdict() for k, e in row.items()} for name, row in scores.table.items()},
     }
     region = brain_region(reference)
@@ -137,7 +138,8 @@ def _table(scores: UnconditionalScores, heading: str, columns: tuple[Column, ...
         ]
         rows.append(TableRow([name], count, cells))
     heads = ["set", "volumes", *(column.label for column in columns)]
-    return Table(heading, heads, rows, f"{LEVEL:.0%} intervals, volumes resampled.")
+    note = f"{LEVEL:.0%} intervals, volumes resampled; fewer than {FEWEST_VOLUMES} volumes have none (–)."
+    return Table(heading, heads, rows, note)
 
 
 def _reading_points() -> list[str]:

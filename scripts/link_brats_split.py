@@ -1,0 +1,59 @@
+"""BraTS's official split as links and a split file: train on the official training data, test on the validation data.
+
+    python -m scripts.link_brats_split --training DIR --validation DIR --output DIR
+    python train.py --config configs/brats_missing_mr.py --config.data.root=OUTPUT/cases \\
+        --config.data.split_file=OUTPUT/split.json --workdir runs/brats
+
+In BraTS 2023 (glioma) that is 1,251 and 219 cases, the 219 without segmentations. What validates during training is one
+patient in twenty of the training data, with all time points.
+"""
+
+import argparse
+import json
+import pathlib
+from collections.abc import Iterable
+
+from lift_jax.data.brats import find_cases
+from lift_jax.data.splits import ranked
+from lift_jax.places import write_aside
+
+VALIDATING = 20
+"""One patient of so many validates."""
+
+
+def official_split(training: Iterable[str], validation: Iterable[str]) -> dict[str, list[str]]:
+    """The split file's lists, of the names `<challenge>-<patient>-<time point>` in the two official folders."""
+    of_patient: dict[str, list[str]] = {}
+    for name in training:
+        of_patient.setdefault(name.rsplit("-", 1)[0], []).append(name)
+    order = ranked(of_patient)
+    held_out = max(1, len(order) // VALIDATING)
+    names = [
+        sorted(name for patient in part for name in of_patient[patient])
+        for part in (order[held_out:], order[:held_out])
+    ]
+    return {"train": names[0], "validation": names[1], "test": sorted(validation)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--training", type=pathlib.Path, required=True, help="folder of the official training cases")
+    parser.add_argument(
+        "--validation", type=pathlib.Path, required=True, help="folder of the official validation cases"
+    )
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="made; cases/ and split.json go into it")
+    arguments = parser.parse_args()
+    cases = arguments.output / "cases"
+    cases.mkdir(parents=True)
+    found = {}
+    for folder in (arguments.training, arguments.validation):
+        found[folder] = find_cases(folder)
+        for name in found[folder]:
+            (cases / name).symlink_to((folder / name).resolve(), target_is_directory=True)
+    split = official_split(found[arguments.training], found[arguments.validation])
+    write_aside(arguments.output / "split.json", json.dumps(split, indent=1) + "\n")
+    print(", ".join(f"{key} {len(names):,}" for key, names in split.items()))
+
+
+if __name__ == "__main__":
+    main()

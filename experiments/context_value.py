@@ -19,7 +19,7 @@ import numpy as np
 from lift_jax.data.windows import TakeWindow
 from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
 from lift_jax.training.cases import cache_shared
-from lift_jax.training.run import train
+from lift_jax.tasks.run import train
 from lift_jax.training.translator_stages import train_stages, training_size
 from ml_collections import ConfigDict
 

@@ -18,7 +18,7 @@ import pathlib
 import numpy as np
 import orbax.checkpoint as ocp
 from lift_jax.inference.ct import predict_ct
-from lift_jax.training.run import train
+from lift_jax.tasks.run import train
 
 from configs import synthrad_mr_to_ct
 from lift_jax import run_directory

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
-from lift_jax.training.run import train
+from lift_jax.tasks.run import train
 
 from lift_jax import places, run_directory
 from lift_jax.errors import UserError

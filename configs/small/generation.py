@@ -1,4 +1,4 @@
-"""LiFT-U on phantoms of 24³ at 8 mm, a fifth of the default's work, for sweeps on two CPU cores; `tiny` is for checks."""
+"""LiFT-U on phantoms of 24³ at 8 mm, a fifth of the default's work, for sweeps on two cores; `tiny` is for checks."""
 
 from lift_jax.configuration import check_variant, named_config
 

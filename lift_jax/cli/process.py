@@ -45,8 +45,8 @@ def guarded(command: Callable[[Sequence[str]], int], given: Sequence[str]) -> in
         return 0
     except UserError as error:
         return _refuse(str(error))
-    except KeyboardInterrupt:
-        return _refuse("stopped; the same command goes on from what is done", INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        return _refuse(str(stop) or "stopped; the same command goes on from what is done", INTERRUPTED)
     except Exception as error:
         if not _is_one_of_many():
             raise

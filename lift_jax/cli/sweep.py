@@ -10,9 +10,11 @@ examples:
   lift-jax sweep --sweep particles:tiny --workdir runs/particles --parallel=2
 """
 
+import contextlib
 import sys
 
 from lift_jax.cli.arguments import Parser, add_device_argument, positive, required
+from lift_jax.cli.interrupt import saving_interrupts
 from lift_jax.cli.output import Say
 from lift_jax.cli.process import prepare_jax
 
@@ -62,11 +64,15 @@ def run(arguments, say: Say) -> dict:
     carry = carry_here if parallel == 1 else carry_in_processes(parallel)
     report = workdir / "sweep.html"
     summary = {"workdir": str(workdir), "runs": len(runs), "done": True, "report": str(report), "errors": []}
-    try:
-        follow(runs, workdir, carry, tell)
-    except Preempted as stop:
-        say(f"{stop}; the same command goes on from there")
-        return summary | {"done": False}
+    with saving_interrupts() if parallel == 1 else contextlib.nullcontext(lambda: False) as is_interrupted:
+        try:
+            follow(runs, workdir, carry, tell)
+        except Preempted as stop:
+            message = f"{stop}; the same command goes on from there"
+            if is_interrupted():
+                raise KeyboardInterrupt(message) from None
+            say(message)
+            return summary | {"done": False}
     write_sweep(sweep, runs, workdir, failures, title=name)
     say(f"report: {report}")
     failed = {str(run.directory): failures[run.directory] for run in runs if run.directory in failures}

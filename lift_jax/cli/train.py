@@ -3,6 +3,7 @@
 usage: lift-jax train --config NAME_OR_FILE[:VARIANT] --workdir DIR [--config.KEY=VALUE ...]
 
 Any key of the configuration can be set: --config.stage.joint.steps=100. On several hosts: docs/cloud.md.
+Ctrl-C or SIGTERM saves after the step and stops.
 
 examples:
   lift-jax train --config quickstart --workdir runs/quickstart
@@ -11,6 +12,7 @@ examples:
 """
 
 from lift_jax.cli.arguments import Parser, add_device_argument, required
+from lift_jax.cli.interrupt import saving_interrupts
 from lift_jax.cli.output import Say
 from lift_jax.cli.process import add_process_arguments, is_first, join_processes, prepare_jax
 
@@ -44,12 +46,15 @@ def run(arguments, say: Say) -> dict:
     if arguments.profile_steps is not None:
         config.log.profile = steps_of(arguments.profile_steps)
     summary = {"workdir": str(workdir), "done": True, "stages": list(config.stages)}
-    try:
-        train(config, workdir)
-        message = f"{arguments.workdir}: trained; now lift-jax evaluate --workdir {arguments.workdir}"
-    except Preempted as stop:
-        summary["done"] = False
-        message = f"{stop}; the same command goes on from there"
+    with saving_interrupts() as is_interrupted:
+        try:
+            train(config, workdir)
+            message = f"{arguments.workdir}: trained; now lift-jax evaluate --workdir {arguments.workdir}"
+        except Preempted as stop:
+            summary["done"] = False
+            message = f"{stop}; the same command goes on from there"
+            if is_interrupted():
+                raise KeyboardInterrupt(message) from None
     if is_first():
         say(message)
     return summary

@@ -18,9 +18,9 @@ import tempfile
 import threading
 
 from configs.quickstart import get_config
-from lift_jax import commands
+from lift_jax.cli.process import prepare_jax
 
-commands.prepare_jax()
+prepare_jax()
 
 PARTS = 10
 
@@ -46,7 +46,7 @@ def mebibytes_in_use() -> float:
 
 def medians(steps: int) -> list[float]:
     """Trains, and returns the median memory in use of each part of the steps, MiB."""
-    from lift_jax.training.run import train
+    from lift_jax.tasks.run import train
 
     samples: dict[int, list[float]] = {part: [] for part in range(PARTS)}
     with tempfile.TemporaryDirectory() as folder:

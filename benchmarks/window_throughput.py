@@ -13,10 +13,10 @@ import time
 
 import numpy as np
 from absl import app, flags
+from lift_jax.data.windows import TakeWindow, training_batches
 
 from lift_jax.data.cache import CachedCase, cache_cases
 from lift_jax.data.cases import CONTRASTS, Case
-from lift_jax.data.windows import TakeWindow, training_batches
 from lift_jax.evaluation.cost import hardware
 
 CASES = flags.DEFINE_integer("cases", 4, "cached volumes, 71 MB each", 1)

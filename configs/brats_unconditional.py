@@ -9,8 +9,7 @@ memory in bfloat16 for the 1,176 training cases (20,331 numbers a slice, 128 sli
 splits off.
 """
 
-from configs import phantom_unconditional
-from lift_jax.configuration import generation
+from lift_jax.configuration import generation, named_config
 
 
 def get_config(variant=""):
@@ -63,7 +62,7 @@ def get_config(variant=""):
 
 def _small():
     """BraTS at 64³ and 3.75 mm on a laptop, with the recipe of the phantoms."""
-    config = phantom_unconditional.get_config("")
+    config = named_config("phantom_unconditional")
     config.data.dataset = "brats"
     config.data.size, config.data.spacing = (64, 64, 64), 3.75
     return config

@@ -19,7 +19,6 @@ import numpy as np
 from lift_jax.data.windows import TakeWindow
 from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
 from lift_jax.training.cases import cache_shared
-from lift_jax.training.run import train
 from lift_jax.training.translator_stages import train_stages, training_size
 from ml_collections import ConfigDict
 
@@ -45,6 +44,7 @@ from lift_jax.inference.translate import translate_volume
 from lift_jax.models.build import initial_parameters, volume_translator
 from lift_jax.models.volume_translator import VolumeTranslator, within_sources
 from lift_jax.places import write_aside
+from lift_jax.tasks.run import train
 from lift_jax.trained import load_trained
 from lift_jax.training.step import LossFunction
 from lift_jax.training.translation_loss import weighted_sum

@@ -20,7 +20,6 @@ import orbax.checkpoint as ocp
 from lift_jax.data.pair_sources import pair_source
 from lift_jax.evaluation.ct_scores import tissue_overlap
 from lift_jax.inference.ct import predict_ct
-from lift_jax.training.run import train
 
 from configs import synthrad_mr_to_ct
 from lift_jax import run_directory
@@ -31,6 +30,7 @@ from lift_jax.evaluation.image_metrics import synthrad2023
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.through_plane import BONE_THRESHOLD, delta_z
 from lift_jax.places import write_aside
+from lift_jax.tasks.run import train
 from lift_jax.trained import load_trained
 
 KINDS = {"no_mixer": ("none", 1), "mixer": ("gru", 1), "mixer_grid": ("gru", 4)}

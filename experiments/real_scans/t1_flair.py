@@ -12,15 +12,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+from experiments.real_scans.training import as_case, train_on_scans
+from lift_jax.inference.complete import predict_contrasts
 from ml_collections import ConfigDict
 
 from experiments.real_scans.scans import CONTRASTS, Scan, read_scans
-from experiments.real_scans.training import as_case, train_on_scans
 from lift_jax.configuration import missing_mr
 from lift_jax.evaluation.image_metrics import interior_mean, peak_signal_to_noise, similarity_map
 from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
 from lift_jax.evaluation.through_plane import delta_z
-from lift_jax.inference.complete import predict_contrasts
 
 KINDS = {"no mixer": ("none", 1), "one cell": ("gru", 1), "4 x 4 cells": ("gru", 4)}
 TARGET = "t2f"

@@ -6,7 +6,20 @@ A config file holds `get_config(variant="") -> ConfigDict`, begins with the defa
 """
 
 from lift_jax.configuration.documents import differences, from_json, to_json, validate
+from lift_jax.configuration.files import check_variant, load_config, named_config
 from lift_jax.configuration.generation import generation
 from lift_jax.configuration.translation import missing_mr, mr_to_ct, translation
 
-__all__ = ["differences", "from_json", "generation", "missing_mr", "mr_to_ct", "to_json", "translation", "validate"]
+__all__ = [
+    "check_variant",
+    "differences",
+    "from_json",
+    "generation",
+    "load_config",
+    "missing_mr",
+    "mr_to_ct",
+    "named_config",
+    "to_json",
+    "translation",
+    "validate",
+]

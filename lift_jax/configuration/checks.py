@@ -1,10 +1,11 @@
 """What the validation of every task shares: checks that yield one line for each key that cannot work."""
 
-import difflib
 import math
 from collections.abc import Iterable, Iterator
 
 from ml_collections import ConfigDict
+
+from lift_jax.errors import near
 
 DTYPES = ("float32", "bfloat16")
 
@@ -71,12 +72,6 @@ def one_of(key: str, value, allowed: Iterable) -> Iterator[str]:
         yield f"config.{key}: {value!r} is none of {', '.join(map(str, allowed))}{near(value, allowed)}"
 
 
-def near(value, known: Iterable) -> str:
-    """The end of a message: which of the known names, at most two, a misspelt one resembles; nothing if none."""
-    found = difflib.get_close_matches(str(value), [name for name in known if isinstance(name, str)], n=2)
-    return f"; near it {'is' if len(found) == 1 else 'are'} {' and '.join(found)}" if found else ""
-
-
 def few_resolutions(key: str, widths: tuple) -> Iterator[str]:
     """Complains of a network that halves its images more often than any image can be halved."""
     if len(widths) > MAX_RESOLUTIONS:
@@ -126,7 +121,7 @@ def not_empty(config: ConfigDict, keys: Iterable[str]) -> Iterator[str]:
 
 def flatten(config: ConfigDict, prefix: str = "") -> dict:
     """Dotted keys to values, lists as tuples."""
-    flat = {}
+    flat: dict[str, object] = {}
     for key, value in config.items():
         if isinstance(value, ConfigDict):
             flat |= flatten(value, f"{prefix}{key}.")

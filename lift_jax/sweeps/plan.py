@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration.checks import flatten, near
 from lift_jax.configuration.documents import TASKS
-from lift_jax.errors import UserError
+from lift_jax.configuration.overrides import set_key
+from lift_jax.errors import UserError, near
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.dependence import stage_digest
 from lift_jax.tasks import task_of
@@ -89,32 +89,12 @@ def changed(base: ConfigDict, changes: Mapping[str, object]) -> ConfigDict:
     config = base.copy_and_resolve_references().lock()
     complaints = []
     for key, value in changes.items():
-        complaints += _set(config, key, value)
+        complaints += ["config.seed: is set by the sweep's seeds"] if key == "seed" else set_key(config, key, value)
     if not complaints:
         complaints += TASKS[config.task][1](config)
     if complaints:
         raise UserError("\n".join(complaints))
     return config
-
-
-def _set(config: ConfigDict, key: str, value: object) -> Iterator[str]:
-    """Sets a dotted key in place, or yields why it cannot be set."""
-    known = flatten(config)
-    if key == "seed":
-        yield "config.seed: is set by the sweep's seeds"
-    elif key not in known:
-        inner = [name for name in known if name.startswith(f"{key}.")]
-        hint = f"is a section; name a key in it, such as {inner[0]}" if inner else "there is no such key"
-        yield f"config.{key}: {hint}{'' if inner else near(key, known)}"
-    else:
-        *sections, last = key.split(".")
-        holder = config
-        for section in sections:
-            holder = holder[section]
-        try:
-            holder[last] = value
-        except (TypeError, ValueError):
-            yield f"config.{key}: {value!r} is no {type(known[key]).__name__}, as {known[key]!r} is"
 
 
 def _complaints_of_sweep(sweep: Sweep) -> Iterator[str]:

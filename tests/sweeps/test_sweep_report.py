@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from configs.sweeps.small import small_translation
+from lift_jax.configuration import named_config
 from lift_jax.sweeps.columns import GENERATION_COLUMNS, TRANSLATION_COLUMNS
 from lift_jax.sweeps.curves import mean_curve
 from lift_jax.sweeps.definition import Sweep
@@ -185,7 +185,7 @@ def test_the_front_holds_what_nothing_cheaper_comes_up_to():
 
 def test_what_variants_are_worth_is_drawn_over_what_they_cost_where_that_differs(tmp_path):
     variants = {"a": {}, "b": {"model.translator.stem": 2}}
-    sweep = Sweep(small_translation("tiny"), variants, "a", (0,), TRANSLATION_COLUMNS)
+    sweep = Sweep(named_config("small/translation", "tiny"), variants, "a", (0,), TRANSLATION_COLUMNS)
     runs = plan_runs(sweep, tmp_path)
 
     def page(costs):
@@ -199,7 +199,7 @@ def test_what_variants_are_worth_is_drawn_over_what_they_cost_where_that_differs
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
 def test_the_trade_is_drawn_with_and_withouseed_intervals(tmp_path, seeds):
     variants = {"a": {}, "b": {"model.translator.stem": 2}}
-    sweep = Sweep(small_translation("tiny"), variants, "a", seeds, TRANSLATION_COLUMNS)
+    sweep = Sweep(named_config("small/translation", "tiny"), variants, "a", seeds, TRANSLATION_COLUMNS)
     results = []
     for run in plan_runs(sweep, tmp_path):
         scores = {column.key: 1.0 + run.seed for column in TRANSLATION_COLUMNS}

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from configs.sweeps import drifting_fields, mixers, paired_losses, particles, temperatures, translators
-from configs.sweeps.small import small_generation, small_translation
+from lift_jax.configuration import named_config
+from lift_jax.configuration.files import config_names
 from lift_jax.errors import UserError
 from lift_jax.run_directory import checkpoint_directory
 from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
@@ -21,19 +21,23 @@ from lift_jax.sweeps.dependence import stage_digest
 from lift_jax.sweeps.parallel import LOG_FILE, MEMORY_PART, carry_in_processes, places
 from lift_jax.sweeps.plan import changed, check_runs, plan_runs
 from lift_jax.sweeps.work import prepare_work, shared_stages, stage_directory, train_work
-from lift_jax.tasks import TASKS
+from lift_jax.tasks import task_of
 from lift_jax.training.preemption import Preempted, StopRequest
 from tests.commands import SECONDS, assert_refused, snapshot
 from tests.small_sweep import generation_sweep
 
-SHIPPED = (particles, drifting_fields, temperatures, paired_losses, mixers, translators)
+SHIPPED = tuple(config_names("sweeps"))
 
 ELSEWHERE = pathlib.Path("sweep")
 
 
+def small_generation():
+    return named_config("small/generation", "tiny")
+
+
 def shared(changes, base=small_generation):
     """The stages that a changed configuration shares with the base."""
-    base = base("tiny")
+    base = base()
     config = base.copy_and_resolve_references()
     if "seed" in changes:
         config.seed = changes["seed"]
@@ -77,8 +81,8 @@ def test_runs_share_the_stages_that_a_change_does_not_reach(changes, expected):
     ],
 )
 def test_a_translator_is_shared_by_mixers_that_train_differently(changes, expected):
-    def base(variant):
-        config = small_translation(variant)
+    def base():
+        config = named_config("small/translation", "tiny")
         config.stages = ("translator", "mixer")
         return config
 
@@ -86,28 +90,28 @@ def test_a_translator_is_shared_by_mixers_that_train_differently(changes, expect
 
 
 def test_a_stage_of_another_history_is_another_stage():
-    alone, after = (small_translation("tiny") for _ in range(2))
+    alone, after = (named_config("small/translation", "tiny") for _ in range(2))
     alone.stages, after.stages = ("joint",), ("translator", "joint")
     assert stage_digest(alone, "joint") != stage_digest(after, "joint")
 
 
 def test_every_key_that_a_stage_is_said_not_to_depend_on_exists():
-    for task, config in (("generation", small_generation("tiny")), ("translation", small_translation("tiny"))):
-        for keys in TASKS[task].sweep.independent.values():
+    for config in (named_config("small/generation", "tiny"), named_config("small/translation", "tiny")):
+        for keys in task_of(config).sweep.independent.values():
             for key in keys:
                 holder = config
                 for part in key.split("."):
                     holder = holder[part]
 
 
-@pytest.mark.parametrize("sweep", SHIPPED, ids=lambda module: module.__name__.rsplit(".", 1)[-1])
-def test_sweeps_that_are_shipped_are_valid(sweep):
+@pytest.mark.parametrize("name", SHIPPED)
+def test_sweeps_that_are_shipped_are_valid(name):
     for variant in ("", "tiny"):
-        made = sweep.get_sweep(variant)
+        made = load_sweep(f"{name}:{variant}")
         runs = plan_runs(made, ELSEWHERE)
         assert len(runs) == len(made.variants) * len(made.seeds) >= 2
-    with pytest.raises(ValueError, match="huge"):
-        sweep.get_sweep("huge")
+    with pytest.raises(UserError, match="huge"):
+        load_sweep(f"{name}:huge")
 
 
 def test_every_variant_has_every_seed_and_its_changes_in_a_directory_of_its_own():
@@ -246,7 +250,7 @@ def test_a_work_directory_of_another_run_is_refused_before_any_work(tmp_path):
 
 
 def test_work_that_cannot_begin_is_a_failure_and_no_crash(tmp_path):
-    config = small_generation("tiny")
+    config = named_config("small/generation", "tiny")
     config.stage.mapper.batch = 3
     prepare_work(tmp_path, tmp_path / "run", config)
     assert "config.stage.mapper.batch" in attempt(Work(tmp_path / "run", "mapper", True))
@@ -313,13 +317,13 @@ def test_an_error_in_telling_leaves_the_rest_undone(tmp_path):
 
 
 SWEEP = """
-from configs.sweeps.small import small_translation
+from lift_jax.configuration import named_config
 from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 
 def get_sweep(variant=""):
-    base = small_translation("tiny")
+    base = named_config("small/translation", "tiny")
     base.stages = ("translator", "mixer")
     base.data.targets = ("t2w",)
     for stage in ("translator", "mixer"):

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lift_jax.data.check import table
+from lift_jax.cli.check import table
 from lift_jax.data.checks import check_subjects
 from lift_jax.data.datasets.registry import DATASETS, scan
 from lift_jax.data.intensity import get_protocol
@@ -41,7 +41,7 @@ def mixed(tmp_path):
 
 
 def check(*arguments, **options):
-    command = [sys.executable, "-m", "lift_jax.data.check", *map(str, arguments)]
+    command = [sys.executable, "-m", "lift_jax", "check", *map(str, arguments)]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, **options)
 
 
@@ -146,7 +146,7 @@ def test_own_names_and_protocols_can_be_given(tmp_path):
 
 
 def test_a_reader_that_closes_early_leaves_no_traceback(mixed):
-    command = f"{sys.executable} -m lift_jax.data.check --root {mixed} | head -1"
+    command = f"{sys.executable} -m lift_jax check --root {mixed} | head -1"
     result = subprocess.run(command, shell=True, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
     assert result.stdout.startswith("subject") and "Traceback" not in result.stderr and "Error" not in result.stderr
 
@@ -187,5 +187,5 @@ def test_command_that_cannot_work_is_refused_in_one_line(mixed, arguments, messa
 
 
 def test_check_needs_no_accelerator_library(mixed):
-    code = "import sys, lift_jax.data.check; sys.exit('jax' in sys.modules)"
+    code = "import sys, lift_jax.cli.check; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=60).returncode == 0

@@ -1,4 +1,4 @@
-"""The process of one run of a sweep; started by `parallel`, with a work directory, a stage, and whether to score it.
+"""The process of one run of a sweep, started by `sweeps.parallel`: a work directory, a stage, and whether to score it.
 
 Ends with status 1 and the reason on standard output if the run fails, and at once if standard input is closed.
 """
@@ -8,9 +8,9 @@ import pathlib
 import sys
 import threading
 
-from lift_jax import commands
+from lift_jax.cli.process import prepare_jax
 
-commands.prepare_jax()
+prepare_jax()
 
 
 def main() -> None:

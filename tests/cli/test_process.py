@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 
-from lift_jax.commands import prepare_jax
+from lift_jax.cli.process import prepare_jax
 from tests.commands import REPOSITORY, SECONDS, assert_refused
 
 
@@ -49,12 +49,14 @@ def test_devices_that_are_not_there_are_one_line(command):
 
 def test_output_that_nobody_reads_to_its_end_is_no_error(environment, tmp_path):
     for i in range(60):
-        (tmp_path / f"case-{i:03d}-{'x' * 100}").mkdir()
-    check = [sys.executable, "-m", "lift_jax.data.check", "--root", str(tmp_path), "--layout", "brats"]
+        subject = tmp_path / f"case-{i:03d}-{'x' * 100}"
+        subject.mkdir()
+        (subject / f"{subject.name}-t1n.nii.gz").write_bytes(b"")
+    check = [sys.executable, "-m", "lift_jax", "check", "--root", str(tmp_path), "--dataset", "brats"]
     check = subprocess.Popen(check, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     check.stdout.readline()
     check.stdout.close()
     errors = check.stderr.read()
     check.stderr.close()
     assert b"Error" not in errors
-    assert check.wait(SECONDS) == 1  # of the empty folders
+    assert check.wait(SECONDS) == 1  # of the empty files

@@ -96,6 +96,16 @@ class Browser:
         actions = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
         self._send("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
 
+    def drag(self, start: tuple[int, int], end: tuple[int, int], button: int = 0) -> None:
+        """Drags the mouse between two points of the viewport; button 2 is the right one."""
+
+        def move(point):
+            return {"type": "pointerMove", "duration": 50, "x": point[0], "y": point[1]}
+
+        actions = [move(start), {"type": "pointerDown", "button": button}, move(end)]
+        actions.append({"type": "pointerUp", "button": button})
+        self._send("POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": actions}]})
+
     def _send(self, method: str, path: str, content):
         data = None if content is None else json.dumps(content).encode()
         request = urllib.request.Request(f"{self._url}{self._session}{path}", data, method=method)

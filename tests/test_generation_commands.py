@@ -163,6 +163,7 @@ def test_samples_are_nifti_of_trainings_voxel_size_and_a_function_of_their_seed(
     assert nib.aff2axcodes(pair[0].affine) == ("R", "A", "S")
     assert pair[0].header.get_zooms() == (12, 12, 12)
     assert matplotlib.image.imread(tmp_path / "pair" / "contact_sheet.png").shape[:2] == (3 * 16, 2 * 16)
+    assert "sample-7-0001" in (tmp_path / "pair" / "viewer.html").read_text()
     assert json.loads((tmp_path / "pair" / "synthesis.json").read_text())["step"] == STEPS["mapper"]
 
     (as_configured,), (as_trained,) = (

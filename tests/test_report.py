@@ -13,7 +13,8 @@ import pytest
 from matplotlib.image import imread
 
 from lift_jax.errors import UserError
-from lift_jax.evaluation.aggregates import CWDM_COLUMNS, model_differences, rank_cases
+from lift_jax.evaluation.aggregates import model_differences, rank_subjects
+from lift_jax.evaluation.columns import UNIT_COLUMNS
 from lift_jax.evaluation.report import ct_picture, mr_picture, write_evaluation
 from lift_jax.evaluation.report.figures import draw_picture
 
@@ -28,7 +29,7 @@ def rows():
     generator = np.random.default_rng(0)
     names = [EVIL, "case-b", "case-c", "case-d"]
     return [
-        {"case": case, "contrast": contrast, "method": method, **{metric: generator.random() for metric in METRICS}}
+        {"subject": case, "channel": contrast, "method": method, **{metric: generator.random() for metric in METRICS}}
         for case in names
         for contrast in CONTRASTS
         for method in METHODS
@@ -46,7 +47,7 @@ def picture(case="case-b", rank="best", contrast="t2f"):
 def written(rows, tmp_path_factory):
     directory = tmp_path_factory.mktemp("report") / "made" / "anew"
     facts = {"data set": "A & B <test>", "steps": 1000}
-    write_evaluation(directory, rows, [picture(EVIL)], title="A <b>title</b>", metadata=facts, columns=CWDM_COLUMNS)
+    write_evaluation(directory, rows, [picture(EVIL)], title="A <b>title</b>", metadata=facts, columns=UNIT_COLUMNS)
     return directory
 
 
@@ -75,12 +76,12 @@ def without_scripts(page):
 
 
 def values_of(rows, method, contrast, metric):
-    return [row[metric] for row in rows if row["method"] == method and row["contrast"] == contrast]
+    return [row[metric] for row in rows if row["method"] == method and row["channel"] == contrast]
 
 
 def test_metrics_hold_the_plain_mean_of_every_method_contrast_and_metric(rows, written):
     metrics = json.loads((written / "metrics.json").read_text())
-    assert metrics["metadata"] == {"data set": "A & B <test>", "steps": 1000} and metrics["cases"] == 4
+    assert metrics["metadata"] == {"data set": "A & B <test>", "steps": 1000} and metrics["subjects"] == 4
     for method in METHODS:
         for contrast in CONTRASTS:
             estimates = metrics["aggregates"][method][contrast]
@@ -99,9 +100,9 @@ def test_metrics_hold_the_model_minus_every_other_method_paired_by_case(rows, wr
 
 def test_differences_pair_by_name_and_leave_out_unpaired_cases(rows):
     shuffled = [rows[i] for i in np.random.default_rng(1).permutation(len(rows))]
-    kept = [row for row in shuffled if (row["case"], row["method"]) != ("case-c", "best source")]
-    difference = model_differences(kept, CWDM_COLUMNS)["best source"]["t1n"]["ssim"]
-    table = {(row["case"], row["method"]): row["ssim"] for row in kept if row["contrast"] == "t1n"}
+    kept = [row for row in shuffled if (row["subject"], row["method"]) != ("case-c", "best source")]
+    difference = model_differences(kept, UNIT_COLUMNS)["best source"]["t1n"]["ssim"]
+    table = {(row["subject"], row["method"]): row["ssim"] for row in kept if row["channel"] == "t1n"}
     pairs = [table[case, "model"] - table[case, "best source"] for case in (EVIL, "case-b", "case-d")]
     assert difference.n == 3 and difference.mean == pytest.approx(np.mean(pairs), rel=1e-9)
 
@@ -109,7 +110,9 @@ def test_differences_pair_by_name_and_leave_out_unpaired_cases(rows):
 def test_cases_are_the_rows(rows, written):
     with open(written / "cases.csv", newline="", encoding="utf-8") as file:
         read = list(csv.DictReader(file))
-    assert [{k: v if k in ("case", "contrast", "method") else float(v) for k, v in row.items()} for row in read] == rows
+    assert [
+        {k: v if k in ("subject", "channel", "method") else float(v) for k, v in row.items()} for row in read
+    ] == rows
 
 
 def test_page_loads_nothing_from_anywhere(written):
@@ -145,16 +148,16 @@ def test_columns_that_no_row_has_are_left_out(written):
 def test_values_that_are_not_finite_are_left_out_of_means_and_null_in_json(tmp_path):
     rows = [
         {
-            "case": "a",
-            "contrast": "t1n",
+            "subject": "a",
+            "channel": "t1n",
             "method": "model",
             "psnr": float("inf"),
             "ssim": float("nan"),
             "ssim_brain": 0.5,
         },
-        {"case": "b", "contrast": "t1n", "method": "model", "psnr": 20.0, "ssim": float("nan"), "ssim_brain": 0.6},
+        {"subject": "b", "channel": "t1n", "method": "model", "psnr": 20.0, "ssim": float("nan"), "ssim_brain": 0.6},
     ]
-    write_evaluation(tmp_path, rows, [], title="t", metadata={}, columns=CWDM_COLUMNS)
+    write_evaluation(tmp_path, rows, [], title="t", metadata={}, columns=UNIT_COLUMNS)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     estimates = metrics["aggregates"]["model"]["t1n"]
     assert estimates["psnr"] == {"mean": 20.0, "low": None, "high": None, "n": 1}
@@ -166,31 +169,31 @@ def test_values_that_are_not_finite_are_left_out_of_means_and_null_in_json(tmp_p
 
 
 def test_best_median_and_worst_case_follow_the_model(rows):
-    values = {row["case"]: row["psnr"] for row in rows if row["method"] == "model" and row["contrast"] == "t1n"}
-    ranks = rank_cases([row for row in rows if row["case"] != "case-d"], "t1n")
+    values = {row["subject"]: row["psnr"] for row in rows if row["method"] == "model" and row["channel"] == "t1n"}
+    ranks = rank_subjects([row for row in rows if row["subject"] != "case-d"], "t1n")
     ordered = sorted((case for case in values if case != "case-d"), key=values.get, reverse=True)
     assert list(ranks) == ["best", "median", "worst"] and list(ranks.values()) == ordered
 
 
 @pytest.mark.parametrize(("count", "ranks"), [(0, []), (1, ["median"]), (2, ["best", "worst"])])
 def test_few_cases_have_fewer_ranks(count, ranks):
-    rows = [{"case": str(i), "contrast": "t1n", "method": "model", "psnr": 20.0 + i} for i in range(count)]
-    assert list(rank_cases(rows, "t1n")) == ranks
+    rows = [{"subject": str(i), "channel": "t1n", "method": "model", "psnr": 20.0 + i} for i in range(count)]
+    assert list(rank_subjects(rows, "t1n")) == ranks
 
 
 def test_a_new_evaluation_replaces_the_old_one_and_leaves_nothing_aside(rows, tmp_path):
     for title in ("first", "second"):
-        write_evaluation(tmp_path, rows, [], title=title, metadata={}, columns=CWDM_COLUMNS)
+        write_evaluation(tmp_path, rows, [], title=title, metadata={}, columns=UNIT_COLUMNS)
     assert json.loads((tmp_path / "metrics.json").read_text())["title"] == "second"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.csv", "metrics.json", "report.html"]
 
 
 def test_no_rows_and_an_unwritable_folder_are_refused(rows, tmp_path):
     with pytest.raises(UserError, match="nothing to report"):
-        write_evaluation(tmp_path, [], [], title="t", metadata={}, columns=CWDM_COLUMNS)
+        write_evaluation(tmp_path, [], [], title="t", metadata={}, columns=UNIT_COLUMNS)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
-        write_evaluation(tmp_path / "file", rows, [], title="t", metadata={}, columns=CWDM_COLUMNS)
+        write_evaluation(tmp_path / "file", rows, [], title="t", metadata={}, columns=UNIT_COLUMNS)
 
 
 def test_a_picture_is_the_same_whenever_it_is_drawn_and_shows_the_error():

@@ -17,10 +17,11 @@ from lift_jax.run_directory import checkpoint_directory
 from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.course import Work, attempt, carry_here, follow
 from lift_jax.sweeps.definition import load_sweep
-from lift_jax.sweeps.dependence import NOT_OF_STAGE, stage_digest
+from lift_jax.sweeps.dependence import stage_digest
 from lift_jax.sweeps.parallel import LOG_FILE, MEMORY_PART, carry_in_processes, places
 from lift_jax.sweeps.plan import changed, check_runs, plan_runs
 from lift_jax.sweeps.work import prepare_work, shared_stages, stage_directory, train_work
+from lift_jax.tasks import TASKS
 from lift_jax.training.preemption import Preempted, StopRequest
 from tests.commands import SECONDS, assert_refused, snapshot
 from tests.small_sweep import generation_sweep
@@ -91,8 +92,8 @@ def test_a_stage_of_another_history_is_another_stage():
 
 
 def test_every_key_that_a_stage_is_said_not_to_depend_on_exists():
-    for task, config in (("unconditional", small_generation("tiny")), ("missing_mr", small_translation("tiny"))):
-        for keys in NOT_OF_STAGE[task].values():
+    for task, config in (("generation", small_generation("tiny")), ("translation", small_translation("tiny"))):
+        for keys in TASKS[task].sweep.independent.values():
             for key in keys:
                 holder = config
                 for part in key.split("."):

@@ -125,6 +125,26 @@ def test_level_and_window_change_targets_and_predictions_but_not_the_difference(
     assert np.abs(pixels(browser, 3) - before[3]).max() > 0.05
 
 
+def test_a_click_moves_the_crosshair_of_all_panels(browser):
+    slide(browser, "slice", 3)
+    values = "return [...document.querySelectorAll('.panel .heading span')].map(span => span.textContent)"
+    for across, expected in ((0.3, ["0.54", "0.60", "0.30", "−0.30"]), (0.7, ["0.36", "0.40", "0.20", "−0.20"])):
+        point = point_of(browser, 0, across)
+        browser.drag(point, point)
+        assert browser.run(values) == expected
+
+
+def test_the_right_button_drags_the_window_of_panels_with_the_same_windows(browser):
+    slide(browser, "slice", 3)
+    before = [pixels(browser, panel) for panel in range(4)]
+    x, y = point_of(browser, 1, 0.5)
+    browser.drag((x, y), (x - 100, y), button=2)
+    after = [pixels(browser, panel) for panel in range(4)]
+    assert middle(after[1]) == pytest.approx([0.5 + 0.1 * np.e**0.5, 0.5 - 0.1 * np.e**0.5], abs=0.02)
+    assert np.abs(after[2] - before[2]).max() > 0.05
+    np.testing.assert_array_equal(after[3], before[3])
+
+
 def test_swipe_and_blink_show_target_and_prediction_in_one_place(browser):
     slide(browser, "slice", BRIGHT_SLICE - 1)
     press(browser, "s")
@@ -150,6 +170,16 @@ def test_another_picture_brings_its_own_windows(browser):
     assert middle(bone) == pytest.approx([0.375, 0.175], abs=0.02)
 
 
+def point_of(browser, panel, across):
+    """Where in the viewport a panel's canvas has its middle row, a share of its width from the left."""
+    browser.run("document.getElementById('viewer').scrollIntoView({block: 'start'})")
+    left, width, middle_row = browser.run(
+        f"const b = document.querySelectorAll('.panel canvas')[{panel}].getBoundingClientRect();"
+        "return [b.left, b.width, (b.top + b.bottom) / 2]"
+    )
+    return round(left + across * width), round(middle_row)
+
+
 def _panels_on_screen(browser):
     """What the window shows where the swiped panel is."""
     browser.run("document.querySelector('.panel.first .box').scrollIntoView({block: 'start'})")
@@ -159,3 +189,14 @@ def _panels_on_screen(browser):
     )
     left, top, right, bottom = box
     return imread(io.BytesIO(browser.screenshot()))[max(top, 0) : bottom, left:right, :3].mean(-1)
+
+
+def test_without_webgl_the_page_says_so_and_keeps_its_pictures(tmp_path):
+    pictures = [mr_picture("a", "t2f", "median", *volumes(), (2.0, 1.0, 1.0))]
+    rows = [{"case": "a", "contrast": "t2f", "method": "model", "psnr": 20.0}]
+    write_evaluation(tmp_path, rows, pictures, title="viewer", metadata={}, columns=())
+    with Browser(flags=("--disable-3d-apis",)) as opened:
+        opened.open(tmp_path / "report.html")
+        opened.wait("document.getElementById('viewer').dataset.state === 'unavailable'")
+        assert "no WebGL 2" in opened.run("return document.getElementById('viewer').innerText")
+        assert opened.run("return document.querySelector('figure img').complete")

@@ -1,4 +1,4 @@
-"""Sampled volumes as NIfTI files, with a contact sheet of their planes."""
+"""Sampled volumes as NIfTI files, with a contact sheet of their planes and a viewer page."""
 
 import json
 import math
@@ -14,12 +14,13 @@ from lift_jax.data.single_channel import volume_spacing
 from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.errors import UserError
 from lift_jax.evaluation.report.montage import planes_picture
+from lift_jax.evaluation.report.view import write_viewer
 from lift_jax.inference.sample import sample_volumes
 from lift_jax.places import write_aside
 from lift_jax.trained import TrainedGeneration
 
 SHEET_VOLUMES = 16
-"""Volumes on a contact sheet, at most."""
+"""Volumes on the contact sheet and in the viewer, at most."""
 
 
 def synthesize_samples(
@@ -32,7 +33,7 @@ def synthesize_samples(
     spacing: float | None = None,
     deviation: float | None = None,
 ) -> list[pathlib.Path]:
-    """Samples volumes and writes `sample-<seed>-<number>.nii.gz`, `contact_sheet.png` and `synthesis.json`.
+    """Samples volumes and writes `sample-<seed>-<number>.nii.gz`, `contact_sheet.png`, `viewer.html`, `synthesis.json`.
 
     Voxels are float32 in [0, 1]; the grid is RAS+ with its centre at the origin. With another depth than that of
     training, slices lie closer together or further apart, and the head keeps its height.
@@ -94,7 +95,9 @@ def synthesize_samples(
         "config": config.to_dict(),
     }
     write_aside(output / "synthesis.json", json.dumps(facts, indent=2) + "\n")
-    return [*paths, sheet]
+    title = f"{count} sampled volume{'s' * (count > 1)}, seed {seed}"
+    viewer = write_viewer(paths[:SHEET_VOLUMES], output / "viewer.html", title=title)
+    return [*paths, sheet, viewer]
 
 
 def _grid(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Grid:

@@ -48,7 +48,7 @@ def evaluate_translation(workdir: Place, options: EvaluateOptions) -> Place | No
     if not hosts.is_first():
         return None
     counts = channel_counts(rows)
-    hosts.report("scored: " + ", ".join(f"{channel} on {n} subjects" for channel, n in counts.items()))
+    hosts.report("scored: " + ", ".join(f"{channel} (n = {n})" for channel, n in counts.items()))
     columns = columns_of(trained.channels.protocols[channel].unit for channel in counts)
     write_evaluation(output, rows, pictures, title=f"{workdir.name}: {data_set}", metadata=metadata, columns=columns)
     return output / "report.html"

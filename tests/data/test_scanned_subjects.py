@@ -204,3 +204,17 @@ def test_labels_stay_labels():
     labels[4:6, 2:6, 2:6] = 4
     new = resampled_grid(labels.shape, np.eye(4), 2.0, (0, 0, 0))
     np.testing.assert_array_equal(resample_labels(labels, np.eye(4), *new), labels[::2, ::2, ::2])
+
+
+@pytest.mark.parametrize("spacing", [2.0, 3.0])
+def test_levels_do_not_depend_on_the_voxel_size(tmp_path, spacing):
+    """A few bright voxels set the quantile; averaged with their neighbors they would not."""
+    spots = brain(0)
+    rng = np.random.default_rng(0)
+    spots[brain(0) > 0] = 200 + rng.uniform(-5, 5, np.count_nonzero(brain(0) > 0))
+    inside = np.argwhere(brain(0) > 0)
+    spots[tuple(inside[rng.permutation(len(inside))[: spots.size // 400]].T)] = 1000
+    files = subject(tmp_path / "a", t1n=spots)
+    native, coarse = load(files).images["t1n"], load(files, spacing=spacing).images["t1n"]
+    assert np.median(native[native > 0]) == pytest.approx(0.2, abs=2e-3)
+    assert np.median(coarse[coarse > 0]) == pytest.approx(0.2, abs=0.03)

@@ -254,3 +254,11 @@ def test_a_ct_without_mask_beside_the_truth_is_refused(heads, tmp_path):
     save(tmp_path / "p" / "1BA001.nii.gz", ct)
     with pytest.raises(UserError, match=r"has no mask to be scored in; put it at .*mask\.nii\.gz"):
         score_folder(tmp_path / "p", root, "synthrad2023")
+
+
+def test_a_bad_model_is_scored_and_not_taken_for_another_unit(heads, tmp_path):
+    root, ct = heads
+    save(tmp_path / "p" / "1BA001-ct.nii.gz", np.clip(ct - 1000, -1024, 3000))
+    with pytest.warns(DataWarning, match="check its unit"):
+        rows, _, _ = score_folder(tmp_path / "p", root, "synthrad2023")
+    assert rows[0]["mae"] > 500

@@ -32,7 +32,9 @@ def named(scores, ending):
 def truth(target, sources, segmentation=None, units=("[0, 1]", "[0, 1]"), protocol=UNIT):
     brain = (sources[0] > 0) | (sources[1] > 0)
     names = dict(zip("ab", sources, strict=True))
-    return ScoredChannel(protocol, target, brain, sources[0] > 0, names, dict(zip("ab", units, strict=True)), segmentation)
+    return ScoredChannel(
+        protocol, target, brain, sources[0] > 0, names, dict(zip("ab", units, strict=True)), segmentation
+    )
 
 
 @pytest.mark.parametrize("shape", [(12, 16, 14), (9, 240, 240)])

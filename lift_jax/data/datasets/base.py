@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from lift_jax.data.datasets.naming import MASK, SEGMENTATION, SubjectFiles
-from lift_jax.data.datasets.resampling import resample_foreground, resample_labels, resample_mask, resampled_grid
-from lift_jax.data.foreground import background_of, body_mask, subject_foreground
+from lift_jax.data.datasets.resampling import resample_subject
+from lift_jax.data.foreground import body_mask, subject_foreground
 from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.metaimage import ENDING as MHA
 from lift_jax.data.metaimage import read_mha, read_mha_header
-from lift_jax.data.regrid import regrid_onto
 from lift_jax.data.subject import Subject
 from lift_jax.data.volumes import Grid, Volume, describe_difference, describe_offset, read_header, read_volume
 from lift_jax.errors import DataWarning, UserError
 
-VERSION = 3
+VERSION = 4
 """What `ScannedSubjects` makes of voxels; part of every fingerprint, so change it with the code."""
 
 MASK_THRESHOLD = 0.5
@@ -142,31 +141,11 @@ class ScannedSubjects:
         for channel in wanted:
             self._check(files.channels[channel], channel, arrays[channel], masks[channel])
         labels = read_labels(files.segmentation, read) if files.segmentation and channels is None else None
-        affine = grid.affine
+        images, references = self._normalized(files, arrays, masks)
+        subject = Subject(files.name, images, grid.affine, explicit, references, labels)
         if self.spacing > 0 or min(self.size) > 0:
-            new = resampled_grid(grid.shape, affine, self.spacing, self.size)
-            if labels is not None:
-                labels = resample_labels(labels, affine, *new)
-            if explicit is not None:
-                explicit = resample_mask(explicit, affine, *new)
-                arrays = {channel: regrid_onto(array, affine, *new) for channel, array in arrays.items()}
-                masks = dict.fromkeys(wanted, explicit)
-            else:
-                for channel, array in arrays.items():
-                    background = background_of(array).value
-                    pair = resample_foreground(array, masks[channel], background, affine, *new)
-                    arrays[channel], masks[channel] = pair
-            affine = new[1]
-        images, references = {}, {}
-        for channel in wanted:
-            image = self._normalized(files.channels[channel], channel, arrays[channel], masks[channel])
-            images[channel] = image
-            protocol = self.protocols[channel]
-            if protocol.unit == "HU":
-                unclipped = np.where(masks[channel], arrays[channel], protocol.background).astype(np.float32)
-                if not np.array_equal(unclipped, image):
-                    references[channel] = unclipped
-        return Subject(files.name, images, affine, explicit, references, labels)
+            subject = resample_subject(subject, masks, self.protocols, self.spacing, self.size)
+        return subject
 
     def fingerprint(self, index: int) -> str:
         """A hex digest of the subject's name, the bytes of its files, the protocols and the grid.
@@ -194,11 +173,24 @@ class ScannedSubjects:
         if errors:
             raise UserError("\n".join(f"{path}: {error}" for error in errors))
 
-    def _normalized(self, path: Path, channel: str, array: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        try:
-            return self.protocols[channel].normalize(array, mask)
-        except ValueError as error:
-            raise UserError(f"{path}: {error}") from None
+    def _normalized(self, files: SubjectFiles, arrays: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]):
+        """Images in protocol units; and of CT, what clipping would lose, as references.
+
+        Volumes are normalized before they are resampled: averaged voxels have other quantiles, so that levels would
+        depend on the voxel size.
+        """
+        images, references = {}, {}
+        for channel, array in arrays.items():
+            protocol = self.protocols[channel]
+            try:
+                images[channel] = protocol.normalize(array, masks[channel])
+            except ValueError as error:
+                raise UserError(f"{files.channels[channel]}: {error}") from None
+            if protocol.unit == "HU":
+                unclipped = np.where(masks[channel], array, protocol.background).astype(np.float32)
+                if not np.array_equal(unclipped, images[channel]):
+                    references[channel] = unclipped
+        return images, references
 
 
 def find_masks(

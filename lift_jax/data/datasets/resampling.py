@@ -1,10 +1,14 @@
 """Subjects on another grid: cubic voxels, so many voxels, or both; the centers of the fields of view coincide."""
 
+import dataclasses
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
+from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.regrid import regrid_onto
+from lift_jax.data.subject import Subject
 
 COVER_TOLERANCE = 1e-4
 """Share of a voxel by which a grid may fall short of the field of view, so that float32 headers add no slice."""
@@ -36,6 +40,42 @@ def resampled_grid(
     new_affine[:3, :3] *= spacing / sides if spacing > 0 else old / new
     new_affine[:3, 3] += affine[:3, :3] @ (old - 1) / 2 - new_affine[:3, :3] @ (new - 1) / 2
     return tuple(int(side) for side in new[::-1]), new_affine
+
+
+def resample_subject(
+    subject: Subject,
+    foregrounds: Mapping[str, np.ndarray],
+    protocols: Mapping[str, IntensityProtocol],
+    spacing: float,
+    size: tuple[int, int, int],
+) -> Subject:
+    """A subject in protocol units on another grid, see `resampled_grid`.
+
+    Args:
+      subject: on its own grid.
+      foregrounds: channel to `[D, H, W]` bool, within which its image is averaged.
+      protocols: of its channels.
+      spacing, size: see `resampled_grid`.
+    """
+    new = resampled_grid(subject.shape, subject.affine, spacing, size)
+    labels = subject.segmentation
+
+    def moved(volumes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {
+            channel: resample_foreground(
+                volume, foregrounds[channel], protocols[channel].background, subject.affine, *new
+            )[0]
+            for channel, volume in volumes.items()
+        }
+
+    return dataclasses.replace(
+        subject,
+        images=moved(subject.images),
+        references=moved(subject.references),
+        affine=new[1],
+        mask=None if subject.mask is None else resample_mask(subject.mask, subject.affine, *new),
+        segmentation=None if labels is None else resample_labels(labels, subject.affine, *new),
+    )
 
 
 def resample_mask(mask: np.ndarray, affine: np.ndarray, shape, new_affine: np.ndarray) -> np.ndarray:

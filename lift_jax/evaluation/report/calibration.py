@@ -52,12 +52,12 @@ def draw_calibration(axes: Axes, target: np.ndarray, prediction: np.ndarray) -> 
     """Draws the median prediction and its quartiles by true CT number, and the tissue table below, into `axes`."""
     position, inches = axes.get_position(), axes.figure.get_size_inches()
     axes.set_position(
-        [
+        (
             position.x0,
             position.y0 + TABLE_HEIGHT / inches[1],
             position.width,
             position.height - TABLE_HEIGHT / inches[1],
-        ]
+        )
     )
     ends = (-1100, 2000)
     rows = calibration(target, prediction)

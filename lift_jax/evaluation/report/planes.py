@@ -31,7 +31,8 @@ def bounding_box(mask: np.ndarray, spacing: tuple[float, float, float]) -> Box:
         inside = np.flatnonzero(mask.any(tuple(other for other in range(3) if other != axis)))
         margin = int(np.ceil(MARGIN / step))
         box.append(slice(max(0, inside[0] - margin), min(size, inside[-1] + 1 + margin)))
-    return tuple(box)
+    depth, height, width = box
+    return depth, height, width
 
 
 def center_of_mass(mask: np.ndarray) -> list[int]:
@@ -54,7 +55,7 @@ def show_plane(axes: Axes, volume: np.ndarray, axis: int, box: Box, index: int, 
     # Rows run to superior or anterior and columns to right or anterior: radiological display flips both.
     axes.imshow(plane[::-1, ::-1], extent=(-width / 2, width / 2, -height / 2, height / 2), **scale)
     axes.set_xlim(-panel_width / 2, panel_width / 2)
-    axes.set_facecolor("black" if scale["cmap"] == "gray" else axes.images[0].cmap(axes.images[0].norm(0.0)))
+    axes.set_facecolor("black" if scale["cmap"] == "gray" else "#f7f7f7")  # the middle of RdBu
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

@@ -55,7 +55,7 @@ def write_viewer(
         raise UserError("level and window go together; give both or none")
     if window is not None and not window > 0:
         raise UserError(f"window: {window} is not a positive width")
-    given = None if window is None else Window("given", level - window / 2, level + window / 2)
+    given = None if window is None or level is None else Window("given", level - window / 2, level + window / 2)
     names = _short_names([Path(path) for path in paths])
     first = read_volume(paths[0])
 

@@ -94,16 +94,18 @@ def page_budget(png_bytes: int = 0) -> int:
 class SceneCollector:
     """Keeps scenes cropped and quantized, one after the other, so that full volumes need not stay in memory."""
 
-    def __init__(self):
-        self._scenes: list[tuple[Scene, list[np.ndarray], np.ndarray]] = []
+    def __init__(self) -> None:
+        self._scenes: list[Scene] = []
 
     def add(self, scene: Scene) -> None:
         """Adds a scene."""
         box = _crop_box(scene.foreground)
-        volumes = [quantize(np.asarray(panel.volume)[box], panel.step) for panel in scene.panels]
-        panels = tuple(dataclasses.replace(panel, volume=None) for panel in scene.panels)
+        panels = [
+            dataclasses.replace(panel, volume=quantize(np.asarray(panel.volume)[box], panel.step))
+            for panel in scene.panels
+        ]
         affine = _shifted(scene.affine, [s.start for s in box], (1, 1, 1))
-        self._scenes.append((dataclasses.replace(scene, panels=panels, foreground=None), volumes, affine))
+        self._scenes.append(dataclasses.replace(scene, panels=panels, affine=affine, foreground=scene.foreground[box]))
 
     def encode(self, budget: int, start: int = 0) -> dict | None:
         """The viewer's data as JSON types, within `budget` bytes; None without a scene.
@@ -124,11 +126,11 @@ class SceneCollector:
         return {"scenes": encoded, "start": min(start, max(len(encoded) - 1, 0)), "note": _note(block, encoded, total)}
 
     def _fit(self, budget: int) -> tuple[list[dict], tuple[int, int, int]]:
-        raw = sum(volume.nbytes for _, volumes, _ in self._scenes for volume in volumes)
+        raw = sum(panel.volume.nbytes for scene in self._scenes for panel in scene.panels)
         for block in BLOCKS:
             if raw / np.prod(block) > 20 * budget and block != BLOCKS[-1]:
                 continue  # gzip does not shrink that much; do not try
-            encoded = [_encode(*scene, block) for scene in self._scenes]
+            encoded = [_encode(scene, block) for scene in self._scenes]
             if sum(map(_size, encoded)) <= budget:
                 break
         return encoded, block
@@ -170,17 +172,18 @@ def nifti_base64(volume: np.ndarray, step: float, affine: np.ndarray) -> str:
     return base64.b64encode(gzip.compress(image.to_bytes(), GZIP_LEVEL, mtime=0)).decode("ascii")
 
 
-def _encode(scene: Scene, volumes: list[np.ndarray], affine: np.ndarray, block: tuple[int, int, int]) -> dict:
-    affine = _shifted(affine, (0, 0, 0), block)
+def _encode(scene: Scene, block: tuple[int, int, int]) -> dict:
+    """A scene of quantized volumes as JSON types."""
+    affine = _shifted(scene.affine, (0, 0, 0), block)
     panels = [
         {
             "name": panel.name,
             "windows": [window._asdict() for window in panel.windows],
-            "nifti": nifti_base64(downsample(volume, block), panel.step, affine),
+            "nifti": nifti_base64(downsample(panel.volume, block), panel.step, affine),
         }
-        for panel, volume in zip(scene.panels, volumes, strict=True)
+        for panel in scene.panels
     ]
-    shape = [-(-size // step) for size, step in zip(volumes[0].shape, block, strict=True)]
+    shape = [-(-size // step) for size, step in zip(scene.panels[0].volume.shape, block, strict=True)]
     limit = scene.difference_limit
     return {"title": scene.title, "shape": shape, "panels": panels, "pair": scene.pair, "difference_limit": limit}
 
@@ -194,7 +197,7 @@ def _crop_box(foreground: np.ndarray, margin: int = 2) -> tuple[slice, ...]:
     foreground = np.asarray(foreground, bool)
     if not foreground.any():
         return (slice(0, None),) * 3
-    box = []
+    box: list[slice] = []
     for axis in range(3):
         inside = np.flatnonzero(foreground.any(tuple(other for other in range(3) if other != axis)))
         box.append(slice(max(0, int(inside[0]) - margin), int(inside[-1]) + 1 + margin))

@@ -18,7 +18,8 @@
   const DATATYPES = { 2: Uint8Array, 4: Int16Array };
   const FLOAT32 = 16;
   const NARROW = 700;
-  const CROSSHAIR_WIDTH = 0.3;
+  const CROSSHAIR_WIDTH = 0.4; // percent of the field of view
+  const DRAG_PIXELS = 200;
   const state = { scene: null, voxel: [0, 0, 0], plane: "all", mode: "side", divider: 50, crosshair: true };
   let panels = [];
 
@@ -49,6 +50,20 @@
 
   async function show(index) {
     root.dataset.state = "loading";
+    byId("scene").disabled = true;
+    try {
+      await load(index);
+      root.dataset.state = "ready";
+    } catch (error) {
+      root.dataset.state = "failed";
+      byId("viewer-status").hidden = false;
+      byId("viewer-status").textContent = `The volumes cannot be shown: ${error.message}`;
+      console.error(error);
+    }
+    byId("scene").disabled = false;
+  }
+
+  async function load(index) {
     const scene = data.scenes[index];
     const volumes = await Promise.all(scene.panels.map(decode));
     if (scene.difference_limit !== null) {
@@ -59,6 +74,7 @@
     if (!sameShape) state.voxel = [2, 1, 0].map((axis) => Math.floor(scene.shape[axis] / 2));
     byId("scene").value = index;
     await buildPanels(volumes);
+    state.main = scene.pair ? scene.pair[0] : 0;
     setWindow(main().windows[0]);
     fillPresets();
     fillDifference();
@@ -66,7 +82,6 @@
     setMode(scene.pair ? state.mode : "side");
     setPlane(state.plane);
     byId("viewer-status").hidden = true;
-    root.dataset.state = "ready";
   }
 
   async function buildPanels(volumes) {
@@ -78,7 +93,8 @@
     while (panels.length < volumes.length) panels.push(await newPanel());
     for (const [index, panel] of panels.entries()) {
       panel.volume = volumes[index];
-      panel.element.querySelector("b").textContent = panel.volume.name;
+      panel.element.querySelector("b").textContent = panel.volume.isDifference ? "difference" : panel.volume.name;
+      panel.element.title = panel.volume.name;
       panel.canvas.setAttribute("aria-label", panel.volume.name);
       panel.canvas.setAttribute("role", "img");
       panel.element.classList.toggle("first", state.scene.pair?.[0] === index);
@@ -109,9 +125,10 @@
       sagittalNoseLeft: true,
       backColor: [0, 0, 0, 1],
       crosshairColor: [1, 0.83, 0.24, 0.8],
+      crosshairWidthUnit: "percent",
       multiplanarShowRender: niivue.SHOW_RENDER.NEVER,
       multiplanarPadPixels: 2,
-      dragMode: niivue.DRAG_MODE.windowing,
+      dragMode: niivue.DRAG_MODE.none,
       loadingText: "",
       logLevel: "error",
     });
@@ -124,15 +141,12 @@
       const sizes = sizesXyz();
       setVoxel([x, y, z].map((fraction, axis) => Math.floor(fraction * sizes[axis])));
     };
-    nv.onIntensityChange = (image) => {
-      if (panel.volume.isDifference) return;
-      setWindow({ ...panel.window, low: image.cal_min, high: image.cal_max }, panel);
-    };
+    element.addEventListener("pointerdown", (event) => press(panel, event));
     return panel;
   }
 
   const sizesXyz = () => [...state.scene.shape].reverse();
-  const main = () => panels[state.scene.pair ? state.scene.pair[0] : 0].volume;
+  const main = () => panels[state.main].volume;
   const sharesWindow = (panel, other) => JSON.stringify(panel.volume.windows) === JSON.stringify(other.windows);
   const format = (value, window) => {
     const span = Math.abs(window.high - window.low);
@@ -167,14 +181,14 @@
 
   function setPlane(plane) {
     state.plane = plane;
-    press("[data-plane]", (button) => button.dataset.plane === plane);
+    mark("[data-plane]", (button) => button.dataset.plane === plane);
     layout();
     setVoxel(state.voxel);
   }
 
   function setMode(mode) {
     state.mode = mode;
-    press("[data-mode]", (button) => button.dataset.mode === mode);
+    mark("[data-mode]", (button) => button.dataset.mode === mode);
     byId("panels").classList.toggle("swiping", mode !== "side");
     byId("swipe-control").hidden = mode === "side";
     if (state.scene.pair) {
@@ -234,6 +248,25 @@
     if (sharesWindow({ volume }, main())) showWindow(window);
   }
 
+  // Without a difference the sliders follow the panel that was pressed; the right button drags window and level.
+  function press(panel, event) {
+    root.focus({ preventScroll: true });
+    if (state.scene.difference_limit === null) {
+      state.main = panels.indexOf(panel);
+      fillPresets();
+    }
+    if (event.button !== 2) return;
+    const { low, high } = panel.window;
+    const drag = new AbortController();
+    window.addEventListener("pointermove", (move) => {
+      const width = (high - low) * Math.exp((move.clientX - event.clientX) / DRAG_PIXELS);
+      const level = (low + high) / 2 + ((event.clientY - move.clientY) / DRAG_PIXELS) * (high - low);
+      if (panel.volume.isDifference) setLimit(width / 2);
+      else setWindow({ ...panel.window, low: level - width / 2, high: level + width / 2 }, panel);
+    }, { signal: drag.signal });
+    window.addEventListener("pointerup", () => drag.abort(), { signal: drag.signal });
+  }
+
   function showWindow(window) {
     const windows = main().windows;
     const low = Math.min(...windows.map((each) => each.low));
@@ -243,7 +276,7 @@
     Object.assign(byId("width"), { min: (high - low) / 200, max: Math.max(1.5 * (high - low), width), value: width });
     byId("level-value").textContent = format(level, window);
     byId("width-value").textContent = format(width, window);
-    press("[data-window]", (button) => {
+    mark("[data-window]", (button) => {
       if (windows.length === 1) return false;
       const preset = windows[button.dataset.window];
       return preset.low === window.low && preset.high === window.high;
@@ -265,7 +298,7 @@
       return button;
     });
     byId("presets").replaceChildren(...buttons);
-    showWindow(windows[0]);
+    showWindow(panels[state.main].window);
   }
 
   function fillDifference() {
@@ -282,10 +315,11 @@
     panel.nv.volumes[0].cal_min = -limit;
     panel.nv.volumes[0].cal_max = limit;
     panel.nv.updateGLVolume();
+    byId("limit").value = limit;
     byId("limit-value").textContent = format(limit, { ...panel.window, high: 0 });
   }
 
-  function press(selector, isPressed) {
+  function mark(selector, isPressed) {
     for (const button of root.querySelectorAll(selector)) button.setAttribute("aria-pressed", isPressed(button));
   }
 
@@ -334,7 +368,7 @@
       event.preventDefault();
       moveSlice(event.deltaY < 0 ? 1 : -1);
     }, { capture: true, passive: false });
-    byId("panels").addEventListener("pointerdown", () => root.focus({ preventScroll: true }), capture);
+    byId("panels").addEventListener("contextmenu", (event) => event.preventDefault());
     byId("panels").addEventListener("dblclick", (event) => { event.stopPropagation(); reset(); }, capture);
     byId("slice").addEventListener("input", (event) => moveSlice(event.target.value - state.voxel[PLANES[state.plane].axis]));
     byId("swipe").addEventListener("input", (event) => setDivider(Number(event.target.value)));
@@ -362,11 +396,7 @@
     byId("scene").parentElement.hidden = data.scenes.length < 2;
     if (window.innerWidth < NARROW) state.plane = "axial";
     listen();
-    show(data.start).catch((error) => {
-      root.dataset.state = "failed";
-      byId("viewer-status").textContent = `The volumes cannot be shown: ${error.message}`;
-      console.error(error);
-    });
+    show(data.start);
   }
 
   root.viewer = { state, panels: () => panels };

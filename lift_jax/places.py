@@ -7,6 +7,7 @@ there whole or not at all.
 import importlib.util
 import os
 import pathlib
+import uuid
 
 from etils import epath
 
@@ -55,7 +56,7 @@ def write_aside(path: Place, text: str) -> None:
     """
     if is_in_bucket(path):
         return write_object(path, text.encode())
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = path.with_name(f".{uuid.uuid4().hex}.part")  # short, so that every name that fits can be written
     try:
         aside.write_text(text, encoding="utf-8")
         os.replace(aside, path)

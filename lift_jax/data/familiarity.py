@@ -23,6 +23,9 @@ THICK = 1.5
 FEWEST_OTHERS = 4
 """Subjects from which on their range says something about another one."""
 
+OUTLIER_MARGIN = 0.3
+"""Share of the protocol's range by which quantiles of a training subject may leave those of the others, few as they are."""
+
 AXIS_NAMES = ("axial", "coronal", "sagittal")
 """Slices along the first, second and third axis of `[D, H, W]`."""
 
@@ -66,7 +69,9 @@ def outliers(statistics: Mapping[str, Mapping[str, float]]) -> list[str]:
     lines = []
     for name, own in statistics.items():
         others = summarize_statistics(values for other, values in statistics.items() if other != name)
-        lines += [f"{name}: unlike all others, {warning}" for warning in compare_statistics(others, own)]
+        lines += [
+            f"{name}: unlike all others, {warning}" for warning in compare_statistics(others, own, OUTLIER_MARGIN)
+        ]
     return lines
 
 

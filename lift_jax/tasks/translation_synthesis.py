@@ -39,7 +39,7 @@ def synthesize_translation(workdir: Place, options: SynthesizeOptions) -> Iterat
             note = " exists, made by the same checkpoint; skipped"
         elif options.skip_existing and outcome.replaced:
             note = " replaced: the one that was there was not made by this checkpoint from these channels"
-        for path in outcome.paths:
+        for path in filter(is_nifti_name, outcome.paths):
             yield f"{path}{note}"
     if failures:
         raise UserError("\n".join(failures))

@@ -25,9 +25,9 @@ def predictor(workdir: str, guided: bool = True) -> Callable[[Scan, str], np.nda
         inputs = trained.network, trained.params, trained.channels, subject, names, [target]
         coarse = predict_channels(*inputs, **trained.options)[target]
         sources = scan.sources(target)
+        guides = np.stack([images[name] for name in images if name != target], axis=-1)
         if guided:
-            guides = np.stack([images[name] for name in images if name != target], axis=-1)
             return guided_upsampling(coarse, guides, affine, sources, scan.affine)
-        return regrid_brain_onto(coarse, affine, (sources > 0).any(axis=-1), scan.affine)
+        return regrid_brain_onto(coarse, (guides > 0).any(-1), affine, (sources > 0).any(-1), scan.affine)
 
     return predict

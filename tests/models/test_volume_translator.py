@@ -12,6 +12,7 @@ from lift_jax.inference.passes import decode_chunk, encode_chunk, mix_volume
 from lift_jax.inference.translate import translate_volume
 from lift_jax.models.blocks import depth_to_space, modulate, space_to_depth, upsample
 from lift_jax.models.depth_encoding import depth_coordinates, fourier_features, slice_centers
+from lift_jax.models.slice_translator import with_products
 from tests.small_network import CHANNELS, random_parameters, random_window, small_network
 
 AVAILABLE = (True, True, True, False)
@@ -264,3 +265,24 @@ def test_a_single_slice_is_a_volume(trained):
     sources = volume(depth=1)
     result = translate_volume(*trained, sources, AVAILABLE, (3,))
     np.testing.assert_allclose(result[0], one_pass(*trained, sources, 3), atol=1e-5)
+
+
+def test_products_let_a_network_without_features_square_and_multiply_its_sources():
+    shown = np.random.default_rng(0).uniform(0, 2, (2, 3, 4, CHANNELS)).astype(np.float32)
+    terms = with_products(jnp.asarray(shown))
+    assert terms.shape[-1] == CHANNELS * (CHANNELS + 3) // 2
+    np.testing.assert_array_equal(terms[..., :CHANNELS], shown)
+    pairs = [shown[..., i] * shown[..., j] / 2 for i in range(CHANNELS) for j in range(i, CHANNELS)]
+    np.testing.assert_allclose(terms[..., CHANNELS:], np.stack(pairs, axis=-1), rtol=1e-6)
+
+
+def test_a_network_with_products_translates_and_ignores_what_is_not_available(trained):
+    network, _ = trained
+    network = network.clone(translator=network.translator.clone(products=True))
+    params, window = random_parameters(network), random_window(1, 3, 16, 16)
+    made = apply(network, params, window)
+    assert made.shape == (1, 3, 16, 16) and np.isfinite(made).all()
+    hidden = window | {"available": np.float32([AVAILABLE])}
+    other = hidden | {"sources": window["sources"].copy()}
+    other["sources"][..., 3] = 0.5
+    np.testing.assert_array_equal(apply(network, params, hidden), apply(network, params, other))

@@ -4,7 +4,7 @@ import pytest
 
 from lift_jax.errors import UserError
 from lift_jax.inference.output import check_sources_kept, check_writable, output_path
-from lift_jax.places import write_aside
+from lift_jax.paths import atomic_write
 
 
 @pytest.mark.parametrize("name", ["../evil", "..", "", "a/b", "/etc/evil"])
@@ -16,7 +16,7 @@ def test_results_named_after_a_subject_stay_in_their_folder(tmp_path, name):
 def test_every_name_that_a_file_can_have_can_be_written(tmp_path):
     longest = "ä" * ((255 - len("-synthesis.json")) // 2)
     path = output_path(tmp_path, longest, "-synthesis.json")
-    write_aside(path, "")
+    atomic_write(path, "")
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     with pytest.raises(UserError, match="too long"):
         output_path(tmp_path, longest + "ä", "-synthesis.json")

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lift_jax.data.depths import slice_centers
 from lift_jax.data.intensity import network_to_unit
-from lift_jax.models.depth_encoding import slice_centers
 from lift_jax.models.generation.networks import GenerationNetworks
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from lift_jax.evaluation.generation_runs import real_volumes
+from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
 from lift_jax.models.generation.networks import fresh_parameters
 from lift_jax.run_directory import checkpoint_directory
-from lift_jax.sweeps.columns import GENERATION_COLUMNS
 from lift_jax.sweeps.scoring import read_scores, read_shown, write_scores
 from lift_jax.trained import load_generation
 from lift_jax.training.generation_parameters import with_principal

@@ -10,13 +10,14 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
+from lift_jax.data.depths import slice_centers
 from lift_jax.errors import UserError
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
-from lift_jax.inference.sample_files import synthesize_samples
-from lift_jax.models.depth_encoding import fourier_features, resolved_frequencies, slice_centers
+from lift_jax.models.depth_encoding import fourier_features, resolved_frequencies
 from lift_jax.models.generation.depth_mapper import unit_rms
 from lift_jax.models.generation.networks import autoencoder, generation_networks
 from lift_jax.models.generation.pca_trajectories import independent_codes, mixed_codes
+from lift_jax.tasks.generation_synthesis import synthesize_samples
 from lift_jax.trained import TrainedGeneration
 from lift_jax.training.feature_banks import real_bank
 from lift_jax.training.generation import TRAINED

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from lift_jax.models.depth_encoding import resolved_frequencies, slice_centers
+from lift_jax.data.depths import slice_centers
+from lift_jax.models.depth_encoding import resolved_frequencies
 from lift_jax.models.encoders.features import FeatureSet
 from lift_jax.models.encoders.masked_autoencoder import MaskedAutoencoder
 from lift_jax.models.encoders.residual_encoder import ResidualEncoder, initial_encoder_parameters

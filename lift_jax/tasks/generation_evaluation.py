@@ -72,7 +72,7 @@ def synthesize_generation(workdir: PathLike, options: SynthesizeOptions) -> Iter
         raise UserError(f"--count: not given; {workdir} is a run that generates, say how many volumes to sample")
     trained = load_generation(workdir)
     check_writable(options.output)
-    numbers = {"depth": options.depth, "deviation": options.deviation}
+    numbers = {"depth": options.depth, "temperature": options.temperature}
     if options.spacing is not None:
         numbers["spacing"] = options.spacing
     for path in synthesize_samples(trained, options.count, options.seed, options.output, **numbers):

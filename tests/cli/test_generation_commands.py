@@ -175,7 +175,7 @@ def test_samples_are_nifti_of_trainings_voxel_size_and_a_function_of_their_seed(
     assert np.abs(as_trained.get_fdata() - volumes[0]).max() > 1e-4
     first, second = (image.get_fdata() for image in sample("mean", "--count=2", "--temperature=0"))
     np.testing.assert_array_equal(first, second)
-    assert json.loads((tmp_path / "mean" / "synthesis.json").read_text())["deviation"] == 0
+    assert json.loads((tmp_path / "mean" / "synthesis.json").read_text())["temperature"] == 0
 
     (fine,) = sample("fine", "--count=1", "--seed=7", "--depth=48")
     assert fine.shape == (16, 16, 48)

@@ -154,7 +154,7 @@ def test_results_never_replace_a_file_of_the_subject(tmp_path):
 
 
 def test_names_that_are_too_long_are_refused_before_anything_is_read(tmp_path):
-    files = SubjectFiles("s" * 235, {"t1n": tmp_path / "absent.nii.gz"})
+    files = SubjectFiles("s" * 245, {"t1n": tmp_path / "absent.nii.gz"})
     work = Synthesis(Copies(ALL_MR), ScannedSubjects((files,), MR), tmp_path / "out")
     (outcome,) = work_through(work)
     assert "too long" in str(outcome.error) and not (tmp_path / "out").exists()

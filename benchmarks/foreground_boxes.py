@@ -25,8 +25,8 @@ from lift_jax.data.sources import all_subjects
 from lift_jax.data.subject import Subject, foreground
 from lift_jax.evaluation.cost import hardware, translation_flops
 from lift_jax.inference.predict import predict_channels
-from lift_jax.models.build import initial_parameters, volume_translator
-from lift_jax.models.volume_translator import VolumeTranslator
+from lift_jax.models.translation.build import initial_parameters, volume_translator
+from lift_jax.models.translation.volume_translator import VolumeTranslator
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "of the network and the data set")
 SUBJECTS = flags.DEFINE_integer("subjects", 0, "the most subjects; 0: all", 0)
@@ -60,7 +60,7 @@ def main(_):
     config = CONFIG.value
     channels = channels_of(config.data)
     network, subjects = volume_translator(config.model, channels), all_subjects(config.data, config.data.root)
-    options = {"chunk": config.inference.chunk, "skip_memory": config.inference.skip_memory}
+    options = {"chunk": config.inference.chunk, "skip_cache_gib": config.inference.skip_cache_gib}
     params = initial_parameters(network, jax.random.key(0)) if TIMED.value else None
     flops, sides, sizes, seconds = [], set(), [], []
     print(f"| subject | grid | box | share | TFLOP | cWDM's are |{' s |' if TIMED.value else ''}")
@@ -90,9 +90,8 @@ def main(_):
         f"cached subjects {statistics.median(sizes) / 1e6:.0f} MB (median)"
     )
     if seconds:
-        print(
-            f"median {statistics.median(seconds):.1f} s, {cwdm.times_faster(statistics.median(seconds)):,.0f} times below"
-        )
+        median = statistics.median(seconds)
+        print(f"median {median:.1f} s, {cwdm.times_faster(median):,.0f} times below")
     print(hardware())
 
 

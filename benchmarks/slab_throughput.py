@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from absl import app, flags
 
-from lift_jax.configuration import missing_mr
+from lift_jax.config import missing_mr
 from lift_jax.data.boxes import BoxedSubjects
 from lift_jax.data.cache import CachedSubject, cache_subjects
 from lift_jax.data.channels import Channels, channels_of

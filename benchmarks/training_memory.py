@@ -31,8 +31,8 @@ def small_config(steps: int):
     config.data.size, config.data.spacing = (16, 16, 16), 12.0
     config.model.translator.widths, config.model.translator.condition_features = (4, 8), 8
     config.model.mixer.hidden = 4
-    config.stage.joint.steps, config.stage.joint.window = steps, 8
-    config.checkpoint.every, config.log.every, config.log.validate = 100, 10, 500
+    config.stage.joint.steps, config.stage.joint.slices = steps, 8
+    config.checkpoint.every_steps, config.log.every_steps, config.log.validate_every_steps = 100, 10, 500
     config.inference.chunk = 16
     return config
 

@@ -1,4 +1,4 @@
-"""Where a training step of LiFT-C spends its time: encoder, mixer, decoder, each loss term, optimiser and input.
+"""Where a training step of LiFT-C spends its time: encoder, mixer, decoder, each loss term, optimizer and input.
 
     python -m benchmarks.training_step --config configs/brats_missing_mr.py --config.model.translator.dtype=float32
     python -m benchmarks.training_step --config … --height=240 --width=240     # whole slices in place of a box
@@ -29,7 +29,7 @@ from lift_jax.data.cache import cache_subjects
 from lift_jax.data.slabs import RandomSlab
 from lift_jax.evaluation.cost import hardware, peak_memory
 from lift_jax.losses.paired import LossWeights, paired_terms
-from lift_jax.training.parallel import compile_step, data_mesh, place_batch, replicate
+from lift_jax.training.sharding import compile_step, data_mesh, place_batch, replicate
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "whose stage joint is measured")
 HEIGHT = flags.DEFINE_integer("height", 176, "rows of the slices", 1)
@@ -105,7 +105,7 @@ def parts_of(config: ConfigDict, shape: tuple[int, int, int, int]) -> dict[str, 
         if getattr(weights, name) > 0:
             only = LossWeights(**{**dict.fromkeys(("pixel", "similarity", "through_plane"), 0.0), name: 1.0})
             parts[f"loss: {name}"] = (jax.grad(functools.partial(_term, batch, only)), (prediction,))
-    parts["optimiser"] = (functools.partial(_optimise, joint), (fill_state(joint),))
+    parts["optimizer"] = (functools.partial(_optimize, joint), (fill_state(joint),))
     return parts
 
 
@@ -124,7 +124,7 @@ def _term(batch, weights, prediction):
     return sum(terms.values())
 
 
-def _optimise(joint, state):
+def _optimize(joint, state):
     """The step, with a loss that costs nothing."""
 
     def loss(params, batch, key):
@@ -170,7 +170,7 @@ def main(_):
     """Prints a table in Markdown."""
     config, repeats = CONFIG.value, REPEATS.value
     stage = config.stage.joint
-    shape = (stage.batch, stage.window, HEIGHT.value, WIDTH.value)
+    shape = (stage.batch, stage.slices, HEIGHT.value, WIDTH.value)
     whole = step_cost(config, shape, repeats)
     rows = {"input": input_cost(config, shape, repeats)}
     rows |= {

@@ -1,7 +1,7 @@
 """What translating one volume costs: operations beside cWDM's, and seconds and peak memory, each depth in a process.
 
     python -m benchmarks.translate_cost                                      # 240×240×155 with the default network
-    python -m benchmarks.translate_cost --notimed --config configs/brats_missing_mr.py --config.model.translator.stem=2
+    python -m benchmarks.translate_cost --notimed --config configs/brats_missing_mr.py
     python -m benchmarks.translate_cost --depth=155 --depth=620 --chunk=0    # memory, which is not to grow with depth
 
 Parameters are fresh, the input random. Operations are XLA's count for one channel, both passes and the
@@ -21,19 +21,19 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from benchmarks import cwdm
-from lift_jax.configuration import missing_mr
+from lift_jax.config import missing_mr
 from lift_jax.data.channels import channels_of
 from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops
 from lift_jax.inference.budget import plan_chunks
 from lift_jax.inference.translate import translate_volume
-from lift_jax.models.build import initial_parameters, volume_translator
+from lift_jax.models.translation.build import initial_parameters, volume_translator
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "of the network; the defaults of missing MR if not named")
 DEPTH = flags.DEFINE_multi_integer("depth", [155], "slices of the volume; repeat the flag for several", 1)
 HEIGHT = flags.DEFINE_integer("height", 240, "rows of a slice", 1)
 WIDTH = flags.DEFINE_integer("width", 240, "columns of a slice", 1)
 CHUNK = flags.DEFINE_integer("chunk", None, "slices on the device at a time; that of the configuration if not told", 0)
-SKIP_MEMORY = flags.DEFINE_float("skip_memory", None, "GiB for features; that of the configuration if not told", 0)
+SKIP_MEMORY = flags.DEFINE_float("skip_cache_gib", None, "GiB for features; that of the configuration if not told", 0)
 TIMED = flags.DEFINE_boolean("timed", True, "translate, and not only count operations")
 CHILD = flags.DEFINE_boolean("child", False, "measure the one depth in this process and print JSON")
 
@@ -42,8 +42,8 @@ def chosen():
     """The network, and how volumes are translated."""
     config = CONFIG.value or missing_mr()
     chunk = config.inference.chunk if CHUNK.value is None else CHUNK.value
-    memory = config.inference.skip_memory if SKIP_MEMORY.value is None else SKIP_MEMORY.value
-    return volume_translator(config.model, channels_of(config.data)), {"chunk": chunk, "skip_memory": memory}
+    memory = config.inference.skip_cache_gib if SKIP_MEMORY.value is None else SKIP_MEMORY.value
+    return volume_translator(config.model, channels_of(config.data)), {"chunk": chunk, "skip_cache_gib": memory}
 
 
 def volume_shape(network, depth: int) -> tuple[int, int, int, int]:
@@ -114,7 +114,7 @@ def main(_):
     shapes = jax.eval_shape(lambda key: initial_parameters(network, key), jax.random.key(0))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     print(
-        f"widths {translator.widths}, {translator.blocks} blocks, space-to-depth {translator.stem}, mixer "
+        f"widths {translator.widths}, {translator.blocks} blocks, space-to-depth {translator.space_to_depth}, mixer "
         f"{network.mixer_kind} {network.hidden}, {jax.numpy.dtype(translator.dtype).name}: {parameters / 1e6:.1f} M "
         f"parameters; slices of {HEIGHT.value}×{WIDTH.value}; {hardware()}"
     )

@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 from lift_jax.data.channels import Channels, channels_of
 from lift_jax.data.slabs import slab_weights
 from lift_jax.losses.paired import LossWeights
-from lift_jax.models.build import initial_parameters, volume_translator
-from lift_jax.models.volume_translator import VolumeTranslator
-from lift_jax.training.optimisers import grouped_adamw
+from lift_jax.models.translation.build import initial_parameters, volume_translator
+from lift_jax.models.translation.volume_translator import VolumeTranslator
+from lift_jax.training.optimizers import grouped_adamw
 from lift_jax.training.step import LossFunction, TrainState, initial_state, train_step
 from lift_jax.training.translation_loss import translation_loss
 
@@ -43,28 +43,28 @@ def loss_weights(config: ConfigDict) -> LossWeights:
 
 def joint_step(config: ConfigDict) -> JointStep:
     """The step of stage `joint`; nothing is computed yet."""
-    channels, settings = channels_of(config.data), config.optimiser
+    channels, settings = channels_of(config.data), config.optimizer
     network = volume_translator(config.model, channels)
     params = jax.eval_shape(functools.partial(initial_parameters, network), jax.random.key(0))
     loss, groups = translation_loss(network, channels, loss_weights(config), use_mixer=True), tuple(params)
-    optimiser = grouped_adamw(
+    optimizer = grouped_adamw(
         dict.fromkeys(groups, 1e-4),
         steps=1000,
         warmup=1,
         weight_decay=settings.weight_decay.to_dict(),
-        clip=settings.clip,
+        clip=settings.clip_norm,
     )
     step = functools.partial(
-        train_step, loss_function=loss, optimiser=optimiser, trained=groups, ema_decay=settings.ema
+        train_step, loss_function=loss, optimizer=optimizer, trained=groups, ema_decay=settings.ema_decay
     )
-    state = jax.eval_shape(lambda p: initial_state(p, optimiser, groups, jax.random.key(0)), params)
+    state = jax.eval_shape(lambda p: initial_state(p, optimizer, groups, jax.random.key(0)), params)
     return JointStep(network, channels, loss, step, state)
 
 
 def fill_state(joint: JointStep) -> TrainState:
     """A state with fresh parameters."""
     params = initial_parameters(joint.network, jax.random.key(0))
-    return initial_state(params, joint.step.keywords["optimiser"], tuple(params), jax.random.key(1))
+    return initial_state(params, joint.step.keywords["optimizer"], tuple(params), jax.random.key(1))
 
 
 def random_slabs(channels: Channels, shape: tuple[int, int, int, int], seed: int = 0) -> dict[str, np.ndarray]:

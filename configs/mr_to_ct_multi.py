@@ -7,7 +7,7 @@ T1- and T2-weighted MR of the same head; in training each is withheld in turn. W
 under a minute, for checks.
 """
 
-from lift_jax.configuration import named_config
+from lift_jax.config import named_config
 
 
 def get_config(variant=""):

@@ -6,7 +6,7 @@
 the CBCT and an offset at every voxel. `tiny` needs a data set too: it is a small network on 32³ voxels, for checks.
 """
 
-from lift_jax.configuration import named_config
+from lift_jax.config import named_config
 
 
 def get_config(variant=""):

@@ -10,8 +10,8 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "DataWarning": "lift_jax.errors",
     "UserError": "lift_jax.errors",
-    "load_config": "lift_jax.configuration",
-    "named_config": "lift_jax.configuration",
+    "load_config": "lift_jax.config",
+    "named_config": "lift_jax.config",
 }
 """Public name to the module that defines it."""
 

@@ -17,6 +17,6 @@ class DataWarning(UserWarning):
 
 
 def near(value, known: Iterable) -> str:
-    """The end of a message: which of the known names, at most two, a misspelt one resembles; nothing if none."""
+    """The end of a message: which of the known names, at most two, a misspelled one resembles; nothing if none."""
     found = difflib.get_close_matches(str(value), [name for name in known if isinstance(name, str)], n=2)
     return f"; near it {'is' if len(found) == 1 else 'are'} {' and '.join(found)}" if found else ""

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lift_jax.data.phantom import head_spacing, make_phantom
+from lift_jax.data.phantom.brain import head_spacing, make_phantom
 from lift_jax.data.subject import Subject
 from lift_jax.trained import load_trained
 from tests.commands import REPOSITORY
@@ -32,7 +32,7 @@ TINY = [
     "--config.model.translator.condition_features=8",
     "--config.model.mixer.hidden=4",
     "--config.stage.joint.steps=20",
-    "--config.log.validate=20",
+    "--config.log.validate_every_steps=20",
 ]
 
 

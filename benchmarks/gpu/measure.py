@@ -23,8 +23,8 @@ from configs import brats_missing_mr
 from lift_jax.data.channels import channels_of
 from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops
 from lift_jax.inference.translate import translate_volume
-from lift_jax.models.build import initial_parameters, volume_translator
-from lift_jax.places import write_aside
+from lift_jax.models.translation.build import initial_parameters, volume_translator
+from lift_jax.paths import atomic_write
 
 GRID, BOX = (155, 240, 240), (144, 176, 144)
 SMALL = {GRID: (16, 48, 48), BOX: (12, 32, 32)}
@@ -55,13 +55,13 @@ def step_parts(config: ConfigDict, shape: tuple[int, int, int], window: int) -> 
     return {"window": window, "seconds": {name: cost.wall for name, cost in costs.items()}}
 
 
-def translation(config: ConfigDict, shape: tuple[int, int, int], chunk: int, skip_memory: float) -> dict:
+def translation(config: ConfigDict, shape: tuple[int, int, int], chunk: int, skip_cache_gib: float) -> dict:
     """Seconds and operations of translating one channel of a volume."""
     network = volume_translator(config.model, channels_of(config.data))
     params = initial_parameters(network, jax.random.key(0))
     shape = (*shape, network.translator.source_channels)
     sources = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
-    options = {"chunk": chunk, "skip_memory": skip_memory}
+    options = {"chunk": chunk, "skip_cache_gib": skip_cache_gib}
     seconds = []
     for _ in range(REPEATS + 1):
         began = time.perf_counter()
@@ -82,10 +82,10 @@ def jobs() -> list[tuple]:
     listed = []
     for dtype in ("bfloat16", "float32"):
         for shape in (BOX, GRID):
-            listed += [("translation", translation, dtype, shape, dict(chunk=n, skip_memory=40.0)) for n in (8, 32)]
+            listed += [("translation", translation, dtype, shape, dict(chunk=n, skip_cache_gib=40.0)) for n in (8, 32)]
             listed += [("training step", training_step, dtype, shape, dict(window=48))]
         listed += [("parts of a step", step_parts, dtype, BOX, dict(window=48))]
-        listed += [("translation", translation, dtype, GRID, dict(chunk=8, skip_memory=0.0))]
+        listed += [("translation", translation, dtype, GRID, dict(chunk=8, skip_cache_gib=0.0))]
     return listed
 
 
@@ -108,7 +108,7 @@ def main():
         row["peak_gib_so_far"] = peak_memory()
         rows.append(row)
         print(json.dumps(row), flush=True)
-        write_aside(arguments.output, json.dumps(rows, indent=2) + "\n")
+        atomic_write(arguments.output, json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """LiFT-U on phantoms of 24³ at 8 mm, a fifth of the default's work, for sweeps on two cores; `tiny` is for checks."""
 
-from lift_jax.configuration import check_variant, named_config
+from lift_jax.config import check_variant, named_config
 
 
 def get_config(variant=""):
@@ -26,8 +26,8 @@ def get_config(variant=""):
         config.stage.mapper.batch = 2
         config.stage.mapper.positives = 4
         config.stage.mapper.positions = 3
-        config.checkpoint.every = 2
-        config.log.validate = 4
+        config.checkpoint.every_steps = 2
+        config.log.validate_every_steps = 4
         config.log.validation_subjects = 2
         config.inference.chunk = 16
         return config
@@ -36,11 +36,11 @@ def get_config(variant=""):
     config.stage.encoder.steps = 300
     config.stage.mapper.steps = 300
     config.stage.mapper.positions = 8
-    config.optimiser.warmup = 30
-    config.optimiser.ema = 0.99
-    config.checkpoint.every = 100
-    config.checkpoint.keep = 1
-    config.log.every = 10
-    config.log.validate = 50
+    config.optimizer.warmup_steps = 30
+    config.optimizer.ema_decay = 0.99
+    config.checkpoint.every_steps = 100
+    config.checkpoint.max_to_keep = 1
+    config.log.every_steps = 10
+    config.log.validate_every_steps = 50
     config.log.validation_subjects = 32
     return config

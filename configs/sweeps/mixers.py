@@ -6,8 +6,8 @@ Seven variants with three seeds, about twenty minutes on one CPU core (estimated
 `:tiny` is one of every kind with one seed, for checks.
 """
 
-from lift_jax.configuration import check_variant, named_config
-from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
+from lift_jax.config import check_variant, named_config
+from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 COMPARED = {

@@ -6,8 +6,8 @@ Five variants with three seeds, about a minute a run on one core of a Xeon; docs
 table, of more variants. `:tiny` is two of them with one seed, for checks.
 """
 
-from lift_jax.configuration import check_variant, named_config
-from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
+from lift_jax.config import check_variant, named_config
+from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 COMPARED = {

@@ -6,8 +6,8 @@ Six variants with three seeds, about three hours of one CPU core (estimated from
 measured). The encoder is trained once a seed. `:tiny` is two of them with one seed, for checks.
 """
 
-from lift_jax.configuration import check_variant, named_config
-from lift_jax.sweeps.columns import GENERATION_COLUMNS
+from lift_jax.config import check_variant, named_config
+from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 COMPARED = {

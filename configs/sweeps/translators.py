@@ -7,16 +7,16 @@ sixteenth. All have one seed; `:finalists`, three shapes, and `:context`, with a
 for checks.
 """
 
-from lift_jax.configuration import check_variant, named_config
-from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
+from lift_jax.config import check_variant, named_config
+from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 COMPARED = {
     "stem_2": {},
-    "stem_1": {"model.translator.stem": 1},
-    "stem_4": {"model.translator.stem": 4},
-    "stem_1_narrow": {"model.translator.stem": 1, "model.translator.widths": (8, 16, 32)},
-    "stem_4_wide": {"model.translator.stem": 4, "model.translator.widths": (32, 64, 128)},
+    "stem_1": {"model.translator.space_to_depth": 1},
+    "stem_4": {"model.translator.space_to_depth": 4},
+    "stem_1_narrow": {"model.translator.space_to_depth": 1, "model.translator.widths": (8, 16, 32)},
+    "stem_4_wide": {"model.translator.space_to_depth": 4, "model.translator.widths": (32, 64, 128)},
     "four_levels": {"model.translator.widths": (16, 32, 64, 128)},
     "two_levels": {"model.translator.widths": (16, 32)},
     "one_block": {"model.translator.blocks": 1},

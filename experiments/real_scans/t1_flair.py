@@ -3,8 +3,8 @@
     python -m experiments.real_scans.t1_flair --root DIR --workdir runs/t1_flair --output runs/t1_flair/table
 
 Folds are of every n-th case by name; each kind and seed trains on the other folds, and every case is scored once a
-seed, in voxels of `--spacing` mm. A case's value is its mean over seeds; intervals are percentile bootstraps over
-cases, 95 %, paired where kinds are compared. Resumable: runs go on from their checkpoints, and scores are kept.
+seed, in voxels of `--spacing` mm. A case's value is its mean over seeds; intervals are t-intervals over cases,
+95 %, paired where kinds are compared. Resumable: runs go on from their checkpoints, and scores are kept.
 """
 
 import argparse
@@ -15,12 +15,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.real_scans.scans import Scan, read_scans
-from lift_jax.configuration import validate
-from lift_jax.configuration.files import named_config
+from lift_jax.config import validate
+from lift_jax.config.files import named_config
 from lift_jax.data.subject import Subject
-from lift_jax.evaluation.image_metrics import interior_mean, peak_signal_to_noise, similarity_map
-from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
-from lift_jax.evaluation.through_plane import delta_z
+from lift_jax.evaluation.intervals import mean_interval, paired_difference
+from lift_jax.evaluation.metrics.image import interior_mean, peak_signal_to_noise, similarity_map
+from lift_jax.evaluation.metrics.through_plane import delta_z
 from lift_jax.inference.predict import predict_channels
 from lift_jax.tasks.run import train
 from lift_jax.trained import load_trained
@@ -41,17 +41,17 @@ def configuration(kind: str, seed: int, split_file: Path, arguments) -> ConfigDi
     config.data.threads = 1
     config.model.mixer.kind, config.model.mixer.grid = KINDS[kind]
     config.stage.joint.steps = arguments.steps
-    config.stage.joint.window = arguments.window
-    config.log.validate = arguments.steps
+    config.stage.joint.slices = arguments.window
+    config.log.validate_every_steps = arguments.steps
     config.log.validation_subjects = 1
     return validate(config)
 
 
-def score(prediction: np.ndarray, target: np.ndarray, brain: np.ndarray, tumour: np.ndarray) -> dict[str, float]:
-    """PSNR and SSIM over volume, brain and tumour, and Δz MAE and correlation over brain and tumour."""
+def score(prediction: np.ndarray, target: np.ndarray, brain: np.ndarray, tumor: np.ndarray) -> dict[str, float]:
+    """PSNR and SSIM over volume, brain and tumor, and Δz MAE and correlation over brain and tumor."""
     squared, similarity = (target - prediction) ** 2, similarity_map(target, prediction, 1.0)
     scores = {}
-    for name, region in (("volume", np.ones_like(brain)), ("brain", brain), ("tumour", tumour)):
+    for name, region in (("volume", np.ones_like(brain)), ("brain", brain), ("tumor", tumor)):
         scores[f"PSNR, {name}"] = peak_signal_to_noise(squared, region, 1.0)
         scores[f"SSIM, {name}"] = interior_mean(similarity, region)
         if name != "volume":
@@ -78,7 +78,7 @@ def run(kind: str, seed: int, fold: int, scans: list[Scan], arguments) -> list[d
         subject = Subject(scan.name, {"T1": source}, scan.affine)
         inputs = trained.network, trained.params, trained.channels, subject, ["T1"], ["FLAIR"]
         prediction = predict_channels(*inputs, **trained.options)["FLAIR"]
-        scores = score(prediction, target, source > 0, scan.tumour)
+        scores = score(prediction, target, source > 0, scan.tumor)
         rows.append({"kind": kind, "seed": seed, "case": scan.name, "scores": scores})
     return rows
 
@@ -97,8 +97,8 @@ def table(rows: list[dict]) -> str:
     lines.append("|---" * (2 * len(kinds)) + "|")
     for metric in metrics:
         first = values(kinds[0], metric)
-        cells = [bootstrap_mean(values(kind, metric), seed=0) for kind in kinds]
-        cells += [paired_difference(values(kind, metric), first, seed=0) for kind in kinds[1:]]
+        cells = [mean_interval(values(kind, metric)) for kind in kinds]
+        cells += [paired_difference(values(kind, metric), first) for kind in kinds[1:]]
         lines.append(f"| {metric} | " + " | ".join("{:.4g} [{:.4g}, {:.4g}]".format(*cell) for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 

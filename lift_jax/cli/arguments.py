@@ -18,7 +18,7 @@ COLUMNS = 100
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are UserError, with the nearest option where one is mistyped.
+    """A parser whose errors are UserError, with the nearest option where one is type_errors.
 
     Options may be written with - or _ between their words. Abbreviations are refused.
 

@@ -30,7 +30,7 @@ from lift_jax.data.datasets.registry import DATASETS, find_subjects
 from lift_jax.data.familiarity import STATISTICS_FILE, read_description, unfamiliar
 from lift_jax.data.sources import protocols_of
 from lift_jax.errors import UserError
-from lift_jax.places import Place, place
+from lift_jax.paths import PathLike, resolve_path
 from lift_jax.progress import progress
 from lift_jax.run_directory import read_config
 
@@ -56,7 +56,7 @@ def run(arguments, say: Say) -> dict:
     """Prints the report; the summary counts errors and lists them by subject."""
     data, compare = data_section(arguments), None
     if arguments.workdir and not arguments.headers_only:
-        compare = compare_with(place(arguments.workdir), data)
+        compare = compare_with(resolve_path(arguments.workdir), data)
     protocols = protocols_of(data)
     for kind in arguments.required:
         if kind not in (*protocols, MASK, SEGMENTATION):
@@ -106,7 +106,7 @@ def data_section(arguments) -> ConfigDict:
 
 
 def _data_of_run(arguments) -> ConfigDict:
-    values = dict(read_config(place(arguments.workdir)).data.items())
+    values = dict(read_config(resolve_path(arguments.workdir)).data.items())
     dataset = DATASETS[values["dataset"]]
     values["channels"] = dict(values["channels"].items()) or dict(dataset.channels)
     if dataset.scanned_as:
@@ -116,7 +116,7 @@ def _data_of_run(arguments) -> ConfigDict:
     return ConfigDict(values)
 
 
-def compare_with(workdir: Place, data: ConfigDict) -> Callable[[SubjectFiles], list[str]]:
+def compare_with(workdir: PathLike, data: ConfigDict) -> Callable[[SubjectFiles], list[str]]:
     """How a subject differs from the training data of a run, as whole lines.
 
     Raises:
@@ -179,8 +179,8 @@ def _row(subject: SubjectIssues) -> tuple[str, ...]:
 
 
 def _lines(subject: SubjectIssues) -> list[str]:
-    labelled = [*(("error", text) for text in subject.errors), *(("warning", text) for text in subject.warnings)]
-    return [f"  {label}: {printable(text)}" for label, text in labelled]
+    labeled = [*(("error", text) for text in subject.errors), *(("warning", text) for text in subject.warnings)]
+    return [f"  {label}: {printable(text)}" for label, text in labeled]
 
 
 def printable(text: str) -> str:

@@ -59,16 +59,16 @@ def run(arguments, say: Say) -> dict:
 
 
 def _evaluate_run(arguments, say: Say) -> dict:
-    from lift_jax.places import local_place, place
+    from lift_jax.paths import resolve_local_path, resolve_path
     from lift_jax.run_directory import read_config
     from lift_jax.tasks import EvaluateOptions, task_of
 
-    workdir = place(arguments.workdir)
+    workdir = resolve_path(arguments.workdir)
     task = task_of(read_config(workdir))
     refuse_given(arguments, set(OF_RUNS) - task.flags, f"for a run of task {task.name}")
     options = EvaluateOptions(
-        root=local_place(arguments.root) if arguments.root else None,
-        output=place(arguments.output) if arguments.output else None,
+        root=resolve_local_path(arguments.root) if arguments.root else None,
+        output=resolve_path(arguments.output) if arguments.output else None,
         dtype=arguments.dtype,
         medicalnet=arguments.medicalnet,
     )
@@ -84,20 +84,20 @@ def _evaluate_files(arguments, say: Say) -> dict:
     from lift_jax.evaluation.prediction_files import parse_range
     from lift_jax.evaluation.report import write_evaluation
     from lift_jax.inference.output import check_writable
-    from lift_jax.places import is_in_bucket, local_place, place
+    from lift_jax.paths import is_in_bucket, resolve_local_path, resolve_path
 
     named = arguments.output or arguments.predictions
-    output = place(required(arguments.output, "--output")) if named else None
+    output = resolve_path(required(arguments.output, "--output")) if named else None
     if output is not None and not is_in_bucket(output):
         check_writable(output)
     protocol = arguments.protocol or PROTOCOLS[0]
     limits = None if arguments.prediction_range is None else parse_range(arguments.prediction_range)
     options = OF_FOLDERS if arguments.predictions else OF_SINGLE_FILES[:2]
-    prediction, target = (local_place(required(getattr(arguments, name), f"--{name}")) for name in options)
+    prediction, target = (resolve_local_path(required(getattr(arguments, name), f"--{name}")) for name in options)
     if arguments.predictions:
         rows, pictures, metadata = score_folder(prediction, target, protocol, limits)
     else:
-        mask = local_place(arguments.mask) if arguments.mask else None
+        mask = resolve_local_path(arguments.mask) if arguments.mask else None
         rows, pictures, metadata = score_file(prediction, target, protocol, limits, mask)
     columns = SCORING_PROTOCOLS[protocol].columns
     if output is None:

@@ -81,6 +81,6 @@ def _devices() -> list[str]:
 
 
 def _configs() -> str:
-    from lift_jax.configuration.files import config_names, config_roots
+    from lift_jax.config.files import config_names, config_roots
 
     return f"{next(config_roots(), 'none found')}: {', '.join(config_names())}"

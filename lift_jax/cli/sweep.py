@@ -36,15 +36,15 @@ def run(arguments, say: Say) -> dict:
     required(arguments.workdir, "--workdir")
     import jax
 
-    from lift_jax.places import local_place
-    from lift_jax.sweeps.course import carry_here, follow
+    from lift_jax.paths import resolve_local_path
     from lift_jax.sweeps.definition import load_sweep
     from lift_jax.sweeps.parallel import carry_in_processes
     from lift_jax.sweeps.plan import check_runs, plan_runs
     from lift_jax.sweeps.report import write_sweep
+    from lift_jax.sweeps.scheduler import follow, run_local
     from lift_jax.training.preemption import Preempted
 
-    name, workdir, parallel = arguments.sweep, local_place(arguments.workdir), arguments.parallel
+    name, workdir, parallel = arguments.sweep, resolve_local_path(arguments.workdir), arguments.parallel
     sweep = load_sweep(name)
     runs = plan_runs(sweep, workdir)
     # With several processes this one must not open the devices, which would take their memory: each has one of its own.
@@ -61,7 +61,7 @@ def run(arguments, say: Say) -> dict:
         if work.scored:
             write_sweep(sweep, runs, workdir, failures, title=name)
 
-    carry = carry_here if parallel == 1 else carry_in_processes(parallel)
+    carry = run_local if parallel == 1 else carry_in_processes(parallel)
     report = workdir / "sweep.html"
     summary = {"workdir": str(workdir), "runs": len(runs), "done": True, "report": str(report), "errors": []}
     with saving_interrupts() if parallel == 1 else contextlib.nullcontext(lambda: False) as is_interrupted:

@@ -19,7 +19,7 @@ from lift_jax.cli.process import check_devices, prepare_jax
 from lift_jax.errors import UserError
 
 OF_TASKS = {"case", "input", "mask", "skip_existing", "target", "force", "dtype"}
-OF_TASKS |= {"count", "seed", "depth", "deviation", "spacing"}
+OF_TASKS |= {"count", "seed", "depth", "temperature", "spacing"}
 """Options that apply to runs of some tasks alone."""
 
 
@@ -38,7 +38,7 @@ def add_arguments(parser: Parser) -> None:
     add("--count", type=positive, metavar="N", help="sample so many volumes from noise")
     add("--seed", type=natural, metavar="N", help="of the samples: the same seed gives the same volumes (0)")
     add("--depth", type=natural, metavar="N", help="slices of a sampled volume; default: as many as in training")
-    add("--deviation", type=float, metavar="X", help="standard deviation of the latents; default: that of the run")
+    add("--temperature", type=float, metavar="X", help="standard deviation of the latents; default: that of the run")
     add("--spacing", type=float, metavar="MM", help="voxel size to write of sampled volumes")
     add_device_argument(parser)
 
@@ -49,18 +49,18 @@ def run(arguments, say: Say) -> dict:
     required(arguments.workdir, "--workdir")
     required(arguments.output, "--output")
     check_devices(arguments.device)
-    from lift_jax.places import local_place, place
+    from lift_jax.paths import resolve_local_path, resolve_path
     from lift_jax.run_directory import read_config
     from lift_jax.tasks import SynthesizeOptions, task_of
 
-    workdir = place(arguments.workdir)
+    workdir = resolve_path(arguments.workdir)
     task = task_of(read_config(workdir))
     refuse_given(arguments, OF_TASKS - task.flags, f"for a run of task {task.name}")
     options = SynthesizeOptions(
-        output=local_place(arguments.output),
-        case=local_place(arguments.case) if arguments.case else None,
+        output=resolve_local_path(arguments.output),
+        case=resolve_local_path(arguments.case) if arguments.case else None,
         inputs=channel_files(arguments.input or ()),
-        mask=local_place(arguments.mask) if arguments.mask else None,
+        mask=resolve_local_path(arguments.mask) if arguments.mask else None,
         target=arguments.target,
         force=arguments.force,
         skip_existing=arguments.skip_existing,
@@ -69,7 +69,7 @@ def run(arguments, say: Say) -> dict:
         seed=arguments.seed or 0,
         depth=arguments.depth or 0,
         spacing=arguments.spacing,
-        deviation=arguments.deviation,
+        temperature=arguments.temperature,
     )
     lines = []
     for line in task.synthesize(workdir, options):

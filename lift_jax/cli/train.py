@@ -32,11 +32,11 @@ def run(arguments, say: Say) -> dict:
     prepare_jax(arguments.device)
     required(arguments.workdir, "--workdir")
     required(arguments.config, "--config")
-    from lift_jax.configuration import load_config, validate
-    from lift_jax.configuration.overrides import override
-    from lift_jax.places import place
+    from lift_jax.config import load_config, validate
+    from lift_jax.config.overrides import override
+    from lift_jax.paths import resolve_path
 
-    workdir = place(arguments.workdir)
+    workdir = resolve_path(arguments.workdir)
     config = validate(override(load_config(arguments.config), arguments.overrides))
     join_processes(arguments)
     from lift_jax.tasks.run import train

@@ -27,9 +27,9 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments, say: Say) -> dict:
     """Writes the page."""
     from lift_jax.evaluation.report.view import write_viewer
-    from lift_jax.places import local_place
+    from lift_jax.paths import resolve_local_path
 
-    output = local_place(arguments.output)
+    output = resolve_local_path(arguments.output)
     page = write_viewer(arguments.files, output, level=arguments.level, window=arguments.window)
     say(page)
     if arguments.open and not webbrowser.open(page.resolve().as_uri()):

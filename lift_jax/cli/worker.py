@@ -15,7 +15,7 @@ prepare_jax()
 
 def main() -> None:
     """Does the work that the arguments name."""
-    from lift_jax.sweeps.course import Work, attempt
+    from lift_jax.sweeps.scheduler import Work, attempt
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     directory, stage, scored = sys.argv[1:]

@@ -15,13 +15,13 @@ import numpy as np
 from lift_jax.data.channel_checks import subject_warnings
 from lift_jax.data.datasets.base import ScannedSubjects, files_of
 from lift_jax.data.familiarity import unfamiliar
-from lift_jax.data.regrid import SMALLEST_SHARE, regrid_onto
+from lift_jax.data.resample import resample_within_mask
 from lift_jax.data.subject import Subject, foreground
 from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.errors import DataWarning, UserError
 from lift_jax.inference.guided import guided_upsampling
 from lift_jax.inference.output import make_folder, output_path
-from lift_jax.places import write_aside
+from lift_jax.paths import atomic_write
 from lift_jax.trained import Trained
 
 
@@ -132,7 +132,7 @@ class Synthesis:
         known, inside = (foreground(subject, work.sources, protocols) for subject in pair)
         affines = work.subject.affine, work.native.affine
         if {protocols[channel].unit for channel in (target, *work.sources)} != {"[0, 1]"}:
-            return interpolate_back(volume, known, affines[0], inside, affines[1], protocols[target].background)
+            return resample_within_mask(volume, known, affines[0], inside, affines[1], protocols[target].background)
         guides, sources = (np.stack([subject.images[channel] for channel in work.sources], axis=-1) for subject in pair)
         return guided_upsampling(volume, guides, known, affines[0], sources, inside, affines[1])
 
@@ -164,7 +164,7 @@ class Synthesis:
             "config": self.trained.config.to_dict(),
         }
         try:
-            write_aside(record_path, json.dumps(record, indent=2) + "\n")
+            atomic_write(record_path, json.dumps(record, indent=2) + "\n")
         except OSError as error:
             raise UserError(f"{record_path}: cannot be written ({error.strerror}); check the folder") from None
         return paths
@@ -228,30 +228,3 @@ class Synthesis:
         if any(protocol.unit == "HU" for protocol in self.subjects.protocols.values()):
             return "found by threshold in the first source; check its outline"
         return "where the sources show something"
-
-
-def interpolate_back(
-    prediction: np.ndarray,
-    known: np.ndarray,
-    affine: np.ndarray,
-    inside: np.ndarray,
-    target_affine: np.ndarray,
-    background: float,
-) -> np.ndarray:
-    """A prediction on the grid of its source's files, `[D', H', W']` float32.
-
-    Averages are taken over the part of the prediction that is known, so that its rim is not mixed with background.
-
-    Args:
-      prediction: `[D, H, W]`.
-      known: `[D, H, W]` bool, the foreground on the grid of the prediction. It is given, because a prediction may equal
-        the background in the foreground too.
-      affine: `[4, 4]` of `prediction`.
-      inside: `[D', H', W']` bool, the foreground on the result's grid; outside of it the result is `background`.
-      target_affine: `[4, 4]` of `inside`, with axes parallel to those of `affine`.
-      background: in the unit of the prediction.
-    """
-    both = np.stack([np.where(known, prediction, 0), known], axis=-1).astype(np.float32)
-    value, share = np.moveaxis(regrid_onto(both, affine, inside.shape, target_affine), -1, 0)
-    covered = inside & (share > SMALLEST_SHARE)
-    return np.where(covered, value / np.where(covered, share, 1), background).astype(np.float32)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration.files import call_file
+from lift_jax.config.files import call_file
 from lift_jax.errors import UserError
 from lift_jax.evaluation.aggregates import Column
 

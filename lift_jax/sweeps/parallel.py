@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from lift_jax.sweeps.course import Carry, Tell, Work
+from lift_jax.sweeps.scheduler import Carry, Tell, Work
 
 LOG_FILE = "sweep.log"
 """What a process said, in the work directory."""

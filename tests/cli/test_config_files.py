@@ -5,8 +5,8 @@ import pathlib
 import pytest
 from ml_collections import ConfigDict
 
-from lift_jax.configuration import load_config, named_config, validate
-from lift_jax.configuration.files import config_names
+from lift_jax.config import load_config, named_config, validate
+from lift_jax.config.files import config_names
 from lift_jax.errors import UserError
 from tests.commands import REPOSITORY
 

@@ -30,7 +30,7 @@ def test_where_nothing_can_be_saved_it_stops_at_once():
 @pytest.mark.slow
 def test_a_run_that_is_interrupted_has_saved_and_goes_on(tmp_path, begin):
     workdir = tmp_path / "run"
-    arguments = ["--config=quickstart:tiny", f"--workdir={workdir}", "--config.checkpoint.every=100"]
+    arguments = ["--config=quickstart:tiny", f"--workdir={workdir}", "--config.checkpoint.every_steps=100"]
     arguments += [f"--config.stage.joint.{key}" for key in ("steps=2000", "window=8")]
     process = begin("train", *arguments)
     deadline = time.monotonic() + SECONDS

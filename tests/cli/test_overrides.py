@@ -2,8 +2,8 @@
 
 import pytest
 
-from lift_jax.configuration import translation
-from lift_jax.configuration.overrides import override, parse_value
+from lift_jax.config import translation
+from lift_jax.config.overrides import override, parse_value
 from lift_jax.errors import UserError
 
 
@@ -69,13 +69,13 @@ def test_channels_can_be_named_one_by_one_or_all_at_once():
 
 
 def test_all_that_is_wrong_is_told_with_the_nearest_key():
-    wrong = {"stage.joint.stepps": "3", "optimiser.ema": "much", "stage": "1", "seed": "1.5"}
+    wrong = {"stage.joint.stepps": "3", "optimizer.ema_decay": "much", "stage": "1", "seed": "1.5"}
     with pytest.raises(UserError) as refused:
         override(translation(), wrong)
     lines = str(refused.value).splitlines()
     assert len(lines) == 4
     assert lines[0].startswith("config.stage.joint.stepps: there is no such key; near it")
     assert "stage.joint.steps" in lines[0]
-    assert lines[1] == "config.optimiser.ema: 'much' is not understood; give a number or a Python literal"
+    assert lines[1] == "config.optimizer.ema_decay: 'much' is not understood; give a number or a Python literal"
     assert lines[2].startswith("config.stage: is a section; name a key in it, such as stage.")
     assert lines[3].startswith("config.seed: 1.5 is no int")

@@ -101,7 +101,7 @@ def listing(folder: pathlib.Path):
     return sorted((str(path), path.stat().st_size) for path in folder.rglob("*") if path.is_file())
 
 
-def test_the_wheel_has_configs_templates_and_licences(wheel):
+def test_the_wheel_has_configs_templates_and_licenses(wheel):
     names = subprocess.check_output([sys.executable, "-m", "zipfile", "-l", wheel], text=True)
     for name in (
         "lift_jax/py.typed",
@@ -134,5 +134,5 @@ def test_the_wheel_trains_scores_and_lists_a_mistyped_config(installed):
     scored = installed("evaluate", "--workdir", "run", "--json", "--quiet")
     assert scored.returncode == 0, scored.stderr
     assert json.loads(scored.stdout)["report"].endswith("run/evaluation/report.html")
-    mistyped = installed("train", "--config", "quickstrat", "--workdir", "other")
-    assert mistyped.returncode == 1 and "near it is quickstart" in mistyped.stderr
+    type_errors = installed("train", "--config", "quickstrat", "--workdir", "other")
+    assert type_errors.returncode == 1 and "near it is quickstart" in type_errors.stderr

@@ -10,16 +10,16 @@ import time
 
 import pytest
 
-from lift_jax.configuration import named_config
-from lift_jax.configuration.files import config_names
+from lift_jax.config import named_config
+from lift_jax.config.files import config_names
 from lift_jax.errors import UserError
+from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
 from lift_jax.run_directory import checkpoint_directory
-from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
-from lift_jax.sweeps.course import Work, attempt, carry_here, follow
 from lift_jax.sweeps.definition import load_sweep
 from lift_jax.sweeps.dependence import stage_digest
 from lift_jax.sweeps.parallel import LOG_FILE, MEMORY_PART, carry_in_processes, places
 from lift_jax.sweeps.plan import changed, check_runs, plan_runs
+from lift_jax.sweeps.scheduler import Work, attempt, follow, run_local
 from lift_jax.sweeps.work import prepare_work, shared_stages, stage_directory, train_work
 from lift_jax.tasks import task_of
 from lift_jax.training.preemption import Preempted, StopRequest
@@ -56,16 +56,25 @@ def shared(changes, base=small_generation):
         ({"loss.field": "mean_shift"}, ["encoder"]),
         ({"loss.temperatures": (0.5,)}, ["encoder"]),
         ({"features.local": 4}, ["encoder"]),
-        ({"model.generator.code": 8}, ["encoder"]),
-        ({"stage.generator.rate": 3e-5}, ["encoder"]),
-        ({"model.mapper.code": 7}, ["encoder"]),
-        ({"model.prior.kind": "normal"}, ["encoder"]),
+        ({"model.generator.slice_latent_dim": 8}, ["encoder"]),
+        ({"stage.generator.learning_rate": 3e-5}, ["encoder"]),
+        ({"model.mapper.volume_latent_dim": 7}, ["encoder"]),
+        ({"model.prior.init": "random"}, ["encoder"]),
         ({"model.encoder.blocks": 2}, []),
-        ({"stage.encoder.covered": 0.4}, []),
-        ({"optimiser.ema": 0.9}, []),
+        ({"stage.encoder.mask_ratio": 0.4}, []),
+        ({"optimizer.ema_decay": 0.9}, []),
         ({"data.phantom_seed": 1}, []),
         ({"seed": 1}, []),
-        ({"log.every": 7, "checkpoint.every": 3, "data.threads": 1, "inference.chunk": 3, "data.cache": "x"}, "all"),
+        (
+            {
+                "log.every_steps": 7,
+                "checkpoint.every_steps": 3,
+                "data.threads": 1,
+                "inference.chunk": 3,
+                "data.cache": "x",
+            },
+            "all",
+        ),
     ],
 )
 def test_runs_share_the_stages_that_a_change_does_not_reach(changes, expected):
@@ -75,7 +84,7 @@ def test_runs_share_the_stages_that_a_change_does_not_reach(changes, expected):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"stage.mixer.mixer_rate": 1e-5}, ["translator"]),
+        ({"stage.mixer.mixer_learning_rate": 1e-5}, ["translator"]),
         ({"loss.through_plane": 0.0}, []),
         ({"model.mixer.hidden": 6}, []),
     ],
@@ -134,19 +143,19 @@ def test_shared_stages_are_listed_once_first_stages_first():
 
 def test_all_that_is_wrong_with_any_variant_is_told_at_once_by_variant_and_key():
     variants = {
-        "misspelt": {"loss.feild": "softmax"},
+        "misspelled": {"loss.feild": "softmax"},
         "typed": {"stage.mapper.steps": "many"},
         "section": {"loss.planes": {"axial": 1.0}},
         "odd": {"loss.field": "softmin", "stage.mapper.batch": 1},
         "seeded": {"seed": 3},
-        "same": {"log.every": 9},
+        "same": {"log.every_steps": 9},
         "a/b": {"loss.particles": "slice"},
     }
     with pytest.raises(UserError) as told:
         plan_runs(generation_sweep(variants), ELSEWHERE)
     lines = str(told.value).splitlines()
     expected = [
-        ("misspelt", "config.loss.feild", "loss.field"),
+        ("misspelled", "config.loss.feild", "loss.field"),
         ("typed", "config.stage.mapper.steps", "many"),
         ("section", "config.loss.planes", "loss.planes.axial"),
         ("odd", "config.loss.field", "softmin"),
@@ -246,7 +255,7 @@ def test_a_work_directory_of_another_run_is_refused_before_any_work(tmp_path):
     )
     follow(runs, tmp_path, lambda work, tell: None, lambda work, reason: None)
     with pytest.raises(UserError, match=r"one-0.*loss\.particles"):
-        follow(others, tmp_path, carry_here, lambda work, reason: None)
+        follow(others, tmp_path, run_local, lambda work, reason: None)
 
 
 def test_work_that_cannot_begin_is_a_failure_and_no_crash(tmp_path):
@@ -317,8 +326,8 @@ def test_an_error_in_telling_leaves_the_rest_undone(tmp_path):
 
 
 SWEEP = """
-from lift_jax.configuration import named_config
-from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
+from lift_jax.config import named_config
+from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 
@@ -328,8 +337,8 @@ def get_sweep(variant=""):
     base.data.targets = ("t2w",)
     for stage in ("translator", "mixer"):
         base.stage[stage].update({"steps": 4, "batch": 1, "window": 8})
-    base.checkpoint.every = 2
-    variants = {"base": {}, "lost": {"stage.mixer.mixer_rate": 1e30}}
+    base.checkpoint.every_steps = 2
+    variants = {"base": {}, "lost": {"stage.mixer.mixer_learning_rate": 1e30}}
     return Sweep(base, variants, "base", (0,), TRANSLATION_COLUMNS)
 """
 
@@ -368,7 +377,7 @@ def test_a_sweep_that_is_killed_goes_on_and_trains_what_is_shared_once(tmp_path,
 
 def test_a_wrong_sweep_is_refused_in_lines_before_anything_is_made(tmp_path, command):
     path = tmp_path / "wrong.py"
-    path.write_text(SWEEP.replace("stage.mixer.mixer_rate", "stage.mixer.mixer_rat"))
+    path.write_text(SWEEP.replace("stage.mixer.mixer_learning_rate", "stage.mixer.mixer_rat"))
     result = command("sweep", f"--sweep={path}", f"--workdir={tmp_path / 'sweep'}")
     assert result.returncode == 1 and not (tmp_path / "sweep").exists()
     assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["variant lost"]

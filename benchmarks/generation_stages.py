@@ -31,10 +31,10 @@ from lift_jax.evaluation.generation_runs import (
     score_generation,
 )
 from lift_jax.evaluation.report.montage import planes_picture
-from lift_jax.models.generation import fresh_parameters
-from lift_jax.models.slice_components import slice_codes
-from lift_jax.models.slice_generator import from_logits
-from lift_jax.places import write_aside
+from lift_jax.models.generation.networks import fresh_parameters
+from lift_jax.models.generation.slice_components import slice_codes
+from lift_jax.models.generation.slice_generator import from_logits
+from lift_jax.paths import atomic_write
 from lift_jax.trained import TrainedGeneration, load_generation
 from lift_jax.training.checkpoints import restore_ema
 from lift_jax.training.generation_parameters import stage_parameters, with_principal
@@ -96,7 +96,7 @@ def main():
             parser.error(f"--count: {arguments.workdir} is not of phantoms, of which alone more can be made")
         trained.config.data.subjects.update(validation=arguments.count, test=arguments.count)
     if not trained.networks.prior_slices:
-        parser.error(f"{arguments.workdir}: was trained without a prior (config.model.prior.kind)")
+        parser.error(f"{arguments.workdir}: was trained without a prior (config.model.prior.init)")
     real = real_volumes(trained, arguments.workdir)
     count = min(len(real["validation"]), len(real["test"]))
     sets = {}
@@ -109,7 +109,7 @@ def main():
     sets[DECODED] = decoded(stages[BEGUN], sets[HELD_OUT])
     facts = f"n = {count} volumes of each set, features of {encoder_name(trained)}; {hardware()}."
     text = f"{facts}\n\n{table(score_generation(trained, sets, real, None))}\n"
-    write_aside(arguments.output.with_suffix(".md"), text)
+    atomic_write(arguments.output.with_suffix(".md"), text)
     rows = [real["test"], *(volumes for name, volumes in sets.items() if name in stages)]
     picture = np.concatenate([planes_picture(x[:SHOWN]) for x in rows])
     matplotlib.image.imsave(arguments.output.with_suffix(".png"), picture.repeat(ENLARGED, 0).repeat(ENLARGED, 1))

@@ -9,8 +9,7 @@ memory in bfloat16 for the 1,176 training cases (20,331 numbers a slice, 128 sli
 splits off.
 """
 
-from configs import phantom_unconditional
-from lift_jax.configuration import generation
+from lift_jax.config import generation, named_config
 
 
 def get_config(variant=""):
@@ -25,11 +24,11 @@ def get_config(variant=""):
 
     config.model.encoder.widths = (32, 64, 128, 256)
     config.model.encoder.blocks = 2
-    config.model.generator.code = 256
+    config.model.generator.slice_latent_dim = 256
     config.model.generator.widths = (512, 512, 256, 128, 64)
     config.model.generator.blocks = 2
     config.model.generator.dtype = "bfloat16"
-    config.model.mapper.code = 256
+    config.model.mapper.volume_latent_dim = 256
     config.model.mapper.hidden = 488
     config.model.mapper.layers = 5
 
@@ -39,31 +38,31 @@ def get_config(variant=""):
 
     config.stage.encoder.steps = 50_000
     config.stage.encoder.batch = 128
-    config.stage.encoder.rate = 2e-4
-    config.stage.encoder.patch = 8
+    config.stage.encoder.learning_rate = 2e-4
+    config.stage.encoder.mask_patch_size = 8
     config.stage.generator.steps = 100_000
     config.stage.generator.batch = 128
     config.stage.generator.positives = 128
-    config.stage.generator.rate = 2e-4
+    config.stage.generator.learning_rate = 2e-4
     config.stage.mapper.steps = 50_000
     config.stage.mapper.batch = 8
     config.stage.mapper.positives = 32
     config.stage.mapper.positions = 16
-    config.stage.mapper.rate = 2e-4
+    config.stage.mapper.learning_rate = 2e-4
     config.stage.mapper.chunk = 32
-    config.optimiser.warmup = 1000
-    config.optimiser.ema = 0.9999
+    config.optimizer.warmup_steps = 1000
+    config.optimizer.ema_decay = 0.9999
 
-    config.checkpoint.every = 5000
-    config.log.every = 100
-    config.log.validate = 5000
+    config.checkpoint.every_steps = 5000
+    config.log.every_steps = 100
+    config.log.validate_every_steps = 5000
     config.inference.chunk = 32
     return config
 
 
 def _small():
     """BraTS at 64³ and 3.75 mm on a laptop, with the recipe of the phantoms."""
-    config = phantom_unconditional.get_config("")
+    config = named_config("phantom_unconditional")
     config.data.dataset = "brats"
     config.data.size, config.data.spacing = (64, 64, 64), 3.75
     return config

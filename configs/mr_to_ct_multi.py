@@ -7,12 +7,12 @@ T1- and T2-weighted MR of the same head; in training each is withheld in turn. W
 under a minute, for checks.
 """
 
-from configs import synthrad_mr_to_ct
+from lift_jax.config import named_config
 
 
 def get_config(variant=""):
     if variant not in ("", "tiny"):
         raise ValueError(f"mr_to_ct_multi.py has the variant tiny, not {variant!r}")
-    config = synthrad_mr_to_ct.get_config(variant or "phantom")
+    config = named_config("synthrad_mr_to_ct", variant or "phantom")
     config.data.sources = ("mr", "mr_t2")
     return config

@@ -7,7 +7,7 @@ volumes, so many volumes, coarsely, teach more than few volumes finely; detail c
 two CPU cores; resumable.
 """
 
-from lift_jax.configuration import missing_mr
+from lift_jax.config import missing_mr
 
 
 def get_config():
@@ -23,7 +23,7 @@ def get_config():
 
     config.model.translator.widths = (16, 32, 64, 128)
     config.model.translator.blocks = 1
-    config.model.translator.stem = 2
+    config.model.translator.space_to_depth = 2
     config.model.translator.products = True
     config.model.translator.condition_features = 64
     config.model.mixer.hidden = 64
@@ -33,14 +33,14 @@ def get_config():
     config.stages = ("joint",)
     config.stage.joint.steps = 3500
     config.stage.joint.batch = 2
-    config.stage.joint.window = 39
-    config.stage.joint.translator_rate = 1e-3
-    config.stage.joint.mixer_rate = 2e-3
-    config.optimiser.warmup = 100
-    config.optimiser.ema = 0.99
+    config.stage.joint.slices = 39
+    config.stage.joint.translator_learning_rate = 1e-3
+    config.stage.joint.mixer_learning_rate = 2e-3
+    config.optimizer.warmup_steps = 100
+    config.optimizer.ema_decay = 0.99
 
-    config.checkpoint.every = 250
-    config.log.every = 50
-    config.log.validate = 1000
+    config.checkpoint.every_steps = 250
+    config.log.every_steps = 50
+    config.log.validate_every_steps = 1000
     config.inference.chunk = 39
     return config

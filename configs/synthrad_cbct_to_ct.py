@@ -6,13 +6,13 @@
 the CBCT and an offset at every voxel. `tiny` needs a data set too: it is a small network on 32³ voxels, for checks.
 """
 
-from configs import synthrad_mr_to_ct
+from lift_jax.config import named_config
 
 
 def get_config(variant=""):
     if variant not in ("", "no_mixer", "tiny"):
         raise ValueError(f"synthrad_cbct_to_ct.py has the variants no_mixer and tiny, not {variant!r}")
-    config = synthrad_mr_to_ct.get_config(variant)
+    config = named_config("synthrad_mr_to_ct", variant)
     config.data.dataset = "synthrad2023"
     config.data.sources = ("cbct",)
     config.data.gamma = 0.0

@@ -10,8 +10,8 @@ Variants: `no_mixer` (every slice by itself), `phantom` (made heads, 64³ at 3.4
 `tiny` (the same at 7 mm in under a minute, for checks).
 """
 
-from lift_jax.configuration import mr_to_ct
-from lift_jax.data.phantom_head import field_spacing
+from lift_jax.config import mr_to_ct
+from lift_jax.data.phantom.head import field_spacing
 
 
 def get_config(variant=""):
@@ -30,22 +30,22 @@ def get_config(variant=""):
     config.stages = ("translator", "mixer")
     config.stage.translator.steps = 60_000
     config.stage.translator.batch = 32
-    config.stage.translator.window = 1
-    config.stage.translator.translator_rate = 2e-4
+    config.stage.translator.slices = 1
+    config.stage.translator.translator_learning_rate = 2e-4
     config.stage.mixer.steps = 20_000
     config.stage.mixer.batch = 32
-    config.stage.mixer.window = 16
+    config.stage.mixer.slices = 16
     config.stage.mixer.accumulate = 4
-    config.stage.mixer.mixer_rate = 2e-4
+    config.stage.mixer.mixer_learning_rate = 2e-4
     config.stage.joint.steps = 60_000
     config.stage.joint.batch = 2
-    config.stage.joint.window = 48
-    config.optimiser.warmup = 1000
-    config.optimiser.ema = 0.9995
+    config.stage.joint.slices = 48
+    config.optimizer.warmup_steps = 1000
+    config.optimizer.ema_decay = 0.9995
 
-    config.checkpoint.every = 1000
-    config.log.every = 50
-    config.log.validate = 5000
+    config.checkpoint.every_steps = 1000
+    config.log.every_steps = 50
+    config.log.validate_every_steps = 5000
 
     if variant == "no_mixer":
         config.model.mixer.kind = "none"
@@ -71,26 +71,26 @@ def _on_phantoms(config):
 
     config.model.translator.widths = (32, 64)
     config.model.translator.blocks = 1
-    config.model.translator.stem = 2
+    config.model.translator.space_to_depth = 2
     config.model.translator.condition_features = 16
     config.model.translator.dtype = "float32"
     config.model.mixer.hidden = 64
 
     config.stage.translator.steps = 1200
     config.stage.translator.batch = 16
-    config.stage.translator.translator_rate = 1e-3
+    config.stage.translator.translator_learning_rate = 1e-3
     config.stage.mixer.steps = 400
     config.stage.mixer.batch = 1
-    config.stage.mixer.window = 64
+    config.stage.mixer.slices = 64
     config.stage.mixer.accumulate = 1
-    config.stage.mixer.mixer_rate = 1e-3
-    config.stage.mixer.translator_rate = 3e-4
-    config.optimiser.warmup = 50
-    config.optimiser.ema = 0.99
+    config.stage.mixer.mixer_learning_rate = 1e-3
+    config.stage.mixer.translator_learning_rate = 3e-4
+    config.optimizer.warmup_steps = 50
+    config.optimizer.ema_decay = 0.99
 
-    config.checkpoint.every = 200
-    config.log.every = 20
-    config.log.validate = 400
+    config.checkpoint.every_steps = 200
+    config.log.every_steps = 20
+    config.log.validate_every_steps = 400
     config.inference.chunk = 64
 
 
@@ -106,9 +106,9 @@ def _tiny(config):
     config.stage.translator.steps = 16
     config.stage.translator.batch = 8
     config.stage.mixer.steps = 8
-    config.stage.mixer.window = 16
-    config.optimiser.warmup = 4
-    config.checkpoint.every = 4
-    config.log.every = 1
-    config.log.validate = 8
+    config.stage.mixer.slices = 16
+    config.optimizer.warmup_steps = 4
+    config.checkpoint.every_steps = 4
+    config.log.every_steps = 1
+    config.log.validate_every_steps = 8
     config.inference.chunk = 32

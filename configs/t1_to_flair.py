@@ -10,7 +10,7 @@ the same at 8 mm in under a minute, for checks. docs/your_data.md describes othe
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration import translation
+from lift_jax.config import translation
 
 
 def get_config(variant=""):
@@ -25,21 +25,21 @@ def get_config(variant=""):
 
     config.model.translator.widths = (32, 64)
     config.model.translator.blocks = 1
-    config.model.translator.stem = 2
+    config.model.translator.space_to_depth = 2
     config.model.translator.condition_features = 64
     config.model.mixer.hidden = 64
 
     config.stages = ("joint",)
     config.stage.joint.steps = 1000
-    config.stage.joint.window = 32
-    config.stage.joint.translator_rate = 1e-3
-    config.stage.joint.mixer_rate = 1e-3
-    config.optimiser.warmup = 50
-    config.optimiser.ema = 0.99
+    config.stage.joint.slices = 32
+    config.stage.joint.translator_learning_rate = 1e-3
+    config.stage.joint.mixer_learning_rate = 1e-3
+    config.optimizer.warmup_steps = 50
+    config.optimizer.ema_decay = 0.99
 
-    config.checkpoint.every = 100
-    config.log.every = 10
-    config.log.validate = 250
+    config.checkpoint.every_steps = 100
+    config.log.every_steps = 10
+    config.log.validate_every_steps = 250
     config.inference.chunk = 32
 
     for name in variant.split("_") if variant else ():
@@ -60,8 +60,8 @@ def _tiny(config):
     config.model.translator.groups = 4
     config.model.mixer.hidden = 16
     config.stage.joint.steps = 24
-    config.stage.joint.window = 16
-    config.optimiser.warmup = 4
-    config.checkpoint.every = 8
-    config.log.every = 1
-    config.log.validate = 12
+    config.stage.joint.slices = 16
+    config.optimizer.warmup_steps = 4
+    config.checkpoint.every_steps = 8
+    config.log.every_steps = 1
+    config.log.validate_every_steps = 12

@@ -19,18 +19,16 @@ import numpy as np
 from lift_jax.data.windows import TakeWindow
 from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
 from lift_jax.training.cases import cache_shared
-from lift_jax.training.run import train
 from lift_jax.training.translator_stages import train_stages, training_size
 from ml_collections import ConfigDict
 
 from configs import quickstart
 from experiments.volume_unet import METRICS, score
 from lift_jax import run_directory
-from lift_jax.configuration import validate
+from lift_jax.config import validate
 from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.intensity import network_to_unit, unit_to_network
-from lift_jax.data.phantom import session, slice_gains
-from lift_jax.data.phantom_acquisition import (
+from lift_jax.data.phantom.acquisition import (
     GAMMA_DEVIATION,
     SITE_ECHO_DEVIATION,
     SITE_REPETITION_DEVIATION,
@@ -38,13 +36,15 @@ from lift_jax.data.phantom_acquisition import (
     Protocol,
     Relaxation,
 )
+from lift_jax.data.phantom.brain import session, slice_gains
 from lift_jax.data.sources import case_source
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.inference.translate import translate_volume
-from lift_jax.models.build import initial_parameters, volume_translator
-from lift_jax.models.volume_translator import VolumeTranslator, within_sources
-from lift_jax.places import write_aside
+from lift_jax.models.translation.build import initial_parameters, volume_translator
+from lift_jax.models.translation.volume_translator import VolumeTranslator, within_sources
+from lift_jax.paths import atomic_write
+from lift_jax.tasks.run import train
 from lift_jax.trained import load_trained
 from lift_jax.training.step import LossFunction
 from lift_jax.training.translation_loss import weighted_sum
@@ -148,7 +148,7 @@ def configuration(kind: str, seed: int, arguments) -> ConfigDict:
     config.model.mixer.kind = "gru" if kind == "mixer" else "none"
     config.data.subjects.test = arguments.cases
     config.data.cache = str(arguments.workdir / "cache")
-    config.stage.joint.steps = config.log.validate = arguments.steps
+    config.stage.joint.steps = config.log.validate_every_steps = arguments.steps
     return validate(config)
 
 
@@ -197,7 +197,7 @@ def main():
         f"n = {arguments.cases} held-out phantoms, {len(arguments.seeds)} seeds, {arguments.steps} steps; {hardware()}."
     )
     text = f"{facts}\n\n{table(found)}\n"
-    write_aside(arguments.output.with_suffix(".md"), text)
+    atomic_write(arguments.output.with_suffix(".md"), text)
     print(text)
 
 

@@ -20,17 +20,17 @@ import orbax.checkpoint as ocp
 from lift_jax.data.pair_sources import pair_source
 from lift_jax.evaluation.ct_scores import tissue_overlap
 from lift_jax.inference.ct import predict_ct
-from lift_jax.training.run import train
 
 from configs import synthrad_mr_to_ct
 from lift_jax import run_directory
-from lift_jax.configuration import validate
+from lift_jax.config import validate
 from lift_jax.data.paired_cases import PairedCase
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.image_metrics import synthrad2023
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
-from lift_jax.evaluation.through_plane import BONE_THRESHOLD, delta_z
-from lift_jax.places import write_aside
+from lift_jax.evaluation.metrics.image import synthrad2023
+from lift_jax.evaluation.metrics.through_plane import BONE_THRESHOLD, delta_z
+from lift_jax.paths import atomic_write
+from lift_jax.tasks.run import train
 from lift_jax.trained import load_trained
 
 KINDS = {"no_mixer": ("none", 1), "mixer": ("gru", 1), "mixer_grid": ("gru", 4)}
@@ -59,9 +59,9 @@ def configuration(kind: str, seed: int, arguments):
     config.stages = ("translator", "joint")
     config.stage.translator.steps = arguments.translator_steps
     config.stage.joint.steps = arguments.steps
-    config.stage.joint.batch, config.stage.joint.window = 1, 32
-    config.stage.joint.translator_rate, config.stage.joint.mixer_rate = 5e-4, 1e-3
-    config.log.validate = 10**6
+    config.stage.joint.batch, config.stage.joint.slices = 1, 32
+    config.stage.joint.translator_learning_rate, config.stage.joint.mixer_learning_rate = 5e-4, 1e-3
+    config.log.validate_every_steps = 10**6
     return validate(config)
 
 
@@ -89,14 +89,14 @@ def scores(workdir: pathlib.Path) -> dict[str, dict[str, list[float]]]:
         for index in range(len(cases.names)):
             case = cases.load(index)
             prediction = predict_ct(
-                trained.network, trained.params, case, chunk=inference.chunk, skip_memory=inference.skip_memory
+                trained.network, trained.params, case, chunk=inference.chunk, skip_cache_gib=inference.skip_cache_gib
             )
             slices = [nearest(case.ct[z], prediction[z], case.mask[z]) for z in range(len(prediction))]
             rows[""].append(score(case, prediction))
             rows[BY_VOLUME].append(score(case, nearest(case.ct, prediction, case.mask)))
             rows[BY_SLICE].append(score(case, np.stack(slices)))
         tables = {kind: {m: [row[m] for row in of_kind] for m in METRICS} for kind, of_kind in rows.items()}
-        write_aside(path, json.dumps(tables))
+        atomic_write(path, json.dumps(tables))
     return json.loads(path.read_text())
 
 
@@ -116,7 +116,7 @@ def nearest(target: np.ndarray, prediction: np.ndarray, mask: np.ndarray) -> np.
     return np.where(mask, scale * prediction + offset, prediction)
 
 
-def summarise(tables: dict[str, list[dict[str, list[float]]]]) -> str:
+def summarize(tables: dict[str, list[dict[str, list[float]]]]) -> str:
     """The study as Markdown: means, paired differences, and the same in per cent of the run without mixer."""
     means = {kind: {m: np.mean([run[m] for run in runs], axis=0) for m in METRICS} for kind, runs in tables.items()}
 
@@ -175,11 +175,11 @@ def main():
             f"Phantom heads, {config.data.size[0]}³ at {config.data.spacing:g} mm, n = {arguments.cases} held out, "
             f"{arguments.train_cases} to train, {len(arguments.seeds)} seed(s); {arguments.translator_steps} steps "
             f"of {config.stage.translator.batch} single slices, then {arguments.steps} steps of "
-            f"{config.stage.joint.window} consecutive ones; "
+            f"{config.stage.joint.slices} consecutive ones; "
             f"widths {tuple(config.model.translator.widths)}; {hardware()}."
         )
-        write_aside(arguments.output.with_suffix(".md"), f"{facts}\n\n{summarise(tables)}\n")
-        print(f"{facts}\n\n{summarise(tables)}")
+        atomic_write(arguments.output.with_suffix(".md"), f"{facts}\n\n{summarize(tables)}\n")
+        print(f"{facts}\n\n{summarize(tables)}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from lift_jax.data.sources import case_source
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.scores import score_cwdm
-from lift_jax.places import write_aside
+from lift_jax.paths import atomic_write
 from lift_jax.trained import Trained, load_trained
 
 METRICS = {"psnr": ("PSNR (dB)", 2), "delta_z_mae": ("Δz MAE", 4)}
@@ -95,7 +95,7 @@ def main():
         found[name] = {key: np.mean([run[key] for run in runs], axis=0) for key in runs[0]}
     facts = f"n = {arguments.cases} held-out phantoms, seeds {', '.join(map(str, arguments.seeds))}; {hardware()}."
     text = f"{facts}\n\n{table(found)}\n"
-    write_aside(arguments.output.with_suffix(".md"), text)
+    atomic_write(arguments.output.with_suffix(".md"), text)
     print(text)
 
 

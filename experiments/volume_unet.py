@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from lift_jax import run_directory
-from lift_jax.configuration import validate
+from lift_jax.config import validate
 from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.intensity import network_to_unit, unit_to_network
 from lift_jax.data.sources import case_source
@@ -34,9 +34,9 @@ from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.scores import score_cwdm
 from lift_jax.models.blocks import ConditionEmbedding
-from lift_jax.models.build import configured_translator, initial_parameters
-from lift_jax.models.slice_translator import BACKGROUND
-from lift_jax.places import write_aside
+from lift_jax.models.translation.build import configured_translator, initial_parameters
+from lift_jax.models.translation.slice_translator import BACKGROUND
+from lift_jax.paths import atomic_write
 from lift_jax.trained import load_trained
 from lift_jax.training.translation_loss import translation_loss
 
@@ -66,7 +66,7 @@ _SLICE_BEHIND = ((0, 0), (0, 1), (0, 0), (0, 0), (0, 0))
 
 
 def halved(x):
-    """Folds 2×2×2 neighbourhoods into channels: `[B, D, H, W, C] -> [B, D/2, H/2, W/2, 8 C]`."""
+    """Folds 2×2×2 neighborhoods into channels: `[B, D, H, W, C] -> [B, D/2, H/2, W/2, 8 C]`."""
     b, d, h, w, c = x.shape
     x = x.reshape(b, d // 2, 2, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 5, 2, 4, 6, 7)
     return x.reshape(b, d // 2, h // 2, w // 2, 8 * c)
@@ -143,11 +143,11 @@ def step_flops(network, params, config: ConfigDict) -> float:
     """Operations of the loss of one batch and its gradient, by the compiler's count."""
     stage, (_, height, width) = config.stage.joint, config.data.size
     shapes = {
-        "sources": (stage.batch, stage.window, height, width, len(CONTRASTS)),
-        "target": (stage.batch, stage.window, height, width),
+        "sources": (stage.batch, stage.slices, height, width, len(CONTRASTS)),
+        "target": (stage.batch, stage.slices, height, width),
         "available": (stage.batch, len(CONTRASTS)),
         "wanted": (stage.batch, len(CONTRASTS)),
-        "depth": (stage.batch, stage.window),
+        "depth": (stage.batch, stage.slices),
     }
     batch = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
     loss = translation_loss(network, config.loss, use_mixer=True)
@@ -212,7 +212,7 @@ def compare(beside: pathlib.Path, workdir: pathlib.Path, widths: tuple[int, ...]
     config = trained.config.copy_and_resolve_references()
     equal, total = equal_steps(network, config)
     config.model.mixer.kind = "none"
-    config.stage.joint.steps = config.log.validate = steps or equal
+    config.stage.joint.steps = config.log.validate_every_steps = steps or equal
     params = train(validate(config), workdir, network)
     cases = case_source(config.data, "test")
 
@@ -256,7 +256,7 @@ def main():
     count = len(next(iter(found["LiFT-C"].values())))
     facts = f"n = {count} held-out phantoms; U-Nets of {'; '.join(result[2] for result in results)}; {hardware()}."
     text = f"{facts}\n\n{rows(found)}\n"
-    write_aside(arguments.output.with_suffix(".md"), text)
+    atomic_write(arguments.output.with_suffix(".md"), text)
     print(text)
 
 

@@ -26,16 +26,16 @@ from ml_collections import ConfigDict
 from configs import quickstart
 from experiments.volume_unet import METRICS, score
 from lift_jax import run_directory
-from lift_jax.configuration import validate
+from lift_jax.config import validate
 from lift_jax.data.cases import CONTRASTS, Case, CaseSource
 from lift_jax.data.intensities import from_network, to_network
 from lift_jax.data.sources import case_source
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
-from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.models.depth_encoding import depth_coordinates
-from lift_jax.models.volume_translator import VolumeTranslator, within_sources
-from lift_jax.places import write_aside
+from lift_jax.models.translation.build import configured_translator, initial_parameters
+from lift_jax.models.translation.volume_translator import VolumeTranslator, within_sources
+from lift_jax.paths import atomic_write
 from lift_jax.training.translation_loss import translation_loss
 
 DEPTH = 64
@@ -82,9 +82,9 @@ def configuration(kind: str, arguments) -> ConfigDict:
     if kind == "no mixer":
         config.model.mixer.kind = "none"
     settings = config.stage.joint
-    settings.window, settings.batch, settings.steps = KINDS[kind], DEPTH // KINDS[kind], arguments.steps
-    config.checkpoint.every = 50
-    config.log.validate = arguments.steps
+    settings.slices, settings.batch, settings.steps = KINDS[kind], DEPTH // KINDS[kind], arguments.steps
+    config.checkpoint.every_steps = 50
+    config.log.validate_every_steps = arguments.steps
     return validate(config)
 
 
@@ -162,7 +162,7 @@ def main():
         f"{arguments.steps} steps of {DEPTH} slices; {hardware()}."
     )
     text = f"{facts}\n\n{table(found)}\n"
-    write_aside(arguments.output.with_suffix(".md"), text)
+    atomic_write(arguments.output.with_suffix(".md"), text)
     print(text)
 
 

@@ -14,12 +14,12 @@ from lift_jax.data.channels import Channels, channels_of
 from lift_jax.data.single_channel import volume_shape
 from lift_jax.data.subject import Subject
 from lift_jax.errors import UserError
-from lift_jax.inference.passes import place, slice_mesh
+from lift_jax.inference.chunked import place, slice_mesh
 from lift_jax.inference.predict import predict_channels
-from lift_jax.models.build import initial_parameters, volume_translator
-from lift_jax.models.generation import GenerationNetworks, fresh_parameters, generation_networks
-from lift_jax.models.volume_translator import VolumeTranslator
-from lift_jax.places import Place
+from lift_jax.models.generation.networks import GenerationNetworks, fresh_parameters, generation_networks
+from lift_jax.models.translation.build import initial_parameters, volume_translator
+from lift_jax.models.translation.volume_translator import VolumeTranslator
+from lift_jax.paths import PathLike
 from lift_jax.training.checkpoints import restore_ema, saved_steps
 
 
@@ -55,13 +55,13 @@ class Trained:
         inference = self.config.inference
         return {
             "chunk": inference.chunk,
-            "skip_memory": inference.skip_memory,
+            "skip_cache_gib": inference.skip_cache_gib,
             "in_foreground_box": inference.foreground_box,
             "mesh": self.mesh,
         }
 
 
-def load_trained(workdir: Place) -> Trained:
+def load_trained(workdir: PathLike) -> Trained:
     """The newest state of a run; nothing from the work directory is executed.
 
     Raises:
@@ -76,7 +76,7 @@ def load_trained(workdir: Place) -> Trained:
     return Trained(config, channels, network, params, stage, step)
 
 
-def newest_stage(workdir: Place, config: ConfigDict) -> str:
+def newest_stage(workdir: PathLike, config: ConfigDict) -> str:
     """The last stage of a run that has a checkpoint.
 
     Raises:
@@ -118,7 +118,7 @@ class TrainedGeneration:
     step: int
 
 
-def load_generation(workdir: Place) -> TrainedGeneration:
+def load_generation(workdir: PathLike) -> TrainedGeneration:
     """The newest state of a run of LiFT-U; nothing from the work directory is executed.
 
     Raises:

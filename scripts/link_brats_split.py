@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from lift_jax.data.brats import find_cases
 
 from lift_jax.data.splits import ranked
-from lift_jax.places import write_aside
+from lift_jax.paths import atomic_write
 
 VALIDATING = 20
 """One patient of so many validates."""
@@ -52,7 +52,7 @@ def main():
         for name in found[folder]:
             (cases / name).symlink_to((folder / name).resolve(), target_is_directory=True)
     split = official_split(found[arguments.training], found[arguments.validation])
-    write_aside(arguments.output / "split.json", json.dumps(split, indent=1) + "\n")
+    atomic_write(arguments.output / "split.json", json.dumps(split, indent=1) + "\n")
     print(", ".join(f"{key} {len(names):,}" for key, names in split.items()))
 
 

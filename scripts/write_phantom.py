@@ -6,7 +6,7 @@ python -m scripts.write_phantom --config runs/quickstart/config.json --without t
 import argparse
 import pathlib
 
-from lift_jax.configuration import from_json
+from lift_jax.config import from_json
 from lift_jax.data.cases import CONTRASTS
 from lift_jax.data.sources import case_source
 from lift_jax.data.volumes import new_geometry, write_volume

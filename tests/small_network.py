@@ -6,9 +6,9 @@ import numpy as np
 
 from lift_jax.data.channels import Channels
 from lift_jax.data.intensity import get_protocol
-from lift_jax.models.build import initial_parameters
-from lift_jax.models.slice_translator import SliceTranslator
-from lift_jax.models.volume_translator import VolumeTranslator
+from lift_jax.models.translation.build import initial_parameters
+from lift_jax.models.translation.slice_translator import SliceTranslator
+from lift_jax.models.translation.volume_translator import VolumeTranslator
 
 NAMES = ("t1n", "t1c", "t2w", "t2f")
 CHANNELS = len(NAMES)
@@ -17,7 +17,13 @@ MR_TO_CT = Channels(("mr",), ("ct",), {"mr": get_protocol("mr_foreground"), "ct"
 
 
 def small_network(mixer="gru", grid=1, hidden=6, **translator) -> VolumeTranslator:
-    translator = {"widths": (8, 16), "blocks": 1, "stem": 1, "groups": 4, "condition_features": 8} | translator
+    translator = {
+        "widths": (8, 16),
+        "blocks": 1,
+        "space_to_depth": 1,
+        "groups": 4,
+        "condition_features": 8,
+    } | translator
     return VolumeTranslator(SliceTranslator(**translator), mixer, hidden, grid, frequencies=3)
 
 

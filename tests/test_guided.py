@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lift_jax.data.regrid import regrid_brain, regrid_brain_onto
+from lift_jax.data.resample import resample_foreground_to_spacing, resample_within_mask
 from lift_jax.inference import guided
 from lift_jax.inference.guided import guided_upsampling
 
@@ -24,7 +24,7 @@ def sources():
 
 def test_a_combination_of_the_sources_gets_all_its_detail_back(sources, monkeypatch):
     monkeypatch.setattr(guided, "RIDGE", 1e-9)
-    guides, affine = regrid_brain(sources, AFFINE, 3.0)
+    guides, affine = resample_foreground_to_spacing(sources, AFFINE, 3.0)
     weights, offset = np.array([0.6, -0.3], np.float32), 0.3
     coarse = np.where((guides > 0).any(-1), guides @ weights + offset, 0)
     fine = np.where((sources > 0).any(-1), sources @ weights + offset, 0)
@@ -34,19 +34,19 @@ def test_a_combination_of_the_sources_gets_all_its_detail_back(sources, monkeypa
 
 
 def test_a_curved_map_of_a_source_comes_nearer_than_by_interpolation(sources):
-    guides, affine = regrid_brain(sources, AFFINE, 2.0)
+    guides, affine = resample_foreground_to_spacing(sources, AFFINE, 2.0)
     truth = sources[..., 0] ** 2
     coarse = guides[..., 0] ** 2
     brain = (sources > 0).any(-1)
     made = guided_upsampling(coarse, guides, affine, sources, AFFINE)
-    smooth = regrid_brain_onto(coarse, affine, brain, AFFINE)
+    smooth = resample_within_mask(coarse, (guides > 0).any(-1), affine, brain, AFFINE)
     error, before = (np.sqrt(np.mean((volume - truth)[brain] ** 2)) for volume in (made, smooth))
     assert error < 0.6 * before
 
 
 def test_flat_sources_give_the_mean_and_the_background_stays_zero(sources):
     flat = np.where(sources > 0, np.float32(0.5), 0)
-    guides, affine = regrid_brain(flat, AFFINE, 3.0)
+    guides, affine = resample_foreground_to_spacing(flat, AFFINE, 3.0)
     coarse = np.where((guides > 0).any(-1), np.float32(0.25), 0)
     made = guided_upsampling(coarse, guides, affine, flat, AFFINE)
     brain = (flat > 0).any(-1)

@@ -1,15 +1,15 @@
-"""Phantoms cover what was measured on scans: levels in the brain, what contrasts tell of each other, and tumours.
+"""Phantoms cover what was measured on scans: levels in the brain, what contrasts tell of each other, and tumors.
 
 The numbers are of 14 scans of three sites (3 with multiple sclerosis, 1 after a stroke, 10 gliomas), skull-stripped,
-normalised by the cWDM protocol at 1 mm and averaged to 4 mm: docs/studies/real_scans.md.
+normalized by the cWDM protocol at 1 mm and averaged to 4 mm: docs/studies/real_scans.md.
 """
 
 import numpy as np
 import pytest
 
 from lift_jax.data.cases import CONTRASTS
-from lift_jax.data.phantom import make_head, make_phantom
-from lift_jax.data.phantom_tissues import CORE, OEDEMA, RIM
+from lift_jax.data.phantom.brain import make_head, make_phantom
+from lift_jax.data.phantom.tissues import CORE, OEDEMA, RIM
 
 SHAPE, SPACING = (39, 48, 48), 4.0
 
@@ -27,18 +27,18 @@ SPREADS = {
     ("t2f", "t1n"): (0.10, 0.21),
 }
 """Lowest and highest standard deviation of the second contrast within octiles of the first, mean over octiles and in
-parts of its median, outside tumours; but for the stroke, at 0.3."""
+parts of its median, outside tumors; but for the stroke, at 0.3."""
 
-TUMOUR_CM3 = (26.5, 89.0, 212.0)
-"""Smallest, median and largest whole tumour of the ten gliomas."""
+TUMOR_CM3 = (26.5, 89.0, 212.0)
+"""Smallest, median and largest whole tumor of the ten gliomas."""
 
-TUMOUR_OVER_HEALTHY = {"t1n": (0.80, 1.05), "t2f": (1.45, 2.3)}
-"""Lowest and highest ratio of a tumour's median to that of the rest of the brain."""
+TUMOR_OVER_HEALTHY = {"t1n": (0.80, 1.05), "t2f": (1.45, 2.3)}
+"""Lowest and highest ratio of a tumor's median to that of the rest of the brain."""
 
 
 @pytest.fixture(scope="module")
 def phantoms():
-    """By phantom: voxels of the brain `[N, CONTRASTS]`, and the share of tumour and lesions in each `[N]`."""
+    """By phantom: voxels of the brain `[N, CONTRASTS]`, and the share of tumor and lesions in each `[N]`."""
     found = []
     for index in range(60):
         head = make_head(99, index, SHAPE, SPACING)
@@ -60,30 +60,30 @@ def test_levels_of_the_brain_cover_those_of_scans(phantoms, contrast):
 def test_contrasts_leave_each_other_as_uncertain_as_in_scans(phantoms, pair):
     first, second = (CONTRASTS.index(contrast) for contrast in pair)
     spreads = []
-    for images, tumour in phantoms:
-        x, y = images[tumour < 0.02][:, (first, second)].T
+    for images, tumor in phantoms:
+        x, y = images[tumor < 0.02][:, (first, second)].T
         octile = np.clip(np.searchsorted(np.quantile(x, np.arange(1, 8) / 8), x), 0, 7)
         spreads.append(np.mean([y[octile == i].std() for i in range(8)]) / np.median(y))
     low, high = SPREADS[pair]
     assert np.quantile(spreads, 0.05) < np.mean((low, high)) < np.quantile(spreads, 0.95)
 
 
-def test_tumours_are_as_large_as_gliomas(phantoms):
-    volumes = np.array([(tumour > 0.5).sum() * SPACING**3 / 1000 for _, tumour in phantoms])
-    smallest, median, largest = TUMOUR_CM3
+def test_tumors_are_as_large_as_gliomas(phantoms):
+    volumes = np.array([(tumor > 0.5).sum() * SPACING**3 / 1000 for _, tumor in phantoms])
+    smallest, median, largest = TUMOR_CM3
     large = volumes[volumes > 5]
     assert len(large) > 0.5 * len(volumes)
     assert np.quantile(large, 0.15) < smallest and large.max() > 0.9 * largest
     assert np.quantile(large, 0.4) < median < np.quantile(large, 0.8)
 
 
-@pytest.mark.parametrize("contrast", TUMOUR_OVER_HEALTHY)
-def test_tumours_differ_from_the_brain_as_gliomas_do(phantoms, contrast):
+@pytest.mark.parametrize("contrast", TUMOR_OVER_HEALTHY)
+def test_tumors_differ_from_the_brain_as_gliomas_do(phantoms, contrast):
     ratios = []
-    for images, tumour in phantoms:
-        if (tumour > 0.5).sum() * SPACING**3 > 20_000:
+    for images, tumor in phantoms:
+        if (tumor > 0.5).sum() * SPACING**3 > 20_000:
             levels = images[:, CONTRASTS.index(contrast)]
-            ratios.append(np.median(levels[tumour > 0.5]) / np.median(levels[tumour < 0.02]))
-    low, high = TUMOUR_OVER_HEALTHY[contrast]
+            ratios.append(np.median(levels[tumor > 0.5]) / np.median(levels[tumor < 0.02]))
+    low, high = TUMOR_OVER_HEALTHY[contrast]
     assert np.quantile(ratios, 0.1) < np.mean((low, high)) < np.quantile(ratios, 0.95)
     assert np.quantile(ratios, 0.2) > low - 0.1

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lift_jax.data.intensities import normalise_cwdm
-from lift_jax.data.regrid import regrid_brain, regrid_onto
+from lift_jax.data.intensities import normalize_cwdm
+from lift_jax.data.resample import resample_foreground_to_spacing, resample_onto
 from lift_jax.data.volumes import read_volume
 
 CONTRASTS = ("t1n", "t1c", "t2w", "t2f")
 OTHER_NAMES = {"T1": "t1n", "FLAIR": "t2f"}
-TUMOUR = "GT_W"
+TUMOR = "GT_W"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,15 +24,15 @@ class Scan:
       site: the folder that holds the case.
       name: of the case.
       images: by contrast, those that exist.
-      affine: `[4, 4]`, voxel `(i, j, k)` to millimetres.
-      tumour: `[D, H, W]` bool, or None where no one outlined any.
+      affine: `[4, 4]`, voxel `(i, j, k)` to millimeters.
+      tumor: `[D, H, W]` bool, or None where no one outlined any.
     """
 
     site: str
     name: str
     images: dict[str, np.ndarray]
     affine: np.ndarray
-    tumour: np.ndarray | None = None
+    tumor: np.ndarray | None = None
 
     def sources(self, target: str) -> np.ndarray:
         """All contrasts but the target, `[D, H, W, C]`."""
@@ -41,15 +41,17 @@ class Scan:
     def resampled(self, spacing: float) -> "Scan":
         """The same in voxels of `spacing` mm."""
         images, affine = self.coarse(spacing)
-        tumour = None
-        if self.tumour is not None:
+        tumor = None
+        if self.tumor is not None:
             shape = next(iter(images.values())).shape
-            tumour = regrid_onto(self.tumour.astype(np.float32), self.affine, shape, affine) > 0.5
-        return Scan(self.site, self.name, images, affine, tumour)
+            tumor = resample_onto(self.tumor.astype(np.float32), self.affine, shape, affine) > 0.5
+        return Scan(self.site, self.name, images, affine, tumor)
 
     def coarse(self, spacing: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The images in voxels of `spacing` mm, levels as they were, and their affine."""
-        arrays, affine = regrid_brain(np.stack(list(self.images.values()), axis=-1), self.affine, spacing)
+        arrays, affine = resample_foreground_to_spacing(
+            np.stack(list(self.images.values()), axis=-1), self.affine, spacing
+        )
         return dict(zip(self.images, np.moveaxis(arrays, -1, 0), strict=True)), affine
 
 
@@ -58,12 +60,12 @@ def read_scans(root: str | os.PathLike) -> Iterator[Scan]:
     root = Path(root)
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         paths = {_contrast(path, folder.name): path for path in sorted(folder.glob("*.nii*"))}
-        volumes = {name: read_volume(paths[name]) for name in (*CONTRASTS, TUMOUR) if name in paths}
-        tumour = volumes.pop(TUMOUR, None)
+        volumes = {name: read_volume(paths[name]) for name in (*CONTRASTS, TUMOR) if name in paths}
+        tumor = volumes.pop(TUMOR, None)
         if len(volumes) > 1:
-            images = {contrast: normalise_cwdm(volume.array) for contrast, volume in volumes.items()}
+            images = {contrast: normalize_cwdm(volume.array) for contrast, volume in volumes.items()}
             affine = next(iter(volumes.values())).affine
-            yield Scan(root.name, folder.name, images, affine, None if tumour is None else tumour.array > 0)
+            yield Scan(root.name, folder.name, images, affine, None if tumor is None else tumor.array > 0)
 
 
 def _contrast(path: Path, case: str) -> str:

@@ -3,7 +3,7 @@
     python -m experiments.real_scans.statistics --root DIR [--root DIR …] --phantoms 60
 
 Prints, for each contrast, quantiles of its level in the brain; and for each pair, the mean of the second contrast in
-octiles of the first, and its spread there, both relative to its median, outside tumours. Scans are normalised at their
+octiles of the first, and its spread there, both relative to its median, outside tumors. Scans are normalized at their
 own resolution and averaged to 4 mm. A dot marks a number within the phantoms' 3rd to 97th percentile, v one below, ^
 one above.
 """
@@ -15,8 +15,8 @@ import numpy as np
 from scipy import ndimage
 
 from experiments.real_scans.scans import CONTRASTS, read_scans
-from lift_jax.data.phantom import make_head, make_phantom
-from lift_jax.data.phantom_tissues import CORE, OEDEMA, RIM
+from lift_jax.data.phantom.brain import make_head, make_phantom
+from lift_jax.data.phantom.tissues import CORE, OEDEMA, RIM
 
 SPACING = 4.0
 SHAPE = (39, 60, 60)
@@ -28,7 +28,7 @@ def statistics(values: dict[str, np.ndarray], healthy: np.ndarray) -> dict[str, 
 
     Args:
       values: by contrast, the voxels of the brain `[N]`.
-      healthy: `[N]` bool, voxels outside tumours.
+      healthy: `[N]` bool, voxels outside tumors.
     """
     found = {contrast: np.quantile(levels, QUANTILES) for contrast, levels in values.items()}
     for first, second in itertools.permutations(values, 2):
@@ -46,8 +46,8 @@ def of_scans(root: str) -> dict[str, dict[str, np.ndarray]]:
     for scan in read_scans(root):
         coarse = scan.resampled(SPACING)
         brain = np.max(list(coarse.images.values()), axis=0) > 0
-        tumour = np.zeros_like(brain) if coarse.tumour is None else ndimage.binary_dilation(coarse.tumour)
-        found[scan.name] = statistics({name: image[brain] for name, image in coarse.images.items()}, ~tumour[brain])
+        tumor = np.zeros_like(brain) if coarse.tumor is None else ndimage.binary_dilation(coarse.tumor)
+        found[scan.name] = statistics({name: image[brain] for name, image in coarse.images.items()}, ~tumor[brain])
     return found
 
 
@@ -57,8 +57,8 @@ def of_phantoms(count: int, seed: int = 99) -> list[dict[str, np.ndarray]]:
     for index in range(count):
         head = make_head(seed, index, SHAPE, SPACING)
         images = make_phantom(seed, index, SHAPE, SPACING).targets[head.mask]
-        tumour = head.fractions[:, (CORE, RIM, OEDEMA)].sum(axis=1)
-        found.append(statistics(dict(zip(CONTRASTS, images.T, strict=True)), tumour < 0.02))
+        tumor = head.fractions[:, (CORE, RIM, OEDEMA)].sum(axis=1)
+        found.append(statistics(dict(zip(CONTRASTS, images.T, strict=True)), tumor < 0.02))
     return found
 
 

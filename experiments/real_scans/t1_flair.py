@@ -14,48 +14,44 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.real_scans.scans import CONTRASTS, Scan, read_scans
-from experiments.real_scans.training import as_case, train_on_scans
-from lift_jax.configuration import missing_mr
-from lift_jax.evaluation.image_metrics import interior_mean, peak_signal_to_noise, similarity_map
+from experiments.real_scans.scans import Scan, read_scans
+from lift_jax.config import validate
+from lift_jax.config.files import named_config
+from lift_jax.data.subject import Subject
 from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
-from lift_jax.evaluation.through_plane import delta_z
-from lift_jax.inference.complete import predict_contrasts
+from lift_jax.evaluation.metrics.image import interior_mean, peak_signal_to_noise, similarity_map
+from lift_jax.evaluation.metrics.through_plane import delta_z
+from lift_jax.inference.predict import predict_channels
+from lift_jax.tasks.run import train
+from lift_jax.trained import load_trained
 
 KINDS = {"no mixer": ("none", 1), "one cell": ("gru", 1), "4 x 4 cells": ("gru", 4)}
-TARGET = "t2f"
 
 
-def configuration(kind: str, seed: int, arguments) -> ConfigDict:
+def configuration(kind: str, seed: int, split_file: Path, arguments) -> ConfigDict:
     """The run of one kind and seed; kinds differ in nothing but the mixer."""
-    config = missing_mr()
+    config = named_config("t1_to_flair")
     config.seed = seed
+    config.data.root = arguments.root
+    config.data.split_file = str(split_file)
+    config.data.cache = str(arguments.workdir / "cache")
     config.data.spacing = arguments.spacing
     config.data.crop = (arguments.crop, arguments.crop)
-    config.data.targets = (TARGET,)
     config.data.gamma = 0.1
     config.data.threads = 1
-    config.model.translator.widths = (32, 64, 128)
-    config.model.translator.blocks = 1
-    config.model.translator.stem = 2
-    config.model.translator.condition_features = 64
     config.model.mixer.kind, config.model.mixer.grid = KINDS[kind]
-    config.model.mixer.hidden = 64
     config.stage.joint.steps = arguments.steps
-    config.stage.joint.window = 24
-    config.stage.joint.translator_rate = 1e-3
-    config.stage.joint.mixer_rate = 2e-3
-    config.optimiser.warmup = 50
-    config.optimiser.ema = 0.99
-    config.checkpoint.every = 250
-    return config.lock()
+    config.stage.joint.slices = arguments.window
+    config.log.validate_every_steps = arguments.steps
+    config.log.validation_subjects = 1
+    return validate(config)
 
 
-def score(prediction: np.ndarray, target: np.ndarray, brain: np.ndarray, tumour: np.ndarray) -> dict[str, float]:
-    """PSNR and SSIM over volume, brain and tumour, and Δz MAE and correlation over brain and tumour."""
+def score(prediction: np.ndarray, target: np.ndarray, brain: np.ndarray, tumor: np.ndarray) -> dict[str, float]:
+    """PSNR and SSIM over volume, brain and tumor, and Δz MAE and correlation over brain and tumor."""
     squared, similarity = (target - prediction) ** 2, similarity_map(target, prediction, 1.0)
     scores = {}
-    for name, region in (("volume", np.ones_like(brain)), ("brain", brain), ("tumour", tumour)):
+    for name, region in (("volume", np.ones_like(brain)), ("brain", brain), ("tumor", tumor)):
         scores[f"PSNR, {name}"] = peak_signal_to_noise(squared, region, 1.0)
         scores[f"SSIM, {name}"] = interior_mean(similarity, region)
         if name != "volume":
@@ -67,19 +63,22 @@ def score(prediction: np.ndarray, target: np.ndarray, brain: np.ndarray, tumour:
 
 def run(kind: str, seed: int, fold: int, scans: list[Scan], arguments) -> list[dict]:
     """Trains on all folds but one and scores that one: a row for each of its cases."""
-    config = configuration(kind, seed, arguments)
     held_out = scans[fold :: arguments.folds]
-    others = [scan for scan in scans if scan not in held_out]
+    tested = [scan.name for scan in held_out]
+    trained_on = [scan.name for scan in scans if scan.name not in tested]
+    split_file = arguments.workdir / f"fold-{fold}.json"
+    split_file.parent.mkdir(parents=True, exist_ok=True)
+    split_file.write_text(json.dumps({"train": trained_on[1:], "validation": trained_on[:1], "test": tested}))
     workdir = arguments.workdir / f"{kind.replace(' ', '_')}-{seed}-{fold}"
-    network, params = train_on_scans(config, workdir, others)
+    train(configuration(kind, seed, split_file, arguments), workdir)
+    trained = load_trained(workdir)
     rows = []
     for scan in held_out:
-        case = as_case(scan, arguments.spacing)
-        wanted = CONTRASTS.index(TARGET)
-        available = case.available & (np.arange(len(CONTRASTS)) != wanted)
-        (prediction,) = predict_contrasts(network, params, case, available, [wanted], chunk=24, skip_memory=1.0)
-        brain = case.sources[..., available].max(axis=-1) > 0
-        scores = score(prediction, case.targets[..., wanted], brain, scan.tumour)
+        source, target = scan.images["t1n"], scan.images["t2f"]
+        subject = Subject(scan.name, {"T1": source}, scan.affine)
+        inputs = trained.network, trained.params, trained.channels, subject, ["T1"], ["FLAIR"]
+        prediction = predict_channels(*inputs, **trained.options)["FLAIR"]
+        scores = score(prediction, target, source > 0, scan.tumor)
         rows.append({"kind": kind, "seed": seed, "case": scan.name, "scores": scores})
     return rows
 
@@ -114,6 +113,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1))
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--spacing", type=float, default=2.0)
+    parser.add_argument("--window", type=int, default=32, help="slices of a training slab")
     parser.add_argument("--crop", type=int, default=96, help="rows and columns of training slices")
     arguments = parser.parse_args()
     scans = [scan.resampled(arguments.spacing) for scan in read_scans(arguments.root)]

@@ -12,10 +12,10 @@ from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.subject import Subject, SubjectSource, foreground
 from lift_jax.data.volumes import Grid, new_geometry
 
-MARGIN = 2
-"""Voxels of background around the foreground, which tell a network where it ends."""
+MARGIN = (0, 2, 2)
+"""Slices, rows and columns of background around the foreground, which tell a 2D network where it ends."""
 
-STEP = (8, 16, 16)
+STEP = (8, 16, 8)
 """Sides of boxes are multiples of this, so that many subjects share few compiled programs."""
 
 
@@ -36,18 +36,20 @@ class Box(NamedTuple):
         return tuple(slice(start, stop) for start, stop in zip(self.start, self.stop, strict=True))
 
 
-def foreground_box(mask: np.ndarray, *, margin: int = MARGIN, step: tuple[int, int, int] = STEP) -> Box:
+def foreground_box(
+    mask: np.ndarray, *, margin: tuple[int, int, int] = MARGIN, step: tuple[int, int, int] = STEP
+) -> Box:
     """The box around a mask `[D, H, W]`, inside the grid; the whole grid where the mask is empty.
 
     Args:
       mask: the foreground.
-      margin: voxels around it on every side, as far as there are any.
+      margin: slices, rows and columns around it on either side, as far as there are any.
       step: sides are rounded up to multiples of it, or to the side of the grid where that is less.
     """
     starts, stops = [], []
-    for found, side, multiple in zip(bounding_box(mask), mask.shape, step, strict=True):
+    for found, side, around, multiple in zip(bounding_box(mask), mask.shape, margin, step, strict=True):
         low, high, _ = found.indices(side)
-        low, high = max(low - margin, 0), min(high + margin, side)
+        low, high = max(low - around, 0), min(high + around, side)
         length = min(-(-(high - low) // multiple) * multiple, side)
         low = min(max(low - (length - (high - low)) // 2, 0), side - length)
         starts.append(low)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lift_jax.data.array_folders import remove_leftovers, save_array, whole_folder
+from lift_jax.data.array_folders import atomic_directory, remove_leftovers, save_array
 from lift_jax.data.datasets.naming import MASK, SEGMENTATION
 from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.subject import Subject, SubjectSource
@@ -63,7 +63,7 @@ class CachedSubject:
 
     @property
     def affine(self) -> np.ndarray:
-        """`[4, 4]` float64, voxel to millimetres."""
+        """`[4, 4]` float64, voxel to millimeters."""
         return np.array(self.metadata["affine"], dtype=np.float64)
 
     @property
@@ -207,7 +207,7 @@ def _store(subject: Subject, protocols: Mapping[str, IntensityProtocol], path: p
         "references": [channel for channel in subject.images if f"reference-{channel}" in arrays],
         "arrays": sorted(arrays),
     }
-    with whole_folder(path) as folder:
+    with atomic_directory(path) as folder:
         for name, array in arrays.items():
             save_array(folder / f"{name}.npy", array)
         (folder / METADATA).write_text(json.dumps(metadata))

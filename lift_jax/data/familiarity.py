@@ -9,7 +9,7 @@ from lift_jax.data.channels import Channels
 from lift_jax.data.statistics import compare_statistics, foreground_statistics, summarize_statistics
 from lift_jax.data.subject import Subject
 from lift_jax.data.volumes import Grid
-from lift_jax.places import Place
+from lift_jax.paths import PathLike
 
 STATISTICS_FILE = "data_statistics.json"
 """Where a run keeps the description, in its work directory."""
@@ -22,6 +22,9 @@ THICK = 1.5
 
 FEWEST_OTHERS = 4
 """Subjects from which on their range says something about another one."""
+
+OUTLIER_MARGIN = 0.3
+"""Share of the protocol's range by which quantiles of a training subject may leave those of the few others."""
 
 AXIS_NAMES = ("axial", "coronal", "sagittal")
 """Slices along the first, second and third axis of `[D, H, W]`."""
@@ -49,7 +52,7 @@ def describe_training(grids: Mapping[str, Grid], statistics: Mapping[str, Mappin
     }
 
 
-def read_description(workdir: Place) -> dict | None:
+def read_description(workdir: PathLike) -> dict | None:
     """What the run in a work directory keeps of its training data; None where there is nothing."""
     path = workdir / STATISTICS_FILE
     return json.loads(path.read_text()) if path.exists() else None
@@ -66,7 +69,9 @@ def outliers(statistics: Mapping[str, Mapping[str, float]]) -> list[str]:
     lines = []
     for name, own in statistics.items():
         others = summarize_statistics(values for other, values in statistics.items() if other != name)
-        lines += [f"{name}: unlike all others, {warning}" for warning in compare_statistics(others, own)]
+        lines += [
+            f"{name}: unlike all others, {warning}" for warning in compare_statistics(others, own, OUTLIER_MARGIN)
+        ]
     return lines
 
 

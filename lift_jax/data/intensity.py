@@ -53,7 +53,7 @@ _HALF_PRECISION = np.dtype(np.float16)
 
 @dataclasses.dataclass(frozen=True)
 class IntensityProtocol:
-    """How the intensities of a channel are normalised; see `get_protocol`.
+    """How the intensities of a channel are normalized; see `get_protocol`.
 
     Attributes:
       name: key of `PROTOCOLS`.
@@ -83,7 +83,7 @@ class IntensityProtocol:
           `[D, H, W]` float32.
 
         Raises:
-          ValueError: the volume cannot be normalised: it is constant or not finite, or the foreground is empty.
+          ValueError: the volume cannot be normalized: it is constant or not finite, or the foreground is empty.
         """
         _check_numbers(volume, foreground)
         return _NORMALIZE[self.name](self, volume, foreground)

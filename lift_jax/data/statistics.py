@@ -16,7 +16,7 @@ SIZE_FACTOR = 1.35
 """Factor by which the size of a foreground may leave the range of the training data."""
 
 INTENSITY_MARGIN = 0.15
-"""Share of the protocol's range by which a quantile may leave the range of the training data."""
+"""Share of the protocol's range by which a new subject's quantiles may leave those of the training data."""
 
 
 def foreground_statistics(
@@ -65,12 +65,15 @@ def summarize_statistics(subjects: Iterable[Mapping[str, float]]) -> dict[str, l
     return {name: [min(values), max(values)] for name, values in collected.items()}
 
 
-def compare_statistics(training: Mapping[str, list[float]], subject: Mapping[str, float]) -> list[str]:
+def compare_statistics(
+    training: Mapping[str, list[float]], subject: Mapping[str, float], margin: float = INTENSITY_MARGIN
+) -> list[str]:
     """How a subject's foreground differs from those of the training data, each the end of a line `SUBJECT: ...`.
 
     Args:
       training: ranges, as `summarize_statistics` returns them.
       subject: as `foreground_statistics` returns them.
+      margin: share of the protocol's range by which a quantile may leave that of the training data.
     """
     if not subject:
         return ["has an empty foreground; give volumes with an image in them, or a mask"]
@@ -85,7 +88,7 @@ def compare_statistics(training: Mapping[str, list[float]], subject: Mapping[str
         warnings.append(f"its foreground has {told} in training; {remedy}")
     for channel in sorted({name.rpartition("_q")[0] for name in subject if "_q" in name}):
         names = [f"{channel}_q{q}" for q in QUANTILES]
-        if any(_intensity_differs(training, subject, name) for name in names):
+        if any(_intensity_differs(training, subject, name, margin) for name in names):
             here = ", ".join(f"{subject[name]:.2f}" for name in names if name in subject)
             there = ", ".join("{:.2f} to {:.2f}".format(*training[name]) for name in names if name in training)
             warnings.append(
@@ -103,11 +106,11 @@ def _size_differs(training, subject, name: str) -> bool:
     return not low / factor <= subject[name] <= high * factor
 
 
-def _intensity_differs(training, subject, name: str) -> bool:
+def _intensity_differs(training, subject, name: str, margin: float) -> bool:
     if name not in training or name not in subject:
         return False
     low, high = training[name]
-    return not low - INTENSITY_MARGIN <= subject[name] <= high + INTENSITY_MARGIN
+    return not low - margin <= subject[name] <= high + margin
 
 
 def _describe(name: str, value: float) -> str:

@@ -19,7 +19,7 @@ class Subject:
       name: the subject's name, unique in its data set.
       images: channel to `[D, H, W]` float32 in the unit of the channel's protocol, exactly the protocol's background
         outside the foreground. Any non-empty subset of the data set's channels.
-      affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimetres; `image[k, j, i]`.
+      affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimeters; `image[k, j, i]`.
       mask: `[D, H, W]` bool, the body or brain, where it is given (by a file, or because the protocol needs one); None
         where the images themselves tell, see `foreground`.
       references: channel to `[D, H, W]`, what a prediction of the channel is compared with, where that differs from the
@@ -41,7 +41,7 @@ class Subject:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel sides in millimetres along `(D, H, W)`."""
+        """Voxel sides in millimeters along `(D, H, W)`."""
         return tuple(float(side) for side in np.linalg.norm(self.affine[:3, :3], axis=0)[::-1])
 
     def reference(self, channel: str) -> np.ndarray:

@@ -43,7 +43,7 @@ class Grid:
 
     Attributes:
       shape: `(D, H, W)` of the canonical array.
-      affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimetres (RAS+).
+      affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimeters (RAS+).
       header: the file's own NIfTI header, from which axis order, affines and their codes, zooms and units are written
         back. Shared, never modified.
     """
@@ -54,7 +54,7 @@ class Grid:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel sides in millimetres along `(D, H, W)`."""
+        """Voxel sides in millimeters along `(D, H, W)`."""
         return tuple(float(side) for side in np.linalg.norm(self.affine[:3, :3], axis=0)[::-1])
 
 
@@ -141,7 +141,7 @@ def write_volume(
     content = image_class(stored.reshape(header.get_data_shape()), None, header).to_bytes()
     if is_gzip_name(path):
         content = gzip.compress(content, GZIP_LEVEL, mtime=0)
-    _write_whole(path, content)
+    _atomic_write(path, content)
 
 
 _GEOMETRY_FIELDS = (
@@ -161,7 +161,7 @@ def _result_header(source: nib.Nifti1Header) -> nib.Nifti1Header:
     return header
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def _atomic_write(path: Path, content: bytes) -> None:
     aside = path.with_name(f".{uuid.uuid4().hex}.part")  # short, so that every name that fits can be written
     try:
         try:
@@ -177,11 +177,11 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 
 def new_geometry(shape: tuple[int, int, int], affine: np.ndarray) -> Grid:
-    """The grid of a volume that comes from no file, to be stored as RAS+ in millimetres.
+    """The grid of a volume that comes from no file, to be stored as RAS+ in millimeters.
 
     Args:
       shape: `(D, H, W)`.
-      affine: `[4, 4]`, voxel `(i, j, k)` to millimetres; kept as the float32 that the header holds.
+      affine: `[4, 4]`, voxel `(i, j, k)` to millimeters; kept as the float32 that the header holds.
 
     Raises:
       ValueError: the affine's axes are not in canonical order.
@@ -219,7 +219,7 @@ def describe_offset(a: Grid, b: Grid) -> str | None:
 
 
 def corner_distance(a: np.ndarray, b: np.ndarray, shape_ijk: Sequence[int]) -> float:
-    """Millimetres by which two affines place the corners of a volume apart, at most; infinite beyond all floats."""
+    """Millimeters by which two affines place the corners of a volume apart, at most; infinite beyond all floats."""
     corners = np.array(list(itertools.product(*((0, int(size) - 1) for size in shape_ijk), (1,)))).T
     with np.errstate(over="ignore", invalid="ignore"):
         distance = np.linalg.norm(((a - b) @ corners)[:3], axis=0).max()

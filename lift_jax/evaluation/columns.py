@@ -47,7 +47,7 @@ _OF_UNIT = {"[0, 1]": UNIT_COLUMNS, "HU": HU_COLUMNS}
 
 
 def columns_of(units: Iterable[str]) -> tuple[Column, ...]:
-    """The columns of channels in these units; a metric of both units has one column, labelled without unit."""
+    """The columns of channels in these units; a metric of both units has one column, labeled without unit."""
     sets = [_OF_UNIT[unit] for unit in dict.fromkeys(units)]
     merged: dict[str, Column] = {}
     for column in (column for columns in sets for column in columns):

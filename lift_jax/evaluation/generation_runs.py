@@ -10,11 +10,11 @@ from lift_jax.data.datasets.registry import DATASETS
 from lift_jax.data.single_channel import channel_source, stack_volumes
 from lift_jax.data.splits import SPLITS, check_members
 from lift_jax.evaluation.cost import hardware, peak_memory
-from lift_jax.evaluation.plane_features import slice_encoder
+from lift_jax.evaluation.metrics.plane_features import slice_encoder
 from lift_jax.evaluation.unconditional import UnconditionalScores, score_unconditional
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
-from lift_jax.models.medicalnet import medicalnet_features, medicalnet_parameters
-from lift_jax.places import Place
+from lift_jax.models.encoders.medicalnet import medicalnet_features, medicalnet_parameters
+from lift_jax.paths import PathLike
 from lift_jax.trained import TrainedGeneration
 
 MODEL, INDEPENDENT, HELD_OUT = "LiFT-U", "independent slices", "real (held out)"
@@ -24,7 +24,7 @@ SEED = 2
 """Of the samples that are scored."""
 
 
-def real_volumes(trained: TrainedGeneration, workdir: Place) -> dict[str, np.ndarray]:
+def real_volumes(trained: TrainedGeneration, workdir: PathLike) -> dict[str, np.ndarray]:
     """The volumes `[V, D, H, W]` float32 in [0, 1] of each split.
 
     Raises:

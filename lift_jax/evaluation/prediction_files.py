@@ -24,6 +24,12 @@ WATER_OFFSET = 1024.0
 OFFSET_TOLERANCE = 250.0
 """HU by which soft tissue may be off before a warning, and within which an offset is recognized."""
 
+IMPOSSIBLE_AIR = -200.0
+"""HU that air cannot have: a body without lower values holds no air, or its unit is shifted up."""
+
+LOWEST_HU = -1100.0
+"""HU below which nothing lies in a body: lower values are in a unit that is shifted down."""
+
 SMALLEST_SPREAD = 50.0
 """HU between the 1st and 99th percentile of the body, below which a prediction is in no unit of CT."""
 
@@ -113,7 +119,8 @@ def _in_hu(path: Path, array: np.ndarray, target: np.ndarray, body: np.ndarray) 
         return ReadPrediction(array)
     offset = float(np.median(array[soft]) - np.median(target[soft]))
     told = f"{path}: its soft tissue is {offset:+.0f} HU from that of the target"
-    if abs(abs(offset) - WATER_OFFSET) < OFFSET_TOLERANCE:
+    shifted = low > IMPOSSIBLE_AIR if offset > 0 else float(inside.min()) < LOWEST_HU
+    if shifted and abs(abs(offset) - WATER_OFFSET) < OFFSET_TOLERANCE:
         ends = "0,4024" if offset > 0 else "-2048,1976"
         raise UserError(f"{told}, as where 1024 was added or subtracted; state it by --prediction_range={ends}")
     return ReadPrediction(array, warning=f"{told}; check its unit" if abs(offset) > OFFSET_TOLERANCE else "")

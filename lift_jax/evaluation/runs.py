@@ -71,7 +71,7 @@ def score_subjects(
             compiled.add(shape)
             rows += _rows(hidden, prediction)
         pieces[index] = {"rows": rows, "seconds": seconds, "shape": shape}
-    merged = [piece for piece in hosts.merged(pieces) if piece["rows"]]
+    merged = [piece for piece in hosts.all_gather_json(pieces) if piece["rows"]]
     if not merged:
         targets = ", ".join(trained.channels.targets)
         raise UserError(f"no subject has one of the targets {targets} and another channel to predict it from")
@@ -135,7 +135,7 @@ def volume_flops(trained: Trained, shape: tuple[int, int, int]) -> float:
     multiple, inference = trained.network.translator.multiple, trained.config.inference
     sides = (-(-side // multiple) * multiple for side in shape[1:])
     padded = (shape[0], *sides, len(trained.channels.sources))
-    options = {"chunk": inference.chunk, "skip_memory": inference.skip_memory}
+    options = {"chunk": inference.chunk, "skip_cache_gib": inference.skip_cache_gib}
     return translation_flops(trained.network, trained.params, padded, **options)
 
 

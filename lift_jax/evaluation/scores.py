@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lift_jax.data.intensity import CWDM_IN_PLANE, HU_RANGE, IntensityProtocol, crop_cwdm
-from lift_jax.evaluation.image_metrics import (
+from lift_jax.evaluation.metrics.image import (
     SSIM_BORDER,
     interior_mean,
     peak_signal_to_noise,
@@ -14,8 +14,8 @@ from lift_jax.evaluation.image_metrics import (
     synthrad2023,
     synthrad2025,
 )
-from lift_jax.evaluation.inputs import nonempty_mask, paired_volumes
-from lift_jax.evaluation.through_plane import BONE_THRESHOLD, delta_z
+from lift_jax.evaluation.metrics.inputs import nonempty_mask, paired_volumes
+from lift_jax.evaluation.metrics.through_plane import BONE_THRESHOLD, delta_z
 
 MODEL = "model"
 """The method that is scored."""

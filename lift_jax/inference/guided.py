@@ -8,7 +8,7 @@ of the coarse grid, and the coefficients, which are smooth, are interpolated and
 import numpy as np
 from scipy import ndimage
 
-from lift_jax.data.regrid import regrid_onto
+from lift_jax.data.resample import resample_onto
 
 RIDGE = 1e-3
 """Added to the variances of the sources, in [0, 1]²: below it a window counts as flat and takes the mean."""
@@ -31,7 +31,7 @@ def guided_upsampling(
     """
     coefficients, brain = _local_fits(prediction, guides)
     both = np.concatenate([coefficients, brain[..., None]], axis=-1).astype(np.float32)
-    both = regrid_onto(both, affine, sources.shape[:3], fine_affine)
+    both = resample_onto(both, affine, sources.shape[:3], fine_affine)
     fine = np.einsum("zyxc,zyxc->zyx", both[..., :-2], sources) + both[..., -2]
     fine /= np.maximum(both[..., -1], np.float32(1e-3))
     return np.where((sources > 0).any(axis=-1), np.clip(fine, 0, 1), 0).astype(np.float32)

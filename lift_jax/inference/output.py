@@ -10,9 +10,6 @@ from lift_jax.errors import UserError
 LONGEST_NAME = 255
 """Bytes of a file name that usual file systems hold."""
 
-TEMPORARY_PART = len(".4294967295.part.")
-"""Bytes that the name of a file grows by while it is written."""
-
 
 def output_path(folder: pathlib.Path, name: str, ending: str) -> pathlib.Path:
     """The file of a result that is named after a subject; it lies in `folder`, whatever the subject is called.
@@ -22,7 +19,7 @@ def output_path(folder: pathlib.Path, name: str, ending: str) -> pathlib.Path:
     """
     if name in ("", ".", "..") or pathlib.PurePath(name).name != name or "\0" in name:
         raise UserError(f"{name!r}: is no name of a subject, which results could be named after")
-    if len(os.fsencode(f"{name}{ending}")) + TEMPORARY_PART > LONGEST_NAME:
+    if len(os.fsencode(f"{name}{ending}")) > LONGEST_NAME:
         raise UserError(f"{name[:40]}…{ending}: the name of the result is too long for a file; rename the subject")
     return folder / f"{name}{ending}"
 

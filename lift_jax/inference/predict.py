@@ -10,8 +10,8 @@ from lift_jax.data.channels import Channels
 from lift_jax.data.intensity import from_network, to_network
 from lift_jax.data.subject import Subject, foreground
 from lift_jax.inference.translate import translate_volume
-from lift_jax.models.slice_translator import BACKGROUND
-from lift_jax.models.volume_translator import VolumeTranslator
+from lift_jax.models.translation.slice_translator import BACKGROUND
+from lift_jax.models.translation.volume_translator import VolumeTranslator
 
 
 def predict_channels(
@@ -23,7 +23,7 @@ def predict_channels(
     targets: Sequence[str],
     *,
     chunk: int,
-    skip_memory: float,
+    skip_cache_gib: float,
     in_foreground_box: bool = True,
     mesh: jax.sharding.Mesh | None = None,
 ) -> dict[str, np.ndarray]:
@@ -37,7 +37,7 @@ def predict_channels(
       subject: of whose images those of `sources` are used, and no others.
       sources: channels to predict from, which the subject has.
       targets: channels to predict.
-      chunk, skip_memory, mesh: see `translate_volume`.
+      chunk, skip_cache_gib, mesh: see `translate_volume`.
       in_foreground_box: compute only the box around the foreground, see `foreground_box`; else the whole grid.
     """
     inside = foreground(subject, sources, channels.protocols)
@@ -53,7 +53,7 @@ def predict_channels(
         np.isin(channels.sources, sources),
         [channels.targets.index(target) for target in targets],
         chunk=chunk,
-        skip_memory=skip_memory,
+        skip_cache_gib=skip_cache_gib,
         mesh=mesh,
     )
     results = {}

@@ -8,7 +8,7 @@ import numpy as np
 
 from lift_jax.data.intensity import network_to_unit
 from lift_jax.models.depth_encoding import slice_centers
-from lift_jax.models.generation import GenerationNetworks
+from lift_jax.models.generation.networks import GenerationNetworks
 
 
 def sample_volumes(

@@ -16,7 +16,7 @@ from lift_jax.errors import UserError
 from lift_jax.evaluation.report.montage import planes_picture
 from lift_jax.evaluation.report.view import write_viewer
 from lift_jax.inference.sample import sample_volumes
-from lift_jax.places import write_aside
+from lift_jax.paths import atomic_write
 from lift_jax.trained import TrainedGeneration
 
 SHEET_VOLUMES = 16
@@ -35,7 +35,7 @@ def synthesize_samples(
 ) -> list[pathlib.Path]:
     """Samples volumes and writes `sample-<seed>-<number>.nii.gz`, `contact_sheet.png`, `viewer.html`, `synthesis.json`.
 
-    Voxels are float32 in [0, 1]; the grid is RAS+ with its centre at the origin. With another depth than that of
+    Voxels are float32 in [0, 1]; the grid is RAS+ with its center at the origin. With another depth than that of
     training, slices lie closer together or further apart, and the head keeps its height.
 
     Args:
@@ -44,7 +44,7 @@ def synthesize_samples(
       output: folder for the results; made if it is not there.
       depth: slices of each volume; 0 for as many as in training.
       spacing: millimeters of a training voxel; None: those of the training volumes.
-      deviation: of the numbers of volumes' codes; None: `inference.deviation` of the run.
+      deviation: of the numbers of volumes' codes; None: `inference.temperature` of the run.
 
     Raises:
       UserError: if a number is out of its range, or results cannot be written.
@@ -57,7 +57,9 @@ def synthesize_samples(
         raise UserError(f"--spacing: {spacing} is no voxel size in mm")
     options = dict(trained.config.inference) | ({} if deviation is None else {"deviation": deviation})
     if not 0 <= options["deviation"] < math.inf:
-        raise UserError(f"--deviation: {deviation} is no standard deviation; 1 is that of training, 0 the mean volume")
+        raise UserError(
+            f"--temperature: {deviation} is no standard deviation; 1 is that of training, 0 the mean volume"
+        )
     began = time.perf_counter()
     config, (trained_depth, height, width) = trained.config, trained.shape
     depth = depth or trained_depth
@@ -94,14 +96,14 @@ def synthesize_samples(
         "device": jax.devices()[0].device_kind,
         "config": config.to_dict(),
     }
-    write_aside(output / "synthesis.json", json.dumps(facts, indent=2) + "\n")
+    atomic_write(output / "synthesis.json", json.dumps(facts, indent=2) + "\n")
     title = f"{count} sampled volume{'s' * (count > 1)}, seed {seed}"
     viewer = write_viewer(paths[:SHEET_VOLUMES], output / "viewer.html", title=title)
     return [*paths, sheet, viewer]
 
 
 def _grid(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Grid:
-    """A RAS+ grid `(D, H, W)` with voxels of `spacing` mm along D, H and W, centred on the origin."""
+    """A RAS+ grid `(D, H, W)` with voxels of `spacing` mm along D, H and W, centerd on the origin."""
     affine = np.diag([*reversed(spacing), 1.0])
     affine[:3, 3] = [-(size - 1) / 2 * side for size, side in zip(reversed(shape), reversed(spacing), strict=True)]
     header = nib.Nifti1Image(np.zeros(tuple(reversed(shape)), np.float32), affine).header

@@ -15,12 +15,12 @@ import numpy as np
 from lift_jax.data.channel_checks import subject_warnings
 from lift_jax.data.datasets.base import ScannedSubjects, files_of
 from lift_jax.data.familiarity import unfamiliar
-from lift_jax.data.regrid import SMALLEST_SHARE, regrid_onto
+from lift_jax.data.resample import SMALLEST_SHARE, resample_onto
 from lift_jax.data.subject import Subject, foreground
 from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.errors import DataWarning, UserError
 from lift_jax.inference.output import make_folder, output_path
-from lift_jax.places import write_aside
+from lift_jax.paths import atomic_write
 from lift_jax.trained import Trained
 
 
@@ -160,7 +160,7 @@ class Synthesis:
             "config": self.trained.config.to_dict(),
         }
         try:
-            write_aside(record_path, json.dumps(record, indent=2) + "\n")
+            atomic_write(record_path, json.dumps(record, indent=2) + "\n")
         except OSError as error:
             raise UserError(f"{record_path}: cannot be written ({error.strerror}); check the folder") from None
         return paths
@@ -248,6 +248,6 @@ def interpolate_back(
       background: in the unit of the prediction.
     """
     both = np.stack([np.where(known, prediction, 0), known], axis=-1).astype(np.float32)
-    value, share = np.moveaxis(regrid_onto(both, affine, inside.shape, target_affine), -1, 0)
+    value, share = np.moveaxis(resample_onto(both, affine, inside.shape, target_affine), -1, 0)
     covered = inside & (share > SMALLEST_SHARE)
     return np.where(covered, value / np.where(covered, share, 1), background).astype(np.float32)

@@ -9,7 +9,7 @@ import json
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration.checks import flatten
+from lift_jax.config.checks import flatten
 from lift_jax.tasks import task_of
 
 NEVER = ("log", "checkpoint", "inference", "data.threads", "data.cache", "stages")

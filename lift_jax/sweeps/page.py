@@ -7,19 +7,19 @@ import numpy as np
 
 from lift_jax.evaluation.aggregates import Column, Estimate
 from lift_jax.evaluation.intervals import LEVEL
+from lift_jax.evaluation.metrics.diversity import AIR, brain_region
 from lift_jax.evaluation.report.generation_figures import draw_volumes, view_of
 from lift_jax.evaluation.report.html import Figure, Table, TableRow, estimate_cell, render
 from lift_jax.evaluation.report.pictures import UNIT_WINDOW, Window
 from lift_jax.evaluation.report.volumes import HU_STEP, Panel, Scene, encode_scenes, page_budget, spacing_affine
-from lift_jax.evaluation.variety import AIR, brain_region
 from lift_jax.sweeps.columns import BEST_AT_ZERO, COMPARED_AS_RATIOS, TRADEOFF
 from lift_jax.sweeps.curves import draw_curves
 from lift_jax.sweeps.definition import Sweep
+from lift_jax.sweeps.pareto_front import draw_tradeoff
 from lift_jax.sweeps.reading import reading_points, sweep_facts
 from lift_jax.sweeps.results import Result, metric_values, stage_seconds, step_seconds
 from lift_jax.sweeps.scoring import read_shown
 from lift_jax.sweeps.tables import Values, seed_differences, seed_means
-from lift_jax.sweeps.tradeoff import draw_tradeoff
 from lift_jax.sweeps.verdicts import is_best, of_differences, verdict
 from lift_jax.tasks import task_of
 from lift_jax.tasks.base import Shown

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from lift_jax.sweeps.course import Carry, Tell, Work
+from lift_jax.sweeps.scheduler import Carry, Tell, Work
 
 LOG_FILE = "sweep.log"
 """What a process said, in the work directory."""
@@ -72,7 +72,7 @@ def _carry_at(where: Sequence[Mapping[str, str]], work: Sequence[Work], tell: Te
 
 def _do_in_process(work: Work, place: Mapping[str, str]) -> str | None:
     """Why the work failed, or None. The process ends when this one does: its standard input closes."""
-    command = [sys.executable, "-m", "lift_jax.sweeps.worker", work.directory, work.stage, str(int(work.scored))]
+    command = [sys.executable, "-m", "lift_jax.cli.worker", work.directory, work.stage, str(int(work.scored))]
     log = work.directory / LOG_FILE
     here = str(pathlib.Path(__file__).parents[2])  # where the package is, whatever folder the command was given in
     found = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration.checks import flatten
+from lift_jax.config.checks import flatten
 from lift_jax.data.datasets.registry import DATASETS
 from lift_jax.data.splits import SPLITS
 from lift_jax.evaluation.intervals import LEVEL
@@ -44,7 +44,7 @@ def reading_points(sweep: Sweep, results: Sequence[Result]) -> list[str]:
         "trained with other seeds on the same data, and takes results to be normal over seeds. It says nothing of "
         "other data, nor of longer training. One seed has no interval (–).",
         "Differences are paired: variants of a seed share data, what is drawn by the seed, and the stages that they "
-        "agree in. Many comparisons stand side by side: of twenty that are worth nothing, one is coloured by chance.",
+        "agree in. Many comparisons stand side by side: of twenty that are worth nothing, one is colored by chance.",
     ]
     if len(sweep.seeds) < FEW_SEEDS:
         points.append(

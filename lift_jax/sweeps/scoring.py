@@ -9,7 +9,7 @@ import numpy as np
 
 from lift_jax import run_directory
 from lift_jax.evaluation.cost import hardware
-from lift_jax.places import write_aside
+from lift_jax.paths import atomic_write
 from lift_jax.tasks import task_of
 from lift_jax.tasks.base import Shown
 
@@ -25,7 +25,7 @@ def write_scores(workdir: pathlib.Path) -> None:
     scored = task_of(run_directory.read_config(workdir)).sweep.score(workdir)
     _write_shown(workdir / PICTURES_FILE, scored.shown, scored.spacing)
     record = {"scores": scored.scores, "n": scored.count, "hardware": hardware()}
-    write_aside(workdir / SCORES_FILE, json.dumps(record, indent=2) + "\n")
+    atomic_write(workdir / SCORES_FILE, json.dumps(record, indent=2) + "\n")
 
 
 def read_scores(workdir: pathlib.Path) -> dict | None:
@@ -35,7 +35,7 @@ def read_scores(workdir: pathlib.Path) -> dict | None:
 
 
 def read_shown(workdir: pathlib.Path) -> tuple[list[Shown], tuple[float, float, float]]:
-    """The volumes of a scored run to be shown, and the millimetres between their voxels along `(D, H, W)`."""
+    """The volumes of a scored run to be shown, and the millimeters between their voxels along `(D, H, W)`."""
     with np.load(workdir / PICTURES_FILE, allow_pickle=False) as arrays:
         spacing = tuple(float(step) for step in arrays["spacing"])
         parts = {tuple(key.split("|")): arrays[key].astype(np.float32) for key in arrays if key != "spacing"}

@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax.evaluation.aggregates import Column
-from lift_jax.places import Place
+from lift_jax.paths import PathLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class EvaluateOptions:
     """
 
     root: pathlib.Path | None = None
-    output: Place | None = None
+    output: PathLike | None = None
     dtype: str | None = None
     medicalnet: str | None = None
 
@@ -111,7 +111,7 @@ class SweepSupport:
 
     columns: Callable[[ConfigDict], Sequence[Column]]
     baselines: Callable[[ConfigDict], Sequence[str]]
-    score: Callable[[Place], RunScores]
+    score: Callable[[PathLike], RunScores]
     independent: Mapping[str, Sequence[str]]
     description: str
     unit: str
@@ -136,8 +136,8 @@ class Task:
 
     name: str
     check_devices: Callable[[ConfigDict, int], None]
-    train: Callable[[ConfigDict, Place], None]
-    evaluate: Callable[[Place, EvaluateOptions], Place | None]
-    synthesize: Callable[[Place, SynthesizeOptions], Iterator[str]]
+    train: Callable[[ConfigDict, PathLike], None]
+    evaluate: Callable[[PathLike, EvaluateOptions], PathLike | None]
+    synthesize: Callable[[PathLike, SynthesizeOptions], Iterator[str]]
     flags: frozenset[str]
     sweep: SweepSupport

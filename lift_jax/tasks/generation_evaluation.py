@@ -16,13 +16,13 @@ from lift_jax.evaluation.generation_runs import (
     score_generation,
 )
 from lift_jax.evaluation.generation_runs import MODEL as SAMPLES
-from lift_jax.evaluation.plane_features import slice_encoder
+from lift_jax.evaluation.metrics.plane_features import slice_encoder
 from lift_jax.evaluation.report.generation import write_unconditional_evaluation
 from lift_jax.evaluation.scores import MODEL
 from lift_jax.evaluation.unconditional import score_unconditional
 from lift_jax.inference.output import check_writable
 from lift_jax.inference.sample_files import synthesize_samples
-from lift_jax.places import Place, is_in_bucket
+from lift_jax.paths import PathLike, is_in_bucket
 from lift_jax.sweeps.columns import GENERATION_COLUMNS
 from lift_jax.tasks.base import EvaluateOptions, RunScores, Shown, SweepSupport, SynthesizeOptions
 from lift_jax.trained import load_generation
@@ -31,7 +31,7 @@ SHOWN = 3
 """Samples of a run that are kept to be shown in a sweep."""
 
 
-def evaluate_generation(workdir: Place, options: EvaluateOptions) -> Place | None:
+def evaluate_generation(workdir: PathLike, options: EvaluateOptions) -> PathLike | None:
     """Scores samples of a run against its test split and writes a report.
 
     Returns:
@@ -62,7 +62,7 @@ def evaluate_generation(workdir: Place, options: EvaluateOptions) -> Place | Non
     return output / "report.html"
 
 
-def synthesize_generation(workdir: Place, options: SynthesizeOptions) -> Iterator[str]:
+def synthesize_generation(workdir: PathLike, options: SynthesizeOptions) -> Iterator[str]:
     """Samples volumes and yields their paths.
 
     Raises:
@@ -79,7 +79,7 @@ def synthesize_generation(workdir: Place, options: SynthesizeOptions) -> Iterato
         yield str(path)
 
 
-def score_samples(workdir: Place) -> RunScores:
+def score_samples(workdir: PathLike) -> RunScores:
     """Scores samples of a run of a sweep against its test split."""
     trained = load_generation(workdir)
     real = real_volumes(trained, workdir)
@@ -117,7 +117,7 @@ SWEEP = SweepSupport(
             *("stage.generator", "stage.mapper"),
         ),
         "generator": (
-            *(f"model.mapper.{key}" for key in ("hidden", "layers", "normalise")),  # its code is drawn
+            *(f"model.mapper.{key}" for key in ("hidden", "layers", "normalize")),  # its code is drawn
             *("loss.particles", "loss.planes", "stage.mapper"),
         ),
         "mapper": (),

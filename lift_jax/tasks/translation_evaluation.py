@@ -13,7 +13,7 @@ from lift_jax.evaluation.columns import columns_of
 from lift_jax.evaluation.report import write_evaluation
 from lift_jax.evaluation.runs import channel_counts, picture_run, run_metadata, score_run
 from lift_jax.inference.output import check_writable
-from lift_jax.places import Place, is_in_bucket
+from lift_jax.paths import PathLike, is_in_bucket
 from lift_jax.tasks.base import EvaluateOptions
 from lift_jax.trained import for_inference, load_trained
 
@@ -21,7 +21,7 @@ SPLIT_FILE = "split.json"
 """Where a run keeps which subjects it was trained on."""
 
 
-def evaluate_translation(workdir: Place, options: EvaluateOptions) -> Place | None:
+def evaluate_translation(workdir: PathLike, options: EvaluateOptions) -> PathLike | None:
     """Scores a run on its test split or on a folder of subjects, and writes a report.
 
     Returns:
@@ -54,7 +54,7 @@ def evaluate_translation(workdir: Place, options: EvaluateOptions) -> Place | No
     return output / "report.html"
 
 
-def training_overlap(workdir: Place, subjects: SubjectSource) -> dict[str, str]:
+def training_overlap(workdir: PathLike, subjects: SubjectSource) -> dict[str, str]:
     """Which subjects, or other scans of their patients, the run has seen: a line of metadata, and a warning.
 
     Patients are known by the names of subjects. Nothing where the run keeps no split.

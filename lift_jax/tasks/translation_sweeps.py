@@ -10,7 +10,7 @@ from lift_jax.evaluation.aggregates import Column, Row, aggregate, distinct
 from lift_jax.evaluation.leave_one_channel_out import hidden_channels, picture_of
 from lift_jax.evaluation.runs import predict_hidden, score_subjects, volume_flops
 from lift_jax.evaluation.scores import BEST_SOURCE, MEAN_OF_SOURCES, MODEL, WATER
-from lift_jax.places import Place
+from lift_jax.paths import PathLike
 from lift_jax.sweeps.columns import HU_TRANSLATION_COLUMNS, TRANSLATION_COLUMNS
 from lift_jax.tasks.base import RunScores, Shown, SweepSupport
 from lift_jax.trained import Trained, load_trained
@@ -31,7 +31,7 @@ def sweep_baselines(config: ConfigDict) -> tuple[str, ...]:
     return (*copies, *((WATER,) if "HU" in units else ()))
 
 
-def score_translation(workdir: Place) -> RunScores:
+def score_translation(workdir: PathLike) -> RunScores:
     """Scores a run on its test split: means over subjects and channels."""
     trained = load_trained(workdir)
     subjects = subject_source(trained.config.data, "test")

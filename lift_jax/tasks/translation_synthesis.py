@@ -13,12 +13,12 @@ from lift_jax.errors import UserError
 from lift_jax.inference.folder import work_through
 from lift_jax.inference.output import check_sources_kept, check_writable
 from lift_jax.inference.synthesis import Synthesis
-from lift_jax.places import Place
+from lift_jax.paths import PathLike
 from lift_jax.tasks.base import SynthesizeOptions
 from lift_jax.trained import Trained, for_inference, load_trained
 
 
-def synthesize_translation(workdir: Place, options: SynthesizeOptions) -> Iterator[str]:
+def synthesize_translation(workdir: PathLike, options: SynthesizeOptions) -> Iterator[str]:
     """Translates subjects and yields a line for each volume.
 
     Raises:
@@ -39,13 +39,13 @@ def synthesize_translation(workdir: Place, options: SynthesizeOptions) -> Iterat
             note = " exists, made by the same checkpoint; skipped"
         elif options.skip_existing and outcome.replaced:
             note = " replaced: the one that was there was not made by this checkpoint from these channels"
-        for path in outcome.paths:
+        for path in filter(is_nifti_name, outcome.paths):
             yield f"{path}{note}"
     if failures:
         raise UserError("\n".join(failures))
 
 
-def _folder(workdir: Place, options: SynthesizeOptions) -> Synthesis:
+def _folder(workdir: PathLike, options: SynthesizeOptions) -> Synthesis:
     case = options.case
     if options.mask:
         raise UserError("--mask: goes with --input; the mask of a subject in a folder lies beside its channels")
@@ -67,7 +67,7 @@ def _folder(workdir: Place, options: SynthesizeOptions) -> Synthesis:
     return work
 
 
-def _files(workdir: Place, options: SynthesizeOptions) -> Synthesis:
+def _files(workdir: PathLike, options: SynthesizeOptions) -> Synthesis:
     if options.target is None:
         raise UserError("--target: not given; name the channel to predict from the --input files")
     path = options.output
@@ -103,5 +103,5 @@ def plain_subject(
     return ScannedSubjects((files,), dict(channels.protocols), float(data.spacing), size)
 
 
-def _load(workdir: Place, options: SynthesizeOptions) -> Trained:
+def _load(workdir: PathLike, options: SynthesizeOptions) -> Trained:
     return for_inference(load_trained(workdir), options.dtype)

@@ -1,6 +1,6 @@
 """Checkpoints of a stage, by Orbax: written in the background, whole or not at all.
 
-One checkpoint holds `state` (step, parameters, optimiser, average, random key), `ema` (the averaged parameters again,
+One checkpoint holds `state` (step, parameters, optimizer, average, random key), `ema` (the averaged parameters again,
 for those who need no more), `data` (the position of Grain's iterator), `config` (the configuration, JSON) and `checks`
 (how many steps were skipped, and sums by which damage is seen).
 """
@@ -18,11 +18,11 @@ from ml_collections import ConfigDict
 from orbax.checkpoint import checkpoint_managers
 
 from lift_jax.errors import DataWarning, UserError
-from lift_jax.places import Place, is_in_bucket
+from lift_jax.paths import PathLike, is_in_bucket
 from lift_jax.training.step import TrainState
 
 
-def open_checkpoints(directory: Place, *, every: int, keep: int, last: int) -> ocp.CheckpointManager:
+def open_checkpoints(directory: PathLike, *, every: int, keep: int, last: int) -> ocp.CheckpointManager:
     """A manager, also a context manager, that saves at multiples of `every` and at step `last`, and keeps `keep`.
 
     Leaving the context waits for the write under way.
@@ -64,7 +64,7 @@ def save_checkpoint(
         manager.save(step, args=parts, force=now)
 
 
-def save_parameters(directory: Place, params: dict) -> None:
+def save_parameters(directory: PathLike, params: dict) -> None:
     """Writes parameters as the averaged ones of a checkpoint of step 0, for `restore_ema`; returns when it is on disk.
 
     Raises:
@@ -111,7 +111,7 @@ def restore_checkpoint(manager: ocp.CheckpointManager, state: TrainState, batche
     return restored
 
 
-def saved_steps(directory: Place) -> set[int]:
+def saved_steps(directory: PathLike) -> set[int]:
     """The steps of which a stage has checkpoints; not those that are, or were, in the writing.
 
     They have other names than their steps' or, in a bucket, lack the object that Orbax writes last.
@@ -120,7 +120,7 @@ def saved_steps(directory: Place) -> set[int]:
     return {int(path.name) for path in paths if not is_in_bucket(path) or ocp.utils.is_checkpoint_finalized(path)}
 
 
-def restore_ema(directory: Place, like: dict) -> tuple[dict, int]:
+def restore_ema(directory: PathLike, like: dict) -> tuple[dict, int]:
     """The averaged parameters of a stage's newest whole checkpoint, and its step; newer ones are warned of.
 
     Args:
@@ -231,14 +231,14 @@ def _put_aside(manager, step, line):
     warnings.warn(line, DataWarning, stacklevel=2)
 
 
-def _absolute(directory: Place) -> Place:
+def _absolute(directory: PathLike) -> PathLike:
     return directory if is_in_bucket(directory) else directory.absolute()
 
 
 def _check_network(path, expected):
     """Refuses a checkpoint whose averaged parameters have other names or shapes, before any of them is read.
 
-    Orbax would refuse some of these with a page of complaints, and return others in the checkpoint's own shapes.
+    Orbax would refuse some of these with a page of errors, and return others in the checkpoint's own shapes.
     """
     try:
         stored = _shapes(ocp.StandardCheckpointHandler().metadata(path / "ema").tree)

@@ -13,22 +13,22 @@ from lift_jax.data.single_channel import channel_source, stack_volumes, volume_s
 from lift_jax.data.slabs import batch_subjects, training_batches
 from lift_jax.data.slices import RandomSlice
 from lift_jax.data.splits import check_members
-from lift_jax.models.generation import autoencoder, fresh_parameters, generation_networks
-from lift_jax.models.resnet import resnet18_parameters
-from lift_jax.places import Place
-from lift_jax.training.banks import real_bank
+from lift_jax.models.encoders.resnet import resnet18_parameters
+from lift_jax.models.generation.networks import autoencoder, fresh_parameters, generation_networks
+from lift_jax.paths import PathLike
 from lift_jax.training.checkpoints import saved_steps
+from lift_jax.training.feature_banks import real_bank
 from lift_jax.training.generation_checks import check_count, check_generation
 from lift_jax.training.generation_losses import generator_loss, mapper_loss, reconstruction_loss
 from lift_jax.training.generation_parameters import stage_parameters, with_principal, with_trained
 from lift_jax.training.generation_validation import (
-    look_at_reconstructions,
-    look_at_slices,
-    look_at_volumes,
+    validate_reconstructions,
+    validate_slices,
+    validate_volumes,
 )
-from lift_jax.training.optimisers import grouped_adamw
-from lift_jax.training.parallel import DATA_AXIS
-from lift_jax.training.stages import Everywhere, Stage, finished_parameters, run_stage
+from lift_jax.training.optimizers import grouped_adamw
+from lift_jax.training.sharding import DATA_AXIS
+from lift_jax.training.stages import ReplicatedBatch, Stage, finished_parameters, run_stage
 from lift_jax.training.starting import is_kept, keep_start, starting_parameters
 from lift_jax.training.step import LossFunction, initial_state, train_step
 from lift_jax.training.subjects import assert_equal_subjects, cache_shared, record_split
@@ -41,7 +41,7 @@ TRAINED = {
 """Stage to the parts of `stage_parameters` that it trains, through the others."""
 
 
-def train_generation(config: ConfigDict, workdir: Place) -> None:
+def train_generation(config: ConfigDict, workdir: PathLike) -> None:
     """Trains all stages of a configuration in a work directory, going on from its checkpoints if it has any.
 
     Raises:
@@ -68,7 +68,7 @@ def train_generation(config: ConfigDict, workdir: Place) -> None:
     params = with_trained(params, start)
     if networks.prior_slices and not _has_generator(config, workdir, start):
         # What a linear algebra library finds may differ between machines, in signs too.
-        params = hosts.of_first(with_principal(params, networks, real["train"]))
+        params = hosts.broadcast_from_first(with_principal(params, networks, real["train"]))
     keep_start(config, workdir, params)
     for index, name in enumerate(config.stages):
         like = stage_parameters(name, params, networks, config)
@@ -80,7 +80,7 @@ def train_generation(config: ConfigDict, workdir: Place) -> None:
         params = with_trained(params, trained)
 
 
-def _has_generator(config: ConfigDict, workdir: Place, start: dict) -> bool:
+def _has_generator(config: ConfigDict, workdir: PathLike, start: dict) -> bool:
     """Whether generator and prior are known, or not needed, before the first stage that is still to be trained."""
     given = config.start_from and ("generator" in start or is_kept(workdir))
     begun = saved_steps(run_directory.checkpoint_directory(workdir, "generator"))
@@ -102,8 +102,10 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
             process_count=jax.process_count(),
         )
         network = autoencoder(networks)
-        loss = reconstruction_loss(network, patch=settings.patch, covered=settings.covered, axis_name=DATA_AXIS)
-        validate = functools.partial(look_at_reconstructions, network, **look)
+        loss = reconstruction_loss(
+            network, patch=settings.mask_patch_size, covered=settings.mask_ratio, axis_name=DATA_AXIS
+        )
+        validate = functools.partial(validate_reconstructions, network, **look)
         stage = _planned(index, name, loss, params, batches, settings.batch, validate, config)
         return dataclasses.replace(stage, cases=functools.partial(_batch_names, settings.batch, cases, config.seed))
 
@@ -122,15 +124,15 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
             networks,
             batch=settings.batch,
             positives=settings.positives,
-            decoding=settings.decoding,
-            mixing=settings.mixing,
+            decoding=settings.reconstruction_weight,
+            mixing=settings.latent_interpolation,
             **drifting,
             axis_name=DATA_AXIS,
         )
-        if settings.decoding:
+        if settings.reconstruction_weight:
             bank = bank | {"volumes": real["train"].astype(np.float16)}
-        validate = functools.partial(look_at_slices, networks, **look)
-        return _planned(index, name, loss, params, Everywhere(bank), settings.batch, validate, config)
+        validate = functools.partial(validate_slices, networks, **look)
+        return _planned(index, name, loss, params, ReplicatedBatch(bank), settings.batch, validate, config)
     shape = real["train"].shape[1:]
     loss = mapper_loss(
         networks,
@@ -144,8 +146,8 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
         **drifting,
         axis_name=DATA_AXIS,
     )
-    validate = functools.partial(look_at_volumes, networks, **look)
-    return _planned(index, name, loss, params, Everywhere(bank), settings.batch * shape[0], validate, config)
+    validate = functools.partial(validate_volumes, networks, **look)
+    return _planned(index, name, loss, params, ReplicatedBatch(bank), settings.batch * shape[0], validate, config)
 
 
 def _batch_names(batch: int, cases: Sequence[str], seed: int, step: int) -> list[str]:
@@ -155,16 +157,16 @@ def _batch_names(batch: int, cases: Sequence[str], seed: int, step: int) -> list
 
 def _planned(index, name, loss: LossFunction, params, batches, slices, validate, config) -> Stage:
     """A stage, of its loss and what goes into it."""
-    settings, optimiser = config.stage[name], config.optimiser
+    settings, optimizer = config.stage[name], config.optimizer
     transformation = grouped_adamw(
-        dict.fromkeys(TRAINED[name], settings.rate),
+        dict.fromkeys(TRAINED[name], settings.learning_rate),
         steps=settings.steps,
-        warmup=optimiser.warmup,
-        weight_decay=optimiser.weight_decay,
-        clip=optimiser.clip,
+        warmup=optimizer.warmup_steps,
+        weight_decay=optimizer.weight_decay,
+        clip=optimizer.clip_norm,
     )
     step = functools.partial(
-        train_step, loss_function=loss, optimiser=transformation, trained=TRAINED[name], ema_decay=optimiser.ema
+        train_step, loss_function=loss, optimizer=transformation, trained=TRAINED[name], ema_decay=optimizer.ema_decay
     )
     key = jax.random.fold_in(jax.random.key(config.seed), 10 + index)
     state = initial_state(params, transformation, TRAINED[name], key)

@@ -19,10 +19,10 @@ from lift_jax.losses.triplanar import (
     triplanar_drifting_loss,
 )
 from lift_jax.models.depth_encoding import slice_centers
-from lift_jax.models.generation import GenerationNetworks
-from lift_jax.models.masked_autoencoder import MaskedAutoencoder, masked_reconstruction_loss, patch_mask
-from lift_jax.models.principal_trajectories import mixed_codes
-from lift_jax.models.slice_components import slice_codes
+from lift_jax.models.encoders.masked_autoencoder import MaskedAutoencoder, masked_reconstruction_loss, patch_mask
+from lift_jax.models.generation.networks import GenerationNetworks
+from lift_jax.models.generation.pca_trajectories import mixed_codes
+from lift_jax.models.generation.slice_components import slice_codes
 from lift_jax.training.step import LossFunction
 
 
@@ -139,7 +139,7 @@ def mapper_loss(
     def features(params, key, count, places):
         z = local_rows(jax.random.normal(key, (count, networks.volume_code)), axis_name)
         depth = jnp.asarray(slice_centers(shape[0]))
-        codes = networks.map_depth(params, z, depth).reshape(-1, networks.generator.code)
+        codes = networks.map_depth(params, z, depth).reshape(-1, networks.generator.slice_latent_dim)
         slices = in_chunks(functools.partial(networks.generate, params), codes, chunk)
         encode = functools.partial(in_chunks, functools.partial(networks.encode, params), chunk=chunk)
         return encode_trajectories(slices.reshape(-1, *shape), places, encode)

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from lift_jax import hosts, run_directory
 from lift_jax.errors import UserError
-from lift_jax.places import Place, place
+from lift_jax.paths import PathLike, resolve_path
 from lift_jax.trained import newest_stage
 from lift_jax.training.checkpoints import restore_ema, save_parameters, saved_steps
 
@@ -16,7 +16,7 @@ START = "start"
 
 
 def starting_parameters(
-    config: ConfigDict, workdir: Place, fresh: dict, held: Callable[[str], dict] | None = None
+    config: ConfigDict, workdir: PathLike, fresh: dict, held: Callable[[str], dict] | None = None
 ) -> dict:
     """`fresh`, or, if `config.start_from` names a run, the averaged parameters of its newest checkpoint.
 
@@ -38,7 +38,7 @@ def starting_parameters(
         return fresh
     if is_kept(workdir):
         return restore_ema(run_directory.checkpoint_directory(workdir, START), fresh)[0]
-    origin = place(config.start_from)
+    origin = resolve_path(config.start_from)
     try:
         other = run_directory.read_config(origin, named_by="it")
         if other.task != config.task:
@@ -51,12 +51,12 @@ def starting_parameters(
     return params
 
 
-def is_kept(workdir: Place) -> bool:
+def is_kept(workdir: PathLike) -> bool:
     """Whether a work directory holds what its run began with."""
     return bool(saved_steps(run_directory.checkpoint_directory(workdir, START)))
 
 
-def keep_start(config: ConfigDict, workdir: Place, params: dict) -> None:
+def keep_start(config: ConfigDict, workdir: PathLike, params: dict) -> None:
     """Writes the complete parameters that a run of `config.start_from` begins with, once.
 
     Checkpoints of an early stage need not hold the networks of later ones, and the other run may be gone by then.

@@ -19,29 +19,29 @@ from lift_jax.data.sources import data_split
 from lift_jax.data.statistics import foreground_statistics
 from lift_jax.data.subject import Subject, SubjectSource
 from lift_jax.errors import DataWarning
-from lift_jax.places import Place, write_aside
+from lift_jax.paths import PathLike, atomic_write
 
 SPLIT_FILE = "split.json"
 
 
-def record_split(config: ConfigDict, workdir: Place) -> str:
+def record_split(config: ConfigDict, workdir: PathLike) -> str:
     """Writes how the data set is split into the work directory, `split.json`; returns it in one line.
 
     Of several processes the first writes.
     """
     split = data_split(config.data)
     if hosts.is_first():
-        write_aside(workdir / SPLIT_FILE, json.dumps(split.to_dict(), indent=2) + "\n")
+        atomic_write(workdir / SPLIT_FILE, json.dumps(split.to_dict(), indent=2) + "\n")
     return split.describe()
 
 
 def assert_equal_subjects(sources: Mapping[str, SubjectSource]) -> None:
     """Refuses processes whose splits hold subjects of other names, before anything is read of them."""
     names = [(split, list(source.names)) for split, source in sorted(sources.items())]
-    hosts.agree("the set of subjects", _hash(names))
+    hosts.assert_equal_across_processes("the set of subjects", _hash(names))
 
 
-def cache_shared(source: SubjectSource, config: ConfigDict, workdir: Place) -> list[CachedSubject]:
+def cache_shared(source: SubjectSource, config: ConfigDict, workdir: PathLike) -> list[CachedSubject]:
     """The cached subjects of a source; processes that share the cache share the work.
 
     Scans are inspected when they get into the cache, see `channel_checks`.
@@ -57,12 +57,14 @@ def cache_shared(source: SubjectSource, config: ConfigDict, workdir: Place) -> l
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-    hosts.agree("the content of the subjects", _hash([subject.directory.name for subject in subjects]))
+    hosts.assert_equal_across_processes(
+        "the content of the subjects", _hash([subject.directory.name for subject in subjects])
+    )
     return subjects
 
 
 def record_statistics(
-    source: SubjectSource, subjects: Sequence[CachedSubject], channels: Channels, config: ConfigDict, workdir: Place
+    source: SubjectSource, subjects: Sequence[CachedSubject], channels: Channels, config: ConfigDict, workdir: PathLike
 ) -> None:
     """Writes what the training data are like into the work directory, `data_statistics.json`, once in a run.
 
@@ -90,7 +92,7 @@ def record_statistics(
         for line in outliers(measured):
             warnings.warn(line, DataWarning, stacklevel=2)
     grids = {name: source.geometry(index) for index, name in enumerate(names)}
-    write_aside(workdir / STATISTICS_FILE, json.dumps(describe_training(grids, measured), indent=2) + "\n")
+    atomic_write(workdir / STATISTICS_FILE, json.dumps(describe_training(grids, measured), indent=2) + "\n")
 
 
 def is_scanned(config: ConfigDict) -> bool:

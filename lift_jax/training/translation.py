@@ -17,10 +17,10 @@ from lift_jax.data.sources import subject_source
 from lift_jax.data.splits import check_members
 from lift_jax.errors import DataWarning, UserError
 from lift_jax.losses.paired import LossWeights
-from lift_jax.models.build import initial_parameters, volume_translator
-from lift_jax.places import Place
-from lift_jax.training.optimisers import grouped_adamw
-from lift_jax.training.parallel import check_batch
+from lift_jax.models.translation.build import initial_parameters, volume_translator
+from lift_jax.paths import PathLike
+from lift_jax.training.optimizers import grouped_adamw
+from lift_jax.training.sharding import check_batch
 from lift_jax.training.stages import Stage, finished_parameters, run_stage
 from lift_jax.training.starting import keep_start, starting_parameters
 from lift_jax.training.step import LossFunction, initial_state, train_step
@@ -36,7 +36,7 @@ def check_devices(config: ConfigDict, devices: int) -> None:
         check_batch(stage.batch, stage.accumulate, devices, f"stage.{name}.batch")
 
 
-def train_translation(config: ConfigDict, workdir: Place) -> dict:
+def train_translation(config: ConfigDict, workdir: PathLike) -> dict:
     """Trains all stages of a configuration in a work directory, each from wherever it stopped.
 
     Returns:
@@ -71,7 +71,7 @@ def train_translation(config: ConfigDict, workdir: Place) -> dict:
             settings, seed = config.stage[name], config.seed * len(config.stage) + index
             batches = _batches(settings.batch, seed, subjects, _random_slab(settings, size, channels, config), config)
             names = functools.partial(_batch_names, settings.batch, seed, subjects)
-            slices = settings.batch * settings.window
+            slices = settings.batch * settings.slices
             stage = Stage(name, settings.steps, slices, step, state, batches, validate_fn, names)
             finished = run_stage(stage, config, workdir)
         params = finished
@@ -103,31 +103,31 @@ def usable_subjects(subjects: Sequence[CachedSubject], channels: Channels) -> li
 
 def _random_slab(settings: ConfigDict, size: tuple[int, int], channels: Channels, config: ConfigDict) -> RandomSlab:
     data = config.data
-    return RandomSlab(settings.window, size, channels, data.flip, data.source_drop, data.gamma)
+    return RandomSlab(settings.slices, size, channels, data.flip, data.source_drop, data.gamma)
 
 
 def _step_and_state(index: int, name: str, params: dict, loss_function: LossFunction, config: ConfigDict):
     """The step of a stage, as a function of state, batch and axis name, and the state before it."""
-    stage, settings = config.stage[name], config.optimiser
-    rates = {"translator": stage.translator_rate, "mixer": stage.mixer_rate}
+    stage, settings = config.stage[name], config.optimizer
+    rates = {"translator": stage.translator_learning_rate, "mixer": stage.mixer_learning_rate}
     rates = {group: rate for group, rate in rates.items() if rate > 0 and group in params}
-    optimiser = grouped_adamw(
+    optimizer = grouped_adamw(
         rates,
         steps=stage.steps,
-        warmup=settings.warmup,
+        warmup=settings.warmup_steps,
         weight_decay=settings.weight_decay.to_dict(),
-        clip=settings.clip,
+        clip=settings.clip_norm,
     )
     step_function = functools.partial(
         train_step,
         loss_function=loss_function,
-        optimiser=optimiser,
+        optimizer=optimizer,
         trained=tuple(rates),
-        ema_decay=settings.ema,
+        ema_decay=settings.ema_decay,
         accumulate=stage.accumulate,
     )
     key = jax.random.fold_in(jax.random.key(config.seed), index + 1)
-    return step_function, initial_state(params, optimiser, tuple(rates), key)
+    return step_function, initial_state(params, optimizer, tuple(rates), key)
 
 
 def _batches(batch: int, seed: int, subjects, transform, config: ConfigDict) -> grain.DatasetIterator:

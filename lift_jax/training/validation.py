@@ -9,13 +9,13 @@ from ml_collections import ConfigDict
 
 from lift_jax.data.channels import Channels
 from lift_jax.data.subject import SubjectSource
-from lift_jax.evaluation.image_metrics import synthrad2023, unit_range
 from lift_jax.evaluation.leave_one_channel_out import hidden_channels, picture_of
+from lift_jax.evaluation.metrics.image import synthrad2023, unit_range
+from lift_jax.evaluation.metrics.through_plane import BONE_THRESHOLD, delta_z
 from lift_jax.evaluation.report.figures import draw_picture
 from lift_jax.evaluation.scores import ScoredChannel
-from lift_jax.evaluation.through_plane import BONE_THRESHOLD, delta_z
 from lift_jax.inference.predict import predict_channels
-from lift_jax.models.volume_translator import VolumeTranslator
+from lift_jax.models.translation.volume_translator import VolumeTranslator
 
 
 def validate(
@@ -50,7 +50,7 @@ def validate(
                 hidden.sources,
                 [target],
                 chunk=inference.chunk,
-                skip_memory=inference.skip_memory,
+                skip_cache_gib=inference.skip_cache_gib,
             )[target]
             for metric, value in _metrics(hidden.truth, made).items():
                 scores.setdefault(target, {}).setdefault(metric, []).append(value)

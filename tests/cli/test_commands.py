@@ -27,9 +27,9 @@ TINY = [
     "--config.stages=('translator', 'mixer')",
     *(f"--config.stage.{stage}.steps={steps}" for stage, steps in STEPS.items()),
     *(f"--config.stage.{stage}.batch=2" for stage in STEPS),
-    *(f"--config.stage.{stage}.window=8" for stage in STEPS),
-    f"--config.checkpoint.every={EVERY}",
-    f"--config.log.validate={EVERY}",
+    *(f"--config.stage.{stage}.slices=8" for stage in STEPS),
+    f"--config.checkpoint.every_steps={EVERY}",
+    f"--config.log.validate_every_steps={EVERY}",
 ]
 
 
@@ -161,15 +161,15 @@ def test_a_finished_run_started_again_changes_nothing(trained, command, train_ar
 
 def test_a_work_directory_of_another_configuration_is_refused_by_the_key(trained, command, train_arguments):
     before = snapshot(trained)
-    result = command("train", *train_arguments(trained), "--config.optimiser.weight_decay=0.5")
-    assert_refused(result, trained, "optimiser.weight_decay", "0.01", "0.5")
+    result = command("train", *train_arguments(trained), "--config.optimizer.weight_decay=0.5")
+    assert_refused(result, trained, "optimizer.weight_decay", "0.01", "0.5")
     assert snapshot(trained) == before
 
 
 @pytest.mark.parametrize(
     ("extra", "told"),
     [
-        (["--config.optimiser.learning_rate=1"], "learning_rate"),
+        (["--config.optimizer.learning_rate=1"], "learning_rate"),
         (["--config.stage.mixer.steps=many"], "steps"),
         (["--config.stage.mixer.steps=0"], "config.stage.mixer.steps"),
         (["steps=3"], "steps=3"),

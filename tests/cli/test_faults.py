@@ -5,7 +5,7 @@ import random
 from tests.cli.test_commands import TINY
 from tests.faults import EVALUATE, PHASES, SYNTHESIZE, TRAIN, Course, assert_same, disturb, moments
 
-JOINT = ("--config.stage.joint.steps=6", "--config.stage.joint.window=8", "--config.checkpoint.every=2")
+JOINT = ("--config.stage.joint.steps=6", "--config.stage.joint.slices=8", "--config.checkpoint.every_steps=2")
 
 
 def test_killed_commands_begun_again_end_as_if_undisturbed(tmp_path, environment):

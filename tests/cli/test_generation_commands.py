@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lift_jax.evaluation.generation_runs import real_volumes
-from lift_jax.models.generation import fresh_parameters
+from lift_jax.models.generation.networks import fresh_parameters
 from lift_jax.run_directory import checkpoint_directory
 from lift_jax.sweeps.columns import GENERATION_COLUMNS
 from lift_jax.sweeps.scoring import read_scores, read_shown, write_scores
@@ -32,8 +32,8 @@ TINY = [
     "--config.stage.mapper.batch=2",
     "--config.stage.mapper.positives=4",
     *(f"--config.stage.{stage}.steps={steps}" for stage, steps in STEPS.items()),
-    f"--config.checkpoint.every={EVERY}",
-    "--config.log.validate=4",
+    f"--config.checkpoint.every_steps={EVERY}",
+    "--config.log.validate_every_steps=4",
     "--config.log.validation_subjects=2",
 ]
 
@@ -60,7 +60,9 @@ def test_every_stage_is_logged_checkpointed_and_pictured(trained):
         assert list((trained / "tensorboard" / stage).iterdir())
     stats = next(line for line in lines if line["stage"] == "mapper" and "loss" in line)
     for plane in ("axial", "coronal", "sagittal"):
-        assert {f"{plane}_{name}" for name in ("distance_scale", "spread", "force_0.2", "neighbours_0.2")} <= set(stats)
+        assert {
+            f"{plane}_{name}" for name in ("distance_scale", "spread", "force_0.2", "effective_neighbors_0.2")
+        } <= set(stats)
     validated = [line for line in lines if line["stage"] == "mapper" and "validation_delta_z" in line]
     assert [line["step"] for line in validated] == [4, 6]
 
@@ -122,7 +124,7 @@ def test_later_stages_of_a_run_that_was_stopped_begin_with_what_it_was_started_f
     shutil.copytree(trained, start)
     options = [
         "--config.stages=('generator', 'mapper')",
-        "--config.stage.mapper.rate=1e-9",
+        "--config.stage.mapper.learning_rate=1e-9",
         f"--config.start_from={start}",
     ]
     assert command("train", *arguments(whole), *options).returncode == 0
@@ -167,11 +169,11 @@ def test_samples_are_nifti_of_trainings_voxel_size_and_a_function_of_their_seed(
     assert json.loads((tmp_path / "pair" / "synthesis.json").read_text())["step"] == STEPS["mapper"]
 
     (as_configured,), (as_trained,) = (
-        sample(name, "--count=1", "--seed=7", f"--deviation={name}") for name in ("1.1", "1")
+        sample(name, "--count=1", "--seed=7", f"--temperature={name}") for name in ("1.1", "1")
     )
     np.testing.assert_array_equal(as_configured.get_fdata(), volumes[0])
     assert np.abs(as_trained.get_fdata() - volumes[0]).max() > 1e-4
-    first, second = (image.get_fdata() for image in sample("mean", "--count=2", "--deviation=0"))
+    first, second = (image.get_fdata() for image in sample("mean", "--count=2", "--temperature=0"))
     np.testing.assert_array_equal(first, second)
     assert json.loads((tmp_path / "mean" / "synthesis.json").read_text())["deviation"] == 0
 
@@ -184,7 +186,12 @@ def test_samples_are_nifti_of_trainings_voxel_size_and_a_function_of_their_seed(
 
 @pytest.mark.parametrize(
     ("option", "told"),
-    [("--count=0", "--count"), ("--seed=-1", "--seed"), ("--depth=-2", "--depth"), ("--deviation=nan", "--deviation")],
+    [
+        ("--count=0", "--count"),
+        ("--seed=-1", "--seed"),
+        ("--depth=-2", "--depth"),
+        ("--temperature=nan", "--temperature"),
+    ],
 )
 def test_numbers_of_samples_out_of_range_are_refused(tmp_path, trained, command, option, told):
     output = tmp_path / "out"

@@ -27,10 +27,10 @@ COMMON = [
     "--config.data.subjects.train=8",
     "--config.data.subjects.validation=2",
     "--config.data.subjects.test=3",
-    "--config.checkpoint.every=4",
-    "--config.log.validate=100",
+    "--config.checkpoint.every_steps=4",
+    "--config.log.validate_every_steps=100",
     "--config.log.validation_subjects=2",
-    "--config.log.every=1",
+    "--config.log.every_steps=1",
 ]
 PAIRED = [
     *SMALL_TRANSLATION,
@@ -39,7 +39,7 @@ PAIRED = [
     "--config.model.translator.groups=2",  # a norm of a single channel would leave the bias before it no gradient
     *(f"--config.stage.{stage}.batch=8" for stage in ("translator", "mixer", "joint")),
     *(f"--config.stage.{stage}.steps=10" for stage in ("translator", "mixer", "joint")),
-    *(f"--config.stage.{stage}.window=4" for stage in ("translator", "mixer", "joint")),
+    *(f"--config.stage.{stage}.slices=4" for stage in ("translator", "mixer", "joint")),
 ]
 TRANSLATION = [*PAIRED, "--config.stages=('translator', 'mixer', 'joint')"]
 SHORT = [
@@ -53,7 +53,7 @@ SHORT = [
     "--config.log.validation_subjects=1",
 ]
 GENERATION = [*SMALL_GENERATION, *COMMON, "--config.stages=('encoder', 'generator')"]
-AT_RANDOM = [*GENERATION, "--config.model.prior.kind=normal", "--config.stage.generator.decoding=0"]
+AT_RANDOM = [*GENERATION, "--config.model.prior.init=random", "--config.stage.generator.reconstruction_weight=0"]
 MAPPER = [*SMALL_GENERATION, *COMMON, "--config.stages=('mapper',)"]  # from one generator: Adam makes more of rounding
 
 
@@ -183,7 +183,7 @@ def test_a_run_of_two_processes_one_of_which_is_killed_goes_on_on_one_device(tmp
 
 @pytest.mark.hosts
 def test_two_processes_of_which_one_is_asked_to_stop_save_the_same_step(tmp_path, trained, begin, shared):
-    """What goes on is one process of eight devices, with the optimiser's state divided, and traced."""
+    """What goes on is one process of eight devices, with the optimizer's state divided, and traced."""
     arguments = [*TRANSLATION, f"--config.data.cache={shared / 'cache'}", f"--workdir={tmp_path}"]
     with started(begin, (2, 4), "train", *arguments) as running:
         when_saved(tmp_path, "translator", running)
@@ -193,7 +193,7 @@ def test_two_processes_of_which_one_is_asked_to_stop_save_the_same_step(tmp_path
     stage, step = re.search(r"(\w+): stopped as asked, saved at step (\d+) of 10; the same", results[0][1]).groups()
     assert "stopped" not in results[1][1]
     assert (checkpoint_directory(tmp_path, stage) / step / "state").is_dir()
-    more = ["--config.optimiser.shard_state=True", "--profile_steps=3,4"]
+    more = ["--config.optimizer.shard_state=True", "--profile_steps=3,4"]
     with started(begin, (1, 8), "train", *arguments, *more) as running:
         ((code, _, errors),) = ended(running)
     assert code == 0, errors

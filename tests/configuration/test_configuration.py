@@ -5,7 +5,7 @@ import math
 import pytest
 from ml_collections import ConfigDict
 
-from lift_jax.configuration import differences, from_json, missing_mr, to_json, validate
+from lift_jax.config import differences, from_json, missing_mr, to_json, validate
 from lift_jax.errors import UserError
 
 EXPERIMENTS = [
@@ -38,22 +38,22 @@ REFUSED_OF_GENERATION = [
     ("model.encoder.kind", "vgg"),
     ("model.encoder.widths", (8, 12)),
     ("model.generator.widths", ()),
-    ("model.generator.head", 3),
+    ("model.generator.depth_to_space", 3),
     ("model.mapper.hidden", 0),
     ("features.grids", (1, 0)),
     ("features.dtype", "float16"),
     ("loss.field", "softmin"),
     ("loss.particles", "segments"),
     ("loss.temperatures", (0.2, 0.0)),
-    ("model.prior.kind", "pricipal"),
+    ("model.prior.init", "pricipal"),
     ("stages", ("mapper", "generator")),
     ("stages", ("encoder", "mapper")),
     ("stages", ("generator", "mapper")),
-    ("stage.encoder.covered", 1.0),
+    ("stage.encoder.mask_ratio", 1.0),
     ("stage.generator.batch", 1),
-    ("stage.generator.decoding", -1.0),
-    ("stage.generator.mixing", 1.0),
-    ("inference.deviation", 0.0),
+    ("stage.generator.reconstruction_weight", -1.0),
+    ("stage.generator.latent_interpolation", 1.0),
+    ("inference.temperature", 0.0),
     ("stage.mapper.batch", 1),
     ("stage.mapper.positives", 100_000),
     ("stage.mapper.chunk", 0),
@@ -81,32 +81,32 @@ REFUSED = [
     ("model.translator.widths", (32, 63)),
     ("model.translator.widths", ()),
     ("model.translator.blocks", 0),
-    ("model.translator.stem", 3),
+    ("model.translator.space_to_depth", 3),
     ("model.translator.groups", 0),
     ("model.translator.dtype", "float16"),
     ("model.mixer.kind", "lstm"),
     ("model.mixer.hidden", 0),
     ("model.mixer.grid", 0),
     ("model.mixer.frequencies", 0),
-    ("optimiser.clip", 0.0),
+    ("optimizer.clip_norm", 0.0),
     ("stages", ()),
     ("stages", ("joint", "polish")),
     ("stages", ("joint", "joint")),
     ("stage.joint.steps", 0),
     ("stage.joint.batch", -1),
-    ("stage.joint.window", 0),
+    ("stage.joint.slices", 0),
     ("stage.joint.accumulate", 0),
     ("stage.joint.accumulate", 2),
-    ("checkpoint.every", 0),
-    ("checkpoint.keep", 0),
-    ("log.every", 0),
-    ("log.validate", 0),
+    ("checkpoint.every_steps", 0),
+    ("checkpoint.max_to_keep", 0),
+    ("log.every_steps", 0),
+    ("log.validate_every_steps", 0),
     ("log.validation_subjects", 0),
     ("inference.chunk", -1),
     # found by tests/test_fuzzing.py
-    ("optimiser.clip", None),
+    ("optimizer.clip_norm", None),
     ("data.source_drop", None),
-    ("stage.joint.mixer_rate", math.nan),
+    ("stage.joint.mixer_learning_rate", math.nan),
     ("loss.pixel", math.inf),
     ("model.translator.widths", ("a",)),
     ("model.translator.widths", (None,)),
@@ -175,7 +175,7 @@ def test_a_value_that_cannot_work_in_generation_is_refused_by_the_name_of_its_ke
     ("key", "value", "told"),
     [("loss.field", "kernel_gradiant", "near it is kernel_gradient")],
 )
-def test_a_misspelt_name_is_told_what_it_resembles(key, value, told):
+def test_a_misspelled_name_is_told_what_it_resembles(key, value, told):
     with pytest.raises(UserError, match=rf"^config\.{key}: '{value}' is none of .*; {told}$"):
         validate(changed(experiment("phantom_unconditional"), {key: value}))
 
@@ -188,7 +188,7 @@ def test_a_name_like_no_other_is_told_only_what_there_is():
 @pytest.mark.parametrize(
     ("values", "key"),
     [
-        ({"model.prior.kind": "normal"}, "stage.generator.decoding"),
+        ({"model.prior.init": "random"}, "stage.generator.reconstruction_weight"),
     ],
 )
 def test_settings_of_generation_that_do_not_go_together_are_refused(values, key):
@@ -217,7 +217,10 @@ def test_a_mixer_stage_needs_a_mixer():
 @pytest.mark.parametrize(("variant", "rates"), [("", (0.0, 0.0)), ("no_mixer", (0.0, 1e-3))])
 def test_a_stage_that_would_train_nothing_is_refused(variant, rates):
     config = experiment("quickstart", variant)
-    changed(config, dict(zip(("stage.joint.translator_rate", "stage.joint.mixer_rate"), rates, strict=True)))
+    changed(
+        config,
+        dict(zip(("stage.joint.translator_learning_rate", "stage.joint.mixer_learning_rate"), rates, strict=True)),
+    )
     with pytest.raises(UserError, match=r"^config\.stage\.joint: "):
         validate(config)
 
@@ -235,21 +238,21 @@ def test_settings_of_stages_that_do_not_run_are_not_looked_at():
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda values: values.update(colour="blue"),
-        lambda values: values["data"].update(colour="blue"),
-        lambda values: values["model"]["mixer"].update(colour="blue"),
+        lambda values: values.update(color="blue"),
+        lambda values: values["data"].update(color="blue"),
+        lambda values: values["model"]["mixer"].update(color="blue"),
     ],
 )
 def test_json_with_an_unknown_key_is_refused_by_name(edit):
     values = json.loads(to_json(experiment()))
     edit(values)
-    with pytest.raises(UserError, match=r"^runs/a/config\.json: .*colour"):
+    with pytest.raises(UserError, match=r"^runs/a/config\.json: .*color"):
         from_json(json.dumps(values), "runs/a/config.json")
 
 
 def test_json_with_a_missing_key_is_refused_by_name():
     values = json.loads(to_json(experiment()))
-    del values["optimiser"]["clip"]
+    del values["optimizer"]["clip"]
     with pytest.raises(UserError, match=r"config\.json: .*clip"):
         from_json(json.dumps(values), "config.json")
 
@@ -283,7 +286,7 @@ def test_json_of_no_task_is_refused_with_those_there_are(task, told):
 
 def test_json_with_a_number_beyond_all_floats_is_refused():
     values = json.loads(to_json(experiment()))
-    values["optimiser"]["clip"] = 10**400
+    values["optimizer"]["clip"] = 10**400
     with pytest.raises(UserError, match=r"^config\.json: not a configuration of this version"):
         from_json(json.dumps(values), "config.json")
 

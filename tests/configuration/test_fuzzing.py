@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lift_jax.configuration import from_json, generation, missing_mr, mr_to_ct, to_json, validate
-from lift_jax.configuration.checks import flatten
+from lift_jax.config import from_json, generation, missing_mr, mr_to_ct, to_json, validate
+from lift_jax.config.checks import flatten
 from lift_jax.data.checks import check_subjects
 from lift_jax.data.datasets.naming import SubjectFiles
 from lift_jax.data.intensity import get_protocol

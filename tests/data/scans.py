@@ -5,8 +5,8 @@ import functools
 import numpy as np
 from scipy import ndimage
 
-from lift_jax.data.phantom import head_spacing, make_phantom
-from lift_jax.data.phantom_head import field_spacing, make_phantom_head
+from lift_jax.data.phantom.brain import head_spacing, make_phantom
+from lift_jax.data.phantom.head import field_spacing, make_phantom_head
 
 SHAPE = (40, 48, 48)
 

@@ -116,9 +116,9 @@ def big_endian(path):
     write(path, result.to_bytes())
 
 
-def moved(millimetres):
+def moved(millimeters):
     affine = LAS.copy()
-    affine[0, 3] += millimetres
+    affine[0, 3] += millimeters
     return affine
 
 
@@ -203,7 +203,7 @@ REFUSED = {
     "affine not finite": (header(srow_z=np.full(4, np.nan)), "its affine is not finite", True),
     "affine beyond reason": (header(nib.Nifti2Image, srow_x=[1e250, 0, 0, 0]), "voxel sides (inf, 1, 1.5)", True),
     "affine far away": (header(nib.Nifti2Image, srow_x=[-1, 0, 0, 1e308]), "at (1e+308, 0, 0) mm, farther", True),
-    "affine in metres": (data(voxels(), np.diag([-0.001, 0.001, 0.0015, 1])), "voxel sides (0.001", True),
+    "affine in meters": (data(voxels(), np.diag([-0.001, 0.001, 0.0015, 1])), "voxel sides (0.001", True),
     "2D": (data(voxels()[:, :, 0]), "is 2D", True),
     "4D": (data(np.stack([voxels()] * 3, -1)), "holds 3 volumes (20x18x16x3)", True),
     "RGB": (header(datatype=128, bitpix=24, dim=[3, 10, 10, 10, 1, 1, 1, 1]), "RGB voxels; convert", True),

@@ -17,12 +17,13 @@ def test_a_box_holds_its_mask_with_a_margin_in_multiples_of_the_step_inside_the_
     high = [data.draw(st.integers(start + 1, side)) for start, side in zip(low, shape, strict=True)]
     mask = np.zeros(shape, bool)
     mask[tuple(slice(*ends) for ends in zip(low, high, strict=True))] = True
-    box = foreground_box(mask, margin=margin, step=(2, 4, 8))
-    for axis, (side, step) in enumerate(zip(shape, (2, 4, 8), strict=True)):
+    margins = (0, margin, 2 * margin)
+    box = foreground_box(mask, margin=margins, step=(2, 4, 8))
+    for axis, (side, around, step) in enumerate(zip(shape, margins, (2, 4, 8), strict=True)):
         length = box.shape[axis]
-        assert 0 <= box.start[axis] <= max(low[axis] - margin, 0)
-        assert min(high[axis] + margin, side) <= box.stop[axis] <= side
-        assert length == side or (length % step == 0 and length < high[axis] - low[axis] + 2 * margin + step)
+        assert 0 <= box.start[axis] <= max(low[axis] - around, 0)
+        assert min(high[axis] + around, side) <= box.stop[axis] <= side
+        assert length == side or (length % step == 0 and length < high[axis] - low[axis] + 2 * around + step)
 
 
 def test_the_box_of_nothing_is_the_grid():

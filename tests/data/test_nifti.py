@@ -63,7 +63,7 @@ BAD_FILES = {
     "affine not finite": ("a.nii", patched(small(), **NAN_AFFINE), "affine is not finite"),
     "affine zero": ("a.nii", patched(small(), srow_x=0, srow_y=0, srow_z=0), "voxel sides"),
     "affine singular": ("a.nii", patched(small(), srow_y=[1, 0, 0, 0]), "affine"),
-    "affine in micrometres": ("a.nii", patched(small(), srow_x=[1000, 0, 0, 0]), "voxel sides"),
+    "affine in micrometers": ("a.nii", patched(small(), srow_x=[1000, 0, 0, 0]), "voxel sides"),
     "no voxel size": ("a.nii", patched(small(), pixdim=0, sform_code=0, qform_code=0), "cannot be used"),
     "quaternion": ("a.nii", patched(small(), quatern_b=7, sform_code=0), "cannot be used"),
     "intercept": ("a.nii", patched(small(), scl_slope=2, scl_inter=np.inf), "cannot be used"),

@@ -7,10 +7,20 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lift_jax.data import phantom_acquisition, phantom_fields, phantom_scanner
 from lift_jax.data.cases import CONTRASTS
-from lift_jax.data.phantom import PhantomCases, head_spacing, imaging_of, make_head, make_phantom, session, slice_gains
-from lift_jax.data.phantom_tissues import CORE, FLUID, GREY, OEDEMA, RIM, TISSUES, VESSEL, WHITE
+from lift_jax.data.phantom import acquisition as phantom_acquisition
+from lift_jax.data.phantom import fields as phantom_fields
+from lift_jax.data.phantom import scanner as phantom_scanner
+from lift_jax.data.phantom.brain import (
+    PhantomCases,
+    head_spacing,
+    imaging_of,
+    make_head,
+    make_phantom,
+    session,
+    slice_gains,
+)
+from lift_jax.data.phantom.tissues import CORE, CSF, GREY, OEDEMA, RIM, TISSUES, VESSEL, WHITE
 from lift_jax.errors import UserError
 
 T1N, T1C, T2W, T2F = range(len(CONTRASTS))
@@ -43,7 +53,7 @@ def tissue_levels(relaxation, protocol):
 
 
 def unclipped(case):
-    """`[D, H, W, C]`: voxels in the brain that normalisation has scaled without clipping."""
+    """`[D, H, W, C]`: voxels in the brain that normalization has scaled without clipping."""
     room = 0.999 * imaging_of(3, 1).headroom
     inside = (case.sources > 0.02) & (case.sources < room) & (case.targets > 0.02) & (case.targets < room)
     assert inside.sum(axis=(0, 1, 2)).min() > 1000
@@ -113,11 +123,11 @@ def test_a_case_has_the_promised_shapes_and_types(case):
         np.testing.assert_allclose(volume.max(axis=(0, 1, 2)), room, rtol=1e-6)
 
 
-def test_the_grid_is_ras_centred_and_spaced_as_asked(case):
+def test_the_grid_is_ras_centerd_and_spaced_as_asked(case):
     assert nib.aff2axcodes(case.affine) == ("R", "A", "S")
     np.testing.assert_allclose(nib.affines.voxel_sizes(case.affine), [SPACING] * 3)
-    centre = [(size - 1) / 2 for size in reversed(SHAPE)]
-    np.testing.assert_allclose(nib.affines.apply_affine(case.affine, centre), 0, atol=1e-9)
+    center = [(size - 1) / 2 for size in reversed(SHAPE)]
+    np.testing.assert_allclose(nib.affines.apply_affine(case.affine, center), 0, atol=1e-9)
 
 
 @pytest.mark.parametrize(("shape", "spacing"), [((48,) * 3, 4.0), ((32,) * 3, 6.0), ((155, 240, 240), 1.0)])
@@ -168,7 +178,7 @@ def test_fractions_sum_to_one_and_none_is_negative():
     assert (seen > 0).all()
 
 
-def test_tumour_size_varies_from_none_to_large():
+def test_tumor_size_varies_from_none_to_large():
     volumes = []
     for index in range(40):
         fractions = make_head(1, index, (24, 24, 24), 8.0).fractions
@@ -198,17 +208,17 @@ def test_gains_fluctuate_by_up_to_eight_per_cent_and_alternate_within_a_volume()
     assert interleave.std() == pytest.approx(phantom_scanner.GAIN_INTERLEAVE / 3**0.5, rel=0.15)
 
 
-def test_grey_and_white_matter_differ_as_their_noise_free_signals_do():
+def test_gray_and_white_matter_differ_as_their_noise_free_signals_do():
     shape, spacing = (56, 56, 56), 3.4
     logarithms = []
     for index in range(8):
         case, head = make_phantom(9, index, shape, spacing), make_head(9, index, shape, spacing)
         pure = [head.fractions[:, tissue] > 0.97 for tissue in (GREY, WHITE)]
         assert min(voxels.sum() for voxels in pure) > 100
-        grey, white = (np.median(case.targets[head.mask][voxels], axis=0) for voxels in pure)
+        gray, white = (np.median(case.targets[head.mask][voxels], axis=0) for voxels in pure)
         levels = tissue_levels(*session(9, index))
-        free = np.maximum(grey, white) < 0.9
-        logarithms.extend(np.log(grey / white * levels[WHITE] / levels[GREY])[free])
+        free = np.maximum(gray, white) < 0.9
+        logarithms.extend(np.log(gray / white * levels[WHITE] / levels[GREY])[free])
     assert len(logarithms) > 8
     # What is left is the bias field, whose mean over a tissue differs from one in each volume.
     assert np.std(logarithms) < 0.08
@@ -261,15 +271,15 @@ def test_signals_are_those_of_a_sequence_played_to_its_steady_state(subjects):
     ("contrast", "brighter", "darker"),
     [
         (T1N, WHITE, GREY),
-        (T1N, GREY, FLUID),
+        (T1N, GREY, CSF),
         (T1N, WHITE, OEDEMA),
-        (T1C, WHITE, FLUID),
+        (T1C, WHITE, CSF),
         (T1C, VESSEL, WHITE),
-        (T2W, FLUID, GREY),
+        (T2W, CSF, GREY),
         (T2W, GREY, WHITE),
         (T2W, OEDEMA, GREY),
-        (T2F, GREY, FLUID),
-        (T2F, WHITE, FLUID),
+        (T2F, GREY, CSF),
+        (T2F, WHITE, CSF),
         (T2F, OEDEMA, GREY),
         (T2F, OEDEMA, WHITE),
     ],
@@ -306,7 +316,7 @@ def test_the_template_is_small_and_its_fractions_sum_to_at_most_one():
         assert path.stat().st_size <= 2_000_000
         image = nib.load(path)
         levels = np.asarray(image.dataobj)
-        assert (path.parent / "MNI_NOTICE.txt").read_text().count("McConnell Brain Imaging Centre") == 1
+        assert (path.parent / "MNI_NOTICE.txt").read_text().count("McConnell Brain Imaging Center") == 1
     assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
     assert nib.affines.voxel_sizes(image.affine).tolist() == [1, 1, 1]
     total = levels.astype(int).sum(axis=-1)

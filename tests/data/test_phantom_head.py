@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lift_jax.data.phantom_acquisition import draw_protocol, draw_relaxation
-from lift_jax.data.phantom_ct import _projector, hardening_pattern, scan_ct
-from lift_jax.data.phantom_head import PhantomHeads, field_spacing, make_phantom_head
-from lift_jax.data.phantom_head_tissues import AIR, CORTICAL, FAT, HEAD_TISSUES, MARROW, draw_head_tissues
-from lift_jax.data.phantom_shapes import Canvas, bump, capsule, ellipsoid
-from lift_jax.data.regrid import regrid_onto
+from lift_jax.data.phantom.acquisition import draw_protocol, draw_relaxation
+from lift_jax.data.phantom.ct import _projector, hardening_pattern, scan_ct
+from lift_jax.data.phantom.head import PhantomHeads, field_spacing, make_phantom_head
+from lift_jax.data.phantom.head_tissues import AIR, CORTICAL, FAT, HEAD_TISSUES, MARROW, draw_head_tissues
+from lift_jax.data.phantom.shapes import Canvas, bump, capsule, ellipsoid
+from lift_jax.data.resample import resample_onto
 from lift_jax.errors import UserError
 
 SHAPE = (32, 32, 32)
@@ -46,7 +46,7 @@ def test_arrays_keep_what_a_pair_promises(case):
 
 
 def test_one_subject_at_two_resolutions(case, fine):
-    coarse_of_fine = regrid_onto(fine.ct, fine.affine, SHAPE, case.affine)
+    coarse_of_fine = resample_onto(fine.ct, fine.affine, SHAPE, case.affine)
     inner = (slice(3, -3),) * 3
     assert np.corrcoef(coarse_of_fine[inner].ravel(), case.ct[inner].ravel())[0, 1] > 0.95
 
@@ -140,16 +140,16 @@ def test_projector_keeps_the_sum_of_an_image_in_every_direction():
 
 def test_shapes_are_distances_and_partial_volume_follows():
     points = np.stack(np.meshgrid(*[np.arange(-10.0, 11)] * 3, indexing="ij")).astype(np.float32)
-    from_centre = np.sqrt((points**2).sum(axis=0))
-    np.testing.assert_allclose(ellipsoid(points, (0, 0, 0), (5, 5, 5)), from_centre - 5, atol=1e-3)
+    from_center = np.sqrt((points**2).sum(axis=0))
+    np.testing.assert_allclose(ellipsoid(points, (0, 0, 0), (5, 5, 5)), from_center - 5, atol=1e-3)
     along = np.maximum(np.abs(points[2]) - 4, 0)
     rod = np.sqrt(points[0] ** 2 + points[1] ** 2 + along**2) - 2
     np.testing.assert_allclose(capsule(points, (0, 0, -4), (0, 0, 4), 2), rod, atol=1e-5)
     assert bump(points, (0, 0, 0), (2, 3, 4))[10, 10, 10] == 1
     canvas = Canvas(np.array([[0.0], [100.0], [50.0]]), 0, (21, 21, 21), 1.0)
-    canvas.paint(canvas.inside(from_centre - 6), 1)
+    canvas.paint(canvas.inside(from_center - 6), 1)
     assert canvas.volumes[0].sum() / 100 == pytest.approx(4 / 3 * np.pi * 6**3, rel=0.05)
-    canvas.paint(np.float32(0.5) * (from_centre < 1), 2)
+    canvas.paint(np.float32(0.5) * (from_center < 1), 2)
     assert canvas.volumes[0, 10, 10, 10] == pytest.approx(75, abs=0.1)
 
 

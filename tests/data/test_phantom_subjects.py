@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lift_jax.data.cases import CONTRASTS
-from lift_jax.data.phantom import make_phantom
-from lift_jax.data.phantom_head import field_spacing, make_phantom_head
+from lift_jax.data.phantom.brain import make_phantom
+from lift_jax.data.phantom.head import field_spacing, make_phantom_head
 from lift_jax.data.sources import data_split, protocols_of, subject_source
 from lift_jax.errors import UserError
 from tests.data.written_scans import section

@@ -21,7 +21,7 @@ from lift_jax.errors import UserError
 DEPTH, HEIGHT, WIDTH = 9, 6, 8
 NAMES = ("a", "b", "c", "d")
 SLICES = 4
-WHOLE = (HEIGHT, WIDTH)
+REPLICATED = (HEIGHT, WIDTH)
 PROTOCOLS = {name: get_protocol("unit") for name in NAMES}
 
 
@@ -66,7 +66,7 @@ def cached(tmp_path_factory):
     return lambda *args, **options: cache_subjects(Noise(*args, **options), folder, threads=1)
 
 
-def slab(subject, seed=0, *, slices=SLICES, size=WHOLE, targets=NAMES, sources=NAMES, **options):
+def slab(subject, seed=0, *, slices=SLICES, size=REPLICATED, targets=NAMES, sources=NAMES, **options):
     channels = Channels(sources, targets, PROTOCOLS)
     return RandomSlab(slices, size, channels, **options).random_map(subject, np.random.default_rng(seed))
 
@@ -87,7 +87,7 @@ def given(window, sources):
 
 
 def batches(subjects, *, seed=0, batch=2, threads=2, **options):
-    transform = RandomSlab(SLICES, WHOLE, Channels(NAMES, NAMES, PROTOCOLS))
+    transform = RandomSlab(SLICES, REPLICATED, Channels(NAMES, NAMES, PROTOCOLS))
     return training_batches(subjects, transform, seed=seed, batch=batch, threads=threads, **options)
 
 

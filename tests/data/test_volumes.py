@@ -199,7 +199,7 @@ def test_description_is_kept_within_the_header_field(tmp_path):
     assert nib.load(tmp_path / "a.nii").header["descrip"].item() == b"?" + b"x" * 78
 
 
-def test_new_geometry_is_stored_as_ras_in_millimetres(tmp_path):
+def test_new_geometry_is_stored_as_ras_in_millimeters(tmp_path):
     affine = np.diag([1.0, 2.0, 3.0, 1.0])
     affine[:3, 3] = (-90.0, -126.0, -72.0)
     array = np.random.default_rng(2).random((5, 4, 3), np.float32)

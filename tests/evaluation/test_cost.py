@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from lift_jax.evaluation.cost import lowered_passes, translation_flops
-from lift_jax.inference.passes import mix_volume
+from lift_jax.inference.chunked import mix_slices
 from tests.small_network import CHANNELS, random_parameters, small_network
 
 SHAPE = (12, 16, 16, CHANNELS)
@@ -20,7 +20,7 @@ def operations(lowered):
 def mixing(network, params, features=35):
     """The lowered mixer, traced anew."""
     inputs = jnp.zeros((SHAPE[0], 1, 1, features)), jnp.zeros(SHAPE[0]), jnp.zeros(CHANNELS)
-    traced = jax.jit(lambda params, *arrays: mix_volume.__wrapped__(network, params, *arrays, 3))
+    traced = jax.jit(lambda params, *arrays: mix_slices.__wrapped__(network, params, *arrays, 3))
     return traced.lower(params, *inputs)
 
 
@@ -40,8 +40,8 @@ def test_a_volume_costs_its_chunks_and_its_mixer(mixer, added):
     params = jax.eval_shape(lambda: random_parameters(network))
     programs = lowered_passes(network, params, SHAPE, 4)
     encode, mix, decode = ((part.compile().cost_analysis() or {}).get("flops", 0) for part in programs)
-    once = translation_flops(network, params, SHAPE, chunk=4, skip_memory=1.0)
-    twice = translation_flops(network, params, SHAPE, chunk=4, skip_memory=0.0)
+    once = translation_flops(network, params, SHAPE, chunk=4, skip_cache_gib=1.0)
+    twice = translation_flops(network, params, SHAPE, chunk=4, skip_cache_gib=0.0)
     assert once == pytest.approx(3 * (encode + decode) + mix + added)
     assert twice - once == pytest.approx(3 * encode)
     assert (mix > 0) == (mixer != "none")

@@ -6,7 +6,7 @@ import pytest
 from scipy.linalg import sqrtm
 from scipy.signal import fftconvolve
 
-from lift_jax.evaluation.distribution import frechet_distance, kernel_distance, ms_ssim
+from lift_jax.evaluation.metrics.distribution import frechet_distance, kernel_distance, ms_ssim
 
 WEIGHTS = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333]
 

@@ -33,7 +33,7 @@ def canonical(stored):
     return stored[::-1].T
 
 
-def normalise_cwdm(volume):
+def normalize_cwdm(volume):
     return get_protocol("mr_quantile").normalize(np.asarray(volume, np.float32), find_foreground(volume))
 
 
@@ -49,8 +49,8 @@ def test_scores_are_those_of_the_protocol_for_every_layout(targets, tmp_path):
     prediction = np.random.default_rng(9).random(SHAPE)
     save(tmp_path / "flat" / "case-a-t2w.nii.gz", prediction)
     save(tmp_path / "nested" / "case-a" / "case-a-t2w.nii", prediction)
-    sources = np.stack([normalise_cwdm(canonical(scan(index))) for index in (0, 1, 3)], axis=-1)
-    target, brain, visible = normalise_cwdm(canonical(scan(2))), (sources > 0).any(-1), sources[..., 0] > 0
+    sources = np.stack([normalize_cwdm(canonical(scan(index))) for index in (0, 1, 3)], axis=-1)
+    target, brain, visible = normalize_cwdm(canonical(scan(2))), (sources > 0).any(-1), sources[..., 0] > 0
     likest = sources[..., np.argmin([np.mean((sources[..., i] * visible - target) ** 2) for i in range(3)])]
     made = {"model": canonical(prediction), "best source": likest, "mean of sources": sources.mean(-1)}
     for folder in ("flat", "nested"):
@@ -64,7 +64,7 @@ def test_scores_are_those_of_the_protocol_for_every_layout(targets, tmp_path):
 
 def test_a_small_overshoot_is_clamped_and_reported_and_does_not_change_the_rest(targets, tmp_path):
     """One voxel at 1.002 once made the volume be normalized anew: 19.81 dB became 16.58 dB."""
-    prediction = normalise_cwdm(scan(0)) * 0.9
+    prediction = normalize_cwdm(scan(0)) * 0.9
     save(tmp_path / "p" / "case-a-t1n.nii.gz", prediction)
     before = score_folder(tmp_path / "p", targets)[0][0]
     prediction[10, 10, 10], prediction[0, 0, 0] = 1.002, -0.004
@@ -77,7 +77,7 @@ def test_a_small_overshoot_is_clamped_and_reported_and_does_not_change_the_rest(
 
 @pytest.mark.parametrize("change", [lambda x: 2 * x - 1, lambda x: 255 * x, lambda x: x - 0.5, lambda x: 1.02 * x])
 def test_another_unit_is_refused_by_name_unless_it_is_stated(targets, tmp_path, change):
-    unit = normalise_cwdm(scan(0))
+    unit = normalize_cwdm(scan(0))
     save(tmp_path / "p" / "case-a-t1n.nii.gz", unit)
     expected = score_folder(tmp_path / "p", targets)[0][0]
     save(tmp_path / "p" / "case-a-t1n.nii.gz", change(unit))
@@ -90,7 +90,7 @@ def test_another_unit_is_refused_by_name_unless_it_is_stated(targets, tmp_path, 
 
 
 def test_a_segmentation_beside_the_truth_gives_rows_of_regions(targets, tmp_path):
-    save(tmp_path / "p" / "case-a-t1n.nii.gz", normalise_cwdm(scan(0)))
+    save(tmp_path / "p" / "case-a-t1n.nii.gz", normalize_cwdm(scan(0)))
     labels = np.zeros(SHAPE)
     labels[8:14, 8:14, 7:12] = 2
     save(targets / "case-a" / "case-a-seg.nii.gz", labels)
@@ -102,16 +102,16 @@ def test_the_region_of_scores_does_not_depend_on_the_hidden_channel(targets, tmp
     """The true channel reaches beyond the others; the brain that is scored is the one they show."""
     wide = np.roll(scan(7), 3, axis=0) + scan(0)
     save(targets / "case-a" / "case-a-t1n.nii.gz", wide)
-    save(tmp_path / "p" / "case-a-t1n.nii.gz", np.clip(normalise_cwdm(wide), 0, 1))
+    save(tmp_path / "p" / "case-a-t1n.nii.gz", np.clip(normalize_cwdm(wide), 0, 1))
     (picture,) = (p for p in score_folder(tmp_path / "p", targets)[1])
     assert np.array_equal(picture.prediction > 0, (picture.prediction > 0) & (picture.source > 0))
 
 
 def test_single_files_are_scored_alone(targets, tmp_path):
-    save(tmp_path / "c.nii.gz", normalise_cwdm(scan(0)) * 0.9)
+    save(tmp_path / "c.nii.gz", normalize_cwdm(scan(0)) * 0.9)
     rows, pictures, metadata = score_file(tmp_path / "c.nii.gz", targets / "case-a" / "case-a-t1n.nii.gz")
     assert [row["method"] for row in rows] == ["model"] and len(list(pictures)) == 1
-    truth = normalise_cwdm(scan(0))
+    truth = normalize_cwdm(scan(0))
     assert rows[0]["psnr"] == pytest.approx(-10 * np.log10(np.mean((0.1 * truth) ** 2)), rel=1e-4)
     assert "--mask" in metadata["foreground"]
     save(tmp_path / "d.nii.gz", np.zeros((24, 22, 9)))
@@ -128,8 +128,8 @@ def test_pictures_show_the_first_source_and_the_files_spacing(targets, tmp_path)
     assert {picture.subject for picture in pictures} == {"case-a", "case-b"}
     shown = next(picture for picture in pictures if picture.subject == "case-a")
     assert shown.spacing == pytest.approx((3.0, 2.0, 2.0))
-    np.testing.assert_allclose(shown.source, normalise_cwdm(canonical(scan(1))), atol=1e-6)
-    np.testing.assert_allclose(shown.target, normalise_cwdm(canonical(scan(0))), atol=1e-6)
+    np.testing.assert_allclose(shown.source, normalize_cwdm(canonical(scan(1))), atol=1e-6)
+    np.testing.assert_allclose(shown.target, normalize_cwdm(canonical(scan(0))), atol=1e-6)
     assert np.all(shown.prediction[shown.source == 0] == 0) and shown.prediction.max() > 0.9
 
 
@@ -254,3 +254,11 @@ def test_a_ct_without_mask_beside_the_truth_is_refused(heads, tmp_path):
     save(tmp_path / "p" / "1BA001.nii.gz", ct)
     with pytest.raises(UserError, match=r"has no mask to be scored in; put it at .*mask\.nii\.gz"):
         score_folder(tmp_path / "p", root, "synthrad2023")
+
+
+def test_a_bad_model_is_scored_and_not_taken_for_another_unit(heads, tmp_path):
+    root, ct = heads
+    save(tmp_path / "p" / "1BA001-ct.nii.gz", np.clip(ct - 1000, -1024, 3000))
+    with pytest.warns(DataWarning, match="check its unit"):
+        rows, _, _ = score_folder(tmp_path / "p", root, "synthrad2023")
+    assert rows[0]["mae"] > 500

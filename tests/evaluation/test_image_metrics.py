@@ -7,7 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import fftconvolve
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from lift_jax.evaluation.image_metrics import synthrad2023, synthrad2025, unit_range
+from lift_jax.evaluation.metrics.image import synthrad2023, synthrad2025, unit_range
 
 WEIGHTS = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333]
 

@@ -5,8 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lift_jax.evaluation.plane_features import compared_positions, plane_features, pooled_features, slice_encoder
-from lift_jax.models.encoders import ResidualEncoder, initial_encoder_parameters
+from lift_jax.evaluation.metrics.plane_features import (
+    compared_positions,
+    plane_features,
+    pooled_features,
+    slice_encoder,
+)
+from lift_jax.models.encoders.residual_encoder import ResidualEncoder, initial_encoder_parameters
 
 
 def corner(images):

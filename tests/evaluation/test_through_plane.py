@@ -1,10 +1,10 @@
-"""Through-plane metrics against loops over pairs of neighbouring voxels."""
+"""Through-plane metrics against loops over pairs of neighboring voxels."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lift_jax.evaluation.through_plane import delta_z, z_profile
+from lift_jax.evaluation.metrics.through_plane import delta_z, z_profile
 
 
 def volumes(shape=(6, 5, 4), seed=0):
@@ -14,7 +14,7 @@ def volumes(shape=(6, 5, 4), seed=0):
 
 
 def pairs_by_loop(target, prediction, inside):
-    """(true Δz, predicted Δz) of every voxel and its upper neighbour that both satisfy `inside`."""
+    """(true Δz, predicted Δz) of every voxel and its upper neighbor that both satisfy `inside`."""
     found = []
     for k, j, i in np.ndindex(target.shape[0] - 1, *target.shape[1:]):
         if inside[k, j, i] and inside[k + 1, j, i]:
@@ -69,7 +69,7 @@ def test_a_constant_prediction_has_no_correlation():
     assert np.isnan(delta_z(target, np.zeros_like(target), mask)["correlation"])
 
 
-def test_a_mask_without_neighbouring_slices_is_refused():
+def test_a_mask_without_neighboring_slices_is_refused():
     target, prediction, mask = volumes()
     mask[1::2] = False
     with pytest.raises(ValueError, match="next slice"):

@@ -4,18 +4,19 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from lift_jax.evaluation import unconditional, variety
-from lift_jax.evaluation.distribution import frechet_distance, kernel_distance, ms_ssim
-from lift_jax.evaluation.set_distances import centred_interval, frechet_estimates, kernel_estimates
-from lift_jax.evaluation.unconditional import TOO_SMALL, score_unconditional
-from lift_jax.evaluation.variety import (
+from lift_jax.evaluation import unconditional
+from lift_jax.evaluation.metrics import diversity as variety
+from lift_jax.evaluation.metrics.distribution import frechet_distance, kernel_distance, ms_ssim
+from lift_jax.evaluation.metrics.diversity import (
     brain_region,
-    mean_step,
-    nearest_neighbours,
+    mean_abs_delta_z,
+    nearest_neighbors,
     pair_similarity,
     relative_estimate,
     spread_estimate,
 )
+from lift_jax.evaluation.metrics.set_distances import centerd_interval, frechet_estimates, kernel_estimates
+from lift_jax.evaluation.unconditional import TOO_SMALL, score_unconditional
 
 
 def random_features(n, slices, features, shift=0.0, seed=0):
@@ -30,8 +31,8 @@ def blobs(n, shape=(10, 12, 14), seed=0):
     grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, side) for side in shape), indexing="ij"))
     volumes = []
     for _ in range(n):
-        centre, radius = random.uniform(-0.2, 0.2, (3, 1, 1, 1)), random.uniform(0.5, 0.7)
-        inside = ((grid - centre) ** 2).sum(0) < radius**2
+        center, radius = random.uniform(-0.2, 0.2, (3, 1, 1, 1)), random.uniform(0.5, 0.7)
+        inside = ((grid - center) ** 2).sum(0) < radius**2
         volumes.append(inside * random.uniform(0.4, 0.9) * (1 + 0.1 * random.normal(size=shape)).clip(0.5, 1.1))
     return np.array(volumes, np.float32)
 
@@ -116,27 +117,27 @@ def test_the_kernel_distance_of_one_distribution_is_zero_on_average():
 
 def test_an_interval_lies_about_its_value_whatever_the_bias_of_its_resamples():
     resampled = np.random.default_rng(0).normal(5, 1, 100_000)
-    estimate = centred_interval(2.0, [*resampled, np.nan], 1000)
+    estimate = centerd_interval(2.0, [*resampled, np.nan], 1000)
     np.testing.assert_allclose(estimate, (2.0, 2 - 1.96, 2 + 1.96, 1000), atol=0.03)
-    assert np.isnan(centred_interval(2.0, [np.nan, 1.0], 7).low)
+    assert np.isnan(centerd_interval(2.0, [np.nan, 1.0], 7).low)
 
 
-def test_mean_step_is_the_loop_over_neighbours_of_which_one_is_not_air():
+def test_mean_step_is_the_loop_over_effective_neighbors_of_which_one_is_not_air():
     volume = blobs(1)[0] + 0.01  # air that a generator made
     steps = []
     for k in range(9):
         for y, x in np.ndindex(12, 14):
             low, high = float(volume[k, y, x]), float(volume[k + 1, y, x])
             steps += [abs(high - low)] if max(low, high) > 0.05 else []
-    assert mean_step(volume) == pytest.approx(np.mean(steps), rel=1e-6)
-    assert np.isnan(mean_step(np.zeros((3, 4, 5))))
+    assert mean_abs_delta_z(volume) == pytest.approx(np.mean(steps), rel=1e-6)
+    assert np.isnan(mean_abs_delta_z(np.zeros((3, 4, 5))))
 
 
 def test_slices_that_do_not_fit_step_further_and_smeared_ones_less():
     real = blobs(12)
     shuffled = np.stack([real[np.random.default_rng(i).integers(12, size=10), range(10)] for i in range(12)])
     smeared = (real + np.roll(real, 1, 1) + np.roll(real, -1, 1)) / 3
-    steps = [np.array([mean_step(volume) for volume in volumes]) for volumes in (real, shuffled, smeared)]
+    steps = [np.array([mean_abs_delta_z(volume) for volume in volumes]) for volumes in (real, shuffled, smeared)]
     assert relative_estimate(steps[1], steps[0], seed=0).low > 0.1
     assert relative_estimate(steps[2], steps[0], seed=0).high < -0.1
     assert relative_estimate(steps[0], steps[0], seed=0).mean == 0
@@ -162,13 +163,13 @@ def test_volumes_that_are_all_alike_have_less_spread():
     assert estimate.mean == pytest.approx(-0.5, abs=1e-5) and estimate.high < -0.3
 
 
-def test_the_nearest_neighbour_is_found_with_its_distance(monkeypatch):
-    monkeypatch.setattr(variety, "NEIGHBOUR_BLOCK", 3)
+def test_the_nearest_neighbor_is_found_with_its_distance(monkeypatch):
+    monkeypatch.setattr(variety, "NEIGHBOR_BLOCK", 3)
     training = blobs(8)
     made = np.concatenate([training[[5, 1]] + 0.02, blobs(3, seed=9)])
     region = brain_region(training)
     expected = [[np.sqrt(np.mean(np.float64(a - b)[region] ** 2)) for b in training] for a in made]
-    nearest, distances = nearest_neighbours(made, training, region)
+    nearest, distances = nearest_neighbors(made, training, region)
     assert nearest.tolist() == np.argmin(expected, 1).tolist() and nearest[:2].tolist() == [5, 1]
     np.testing.assert_allclose(distances, np.min(expected, 1), rtol=1e-6)
     np.testing.assert_allclose(distances[:2], 0.02, rtol=1e-4)
@@ -176,7 +177,7 @@ def test_the_nearest_neighbour_is_found_with_its_distance(monkeypatch):
 
 def test_a_copy_of_a_training_volume_is_at_no_distance():
     training = blobs(8)
-    assert nearest_neighbours(training[3:4], training, brain_region(training))[1][0] < 1e-7
+    assert nearest_neighbors(training[3:4], training, brain_region(training))[1][0] < 1e-7
 
 
 def test_pair_similarity_is_the_mean_over_all_pairs_or_over_those_drawn():
@@ -269,9 +270,9 @@ def test_every_volume_has_a_row(scored):
     assert [(row["set"], row["sample"]) for row in scores.cases] == [(name, i) for name in sets for i in range(10)]
     row = scores.cases[13]
     volume = sets["independent slices"][3]
-    nearest, distance = nearest_neighbours(volume[None], training, brain_region(training))
+    nearest, distance = nearest_neighbors(volume[None], training, brain_region(training))
     assert row["nearest_training"] == nearest[0] and row["nearest_rmse"] == pytest.approx(distance[0], rel=1e-9)
-    assert row["step"] == mean_step(volume)
+    assert row["step"] == mean_abs_delta_z(volume)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_the_page_stands_alone_with_pictures_before_tables(evaluation):
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert page.index("<img") < page.index("<table")
     pictures = re.findall(r"data:image/png;base64,([^\"]+)", page)
-    assert len(pictures) == 5  # two sets, the reference, neighbours, profiles
+    assert len(pictures) == 5  # two sets, the reference, neighbors, profiles
     for picture in pictures:
         assert np.ptp(imread(io.BytesIO(base64.b64decode(picture)))) > 0.5
 

@@ -7,8 +7,8 @@ from lift_jax.data.windows import TakeWindow
 
 from experiments.context_value import FACTS, SHARED_PARAMETERS, TakeWindowWithFacts, shared_parameters, slice_facts
 from lift_jax.data.cache import cache_cases
-from lift_jax.data.phantom import PhantomCases, slice_gains
-from lift_jax.data.phantom_acquisition import draw_protocol, draw_relaxation
+from lift_jax.data.phantom.acquisition import draw_protocol, draw_relaxation
+from lift_jax.data.phantom.brain import PhantomCases, slice_gains
 
 
 def test_shared_parameters_tell_habits_and_nothing_of_one_contrast():

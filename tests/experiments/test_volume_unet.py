@@ -26,7 +26,7 @@ def test_doubling_undoes_halving():
     np.testing.assert_array_equal(doubled(halved(x)), x)
 
 
-def test_halving_keeps_the_eight_voxels_of_a_neighbourhood_together():
+def test_halving_keeps_the_eight_voxels_of_a_neighborhood_together():
     x = jnp.arange(4 * 4 * 4.0).reshape(1, 4, 4, 4, 1)
     np.testing.assert_array_equal(np.sort(halved(x)[0, 1, 0, 1]), np.sort(x[0, 2:, :2, 2:].ravel()))
 

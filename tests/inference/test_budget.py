@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lift_jax.inference.budget import plan_chunks, slice_bytes
-from lift_jax.inference.passes import decode_chunk, encode_chunk
+from lift_jax.inference.chunked import decode_chunk, encode_chunk
 from tests.small_network import random_parameters, small_network
 
 SHAPE = (7, 16, 16, 4)
@@ -26,18 +26,18 @@ def trained():
 
 def test_keeping_features_counts_their_bytes_with_what_fills_up_the_last_chunk(trained):
     needed = 9 * FEATURES / 2**30  # 7 slices in chunks of 3 make 9
-    assert plan_chunks(*trained, SHAPE, chunk=3, skip_memory=needed) == (3, True)
-    assert plan_chunks(*trained, SHAPE, chunk=3, skip_memory=needed * 0.999) == (3, False)
+    assert plan_chunks(*trained, SHAPE, chunk=3, skip_cache_gib=needed) == (3, True)
+    assert plan_chunks(*trained, SHAPE, chunk=3, skip_cache_gib=needed * 0.999) == (3, False)
 
 
 def test_each_device_keeps_its_own_share(trained):
-    assert plan_chunks(*trained, SHAPE, chunk=3, skip_memory=2 * FEATURES / 2**30, devices=4) == (2, True)
-    assert plan_chunks(*trained, SHAPE, chunk=3, skip_memory=1.99 * FEATURES / 2**30, devices=4) == (2, False)
+    assert plan_chunks(*trained, SHAPE, chunk=3, skip_cache_gib=2 * FEATURES / 2**30, devices=4) == (2, True)
+    assert plan_chunks(*trained, SHAPE, chunk=3, skip_cache_gib=1.99 * FEATURES / 2**30, devices=4) == (2, False)
 
 
 @pytest.mark.parametrize(("depth", "most", "slices"), [(155, 8, 8), (155, 100, 78), (9, 8, 5), (1, 8, 1), (7, 50, 7)])
 def test_chunks_are_as_few_as_must_be_and_as_equal_as_can_be(trained, depth, most, slices):
-    assert plan_chunks(*trained, (depth, *SHAPE[1:]), chunk=most, skip_memory=1.0).slices == slices
+    assert plan_chunks(*trained, (depth, *SHAPE[1:]), chunk=most, skip_cache_gib=1.0).slices == slices
 
 
 @settings(deadline=None, max_examples=50)
@@ -45,7 +45,7 @@ def test_chunks_are_as_few_as_must_be_and_as_equal_as_can_be(trained, depth, mos
 def test_more_memory_never_encodes_more_often_or_in_smaller_chunks_of_the_same_kind(depth, budgets):
     network, params = small_network(), _shapes()
     shape = (depth, *SHAPE[1:])
-    less, more = (plan_chunks(network, params, shape, chunk=0, skip_memory=budget) for budget in sorted(budgets))
+    less, more = (plan_chunks(network, params, shape, chunk=0, skip_cache_gib=budget) for budget in sorted(budgets))
     assert more.kept >= less.kept
     if more.kept == less.kept:
         assert 1 <= less.slices <= more.slices <= depth
@@ -57,7 +57,7 @@ def test_a_chosen_chunk_stays_within_the_budget_and_keeps_features_if_there_is_r
     network, params = small_network(), _shapes()
     features, workspace = slice_bytes(network, params, SHAPE[1:])
     assert features == FEATURES
-    slices, kept = plan_chunks(network, params, (depth, *SHAPE[1:]), chunk=0, skip_memory=budget)
+    slices, kept = plan_chunks(network, params, (depth, *SHAPE[1:]), chunk=0, skip_cache_gib=budget)
     used = features * (depth if kept else slices) + workspace * slices
     assert used <= budget * 2**30 or (slices, kept) == (1, False)
     assert kept == (features * depth + workspace <= budget * 2**30)
@@ -66,7 +66,7 @@ def test_a_chosen_chunk_stays_within_the_budget_and_keeps_features_if_there_is_r
 @pytest.mark.parametrize("stem", [1, 4])
 def test_the_workspace_covers_what_the_compiler_plans(stem):
     """Of the arrays between encoding and decoding, and of all that computing takes beside them."""
-    network = small_network("none", stem=stem)
+    network = small_network("none", space_to_depth=stem)
     params = jax.eval_shape(lambda: random_parameters(network))
     shape, available = (2, 16, 16, 4), jax.ShapeDtypeStruct((4,), jnp.float32)
     inputs = params, jax.ShapeDtypeStruct(shape, jnp.float32), None, available

@@ -7,9 +7,9 @@ import pytest
 from benchmarks.collectives import collective_bytes
 from configs.quickstart import get_config
 from lift_jax.evaluation.cost import lowered_passes
-from lift_jax.inference.passes import SLICE_AXIS, slice_mesh
+from lift_jax.inference.chunked import SLICE_AXIS, slice_mesh
 from lift_jax.inference.translate import translate_volume
-from lift_jax.models.build import volume_translator
+from lift_jax.models.translation.build import volume_translator
 from lift_jax.trained import Trained, for_inference
 from tests.small_network import CHANNELS, MR, random_parameters, random_window, small_network
 
@@ -31,11 +31,11 @@ def trained(request):
     return network, random_parameters(network)
 
 
-@pytest.mark.parametrize("skip_memory", [1.0, 0.0])
-def test_a_volume_over_devices_equals_that_of_one(trained, skip_memory):
+@pytest.mark.parametrize("skip_cache_gib", [1.0, 0.0])
+def test_a_volume_over_devices_equals_that_of_one(trained, skip_cache_gib):
     """With as many slices a device at a time: other shapes of chunks round differently, on one device too."""
     sources = random_window(1, 13, 13, 16)["sources"][0]
-    options = {"chunk": 1, "skip_memory": skip_memory}
+    options = {"chunk": 1, "skip_cache_gib": skip_cache_gib}
     expected = translate_volume(*trained, sources, AVAILABLE, (3, 1), **options)
     result = translate_volume(*trained, sources, AVAILABLE, (3, 1), mesh=mesh_of(8), **options)
     assert (result.shape, result.dtype) == (expected.shape, np.float32)
@@ -61,7 +61,7 @@ def test_a_run_is_put_on_all_devices_and_its_activations_are_of_the_type_that_is
     network = volume_translator(config.model, MR)
     run = Trained(config, MR, network, random_parameters(network), "joint", 24)
     same, rounded = for_inference(run), for_inference(run, "bfloat16")
-    assert same.options == {"chunk": 32, "skip_memory": 1.0, "in_foreground_box": False, "mesh": slice_mesh()}
+    assert same.options == {"chunk": 32, "skip_cache_gib": 1.0, "in_foreground_box": False, "mesh": slice_mesh()}
     assert all(leaf.sharding.is_fully_replicated and len(leaf.devices()) == 8 for leaf in jax.tree.leaves(same.params))
     assert (same.network, same.config) == (network, config)
     assert rounded.network == volume_translator(rounded.config.model, MR) != network

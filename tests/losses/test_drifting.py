@@ -71,9 +71,9 @@ def test_value_gradient_and_statistics_equal_plain_float64(n, p, q, weights, tem
     assert_close(loss, expected[0], 2e-5)
     assert_close(gradient, expected[1], 2e-5)
     np.testing.assert_allclose(stats["distance_scale"], expected[2], rtol=1e-6)
-    for temperature, force, neighbours in zip(temperatures, *expected[3:], strict=True):
+    for temperature, force, neighbors in zip(temperatures, *expected[3:], strict=True):
         np.testing.assert_allclose(stats[f"force_{temperature:g}"], force, rtol=1e-4)
-        np.testing.assert_allclose(stats[f"neighbours_{temperature:g}"], neighbours, rtol=1e-4)
+        np.testing.assert_allclose(stats[f"effective_neighbors_{temperature:g}"], neighbors, rtol=1e-4)
 
 
 def test_spread_is_the_mean_standard_deviation_across_particles():

@@ -155,8 +155,8 @@ def test_the_published_floor_holds_a_collapse_and_without_it_particles_part():
 
     held, stats = gradient_and_stats("softmax")
     free, free_stats = gradient_and_stats("softmax_no_floor")
-    np.testing.assert_allclose(stats["neighbours_0.1"], 32, rtol=1e-3)
-    assert free_stats["neighbours_0.1"] < 31
+    np.testing.assert_allclose(stats["effective_neighbors_0.1"], 32, rtol=1e-3)
+    assert free_stats["effective_neighbors_0.1"] < 31
     assert parting(held) < 0.3 < parting(free)
 
 

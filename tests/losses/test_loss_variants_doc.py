@@ -8,10 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from lift_jax.configuration import generation, missing_mr
+from lift_jax.config import generation, missing_mr
 from lift_jax.losses import FIELDS, drifting_loss
 from lift_jax.losses.fields import Pairs
-from lift_jax.models.z_mixer import MIXER_KINDS
+from lift_jax.models.translation.z_mixer import MIXER_KINDS
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "loss_variants.md"
 
@@ -30,7 +30,7 @@ def example():
 def test_the_worked_example_adds_a_field_that_works(example):
     assert example["loss"].shape == (4,)
     assert np.isfinite(example["loss"]).all() and (example["loss"] > 0).all()
-    assert example["stats"]["neighbours_1"] > example["stats"]["neighbours_0.2"] > 1
+    assert example["stats"]["effective_neighbors_1"] > example["stats"]["effective_neighbors_0.2"] > 1
     origin, right = np.zeros((1, 2, 1), np.float32), np.ones((1, 1, 1), np.float32)
     attraction, repulsion = example["student"](*pairs_of(origin, right))
     np.testing.assert_allclose(attraction, [[[1], [1]]])

@@ -77,7 +77,7 @@ def test_l1_loss_weights_of_slices_and_voxels_multiply_and_are_not_normalized():
     np.testing.assert_allclose(l1_loss(prediction, target, slices, voxels), expected.mean(axis=(1, 2, 3)), rtol=1e-5)
 
 
-def test_first_difference_loss_compares_differences_of_neighbouring_slices():
+def test_first_difference_loss_compares_differences_of_neighboring_slices():
     prediction, target = windows()
     expected = np.abs(np.diff(prediction.astype(np.float64), axis=1) - np.diff(target.astype(np.float64), axis=1))
     np.testing.assert_allclose(first_difference_loss(prediction, target), expected.mean(axis=(1, 2, 3)), rtol=1e-5)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lift_jax.errors import UserError
-from lift_jax.models.resnet import ResNet18, resnet18_parameters
-from lift_jax.models.safetensors import read_safetensors
+from lift_jax.models.encoders.resnet import ResNet18, resnet18_parameters
+from lift_jax.models.encoders.safetensors import read_safetensors
 from tests.plain_resnet import resnet18_maps, resnet18_weights, write_safetensors
 
 

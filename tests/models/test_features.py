@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from lift_jax.models.features import VARIANCE_FLOOR, FeatureSet, pixel_differences
+from lift_jax.models.encoders.features import VARIANCE_FLOOR, FeatureSet, pixel_differences
 
 RNG = np.random.default_rng(0)
 MAPS = [RNG.normal(size=shape).astype(np.float32) for shape in ((3, 8, 12, 5), (3, 4, 6, 7))]
@@ -46,15 +46,15 @@ def test_patches_hold_the_pixels_and_squares_their_mean_square():
     np.testing.assert_allclose(tensors["squares"][:, 0, 0], (IMAGES.astype(np.float64) ** 2).mean((1, 2, 3)), rtol=1e-6)
 
 
-def test_differences_are_those_of_neighbouring_pixels():
+def test_differences_are_those_of_neighboring_pixels():
     image = IMAGES[0, :, :, 0].astype(np.float64)
     height, width = image.shape
     told = np.asarray(pixel_differences(IMAGES))[0]
     for i, (down, right) in enumerate(((0, 1), (1, 0))):
         for row in range(height):
             for column in range(width):
-                neighbour = image[min(row + down, height - 1), min(column + right, width - 1)]
-                assert told[row, column, i] == pytest.approx(abs(neighbour - image[row, column]), abs=1e-6)
+                neighbor = image[min(row + down, height - 1), min(column + right, width - 1)]
+                assert told[row, column, i] == pytest.approx(abs(neighbor - image[row, column]), abs=1e-6)
     tensors = FeatureSet(grids=(), local=0, pixels=0, gradients=(1, 4, 8))(MAPS, IMAGES)
     assert set(tensors) == {"squares", "gradient1", "gradient4"}  # 8 does not divide 12
     np.testing.assert_allclose(tensors["gradient4"][0], cells(told[None], 4)[0].mean(1), rtol=1e-5)

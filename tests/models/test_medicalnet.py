@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lift_jax.errors import UserError
-from lift_jax.models.medicalnet import Bottleneck, MedicalNet, medicalnet_features, medicalnet_parameters
+from lift_jax.models.encoders.medicalnet import Bottleneck, MedicalNet, medicalnet_features, medicalnet_parameters
 from tests.plain_resnet import bottleneck, write_safetensors
 from tests.plain_resnet import medicalnet_features as plain_features
 from tests.plain_resnet import medicalnet_weights as random_weights

@@ -7,15 +7,15 @@ import pytest
 
 from lift_jax.models.blocks import upsample_smoothly
 from lift_jax.models.depth_encoding import slice_centers
-from lift_jax.models.generation import fresh_parameters
-from lift_jax.models.principal_trajectories import (
+from lift_jax.models.generation.networks import fresh_parameters
+from lift_jax.models.generation.pca_trajectories import (
     independent_codes,
     interpolation_weights,
-    principal_trajectories,
+    pca_trajectories,
     trajectory_codes,
 )
-from lift_jax.models.slice_components import component_codes, principal_components, with_components
-from lift_jax.models.slice_generator import REACH, from_logits, to_logits
+from lift_jax.models.generation.slice_components import component_codes, principal_components, with_components
+from lift_jax.models.generation.slice_generator import REACH, from_logits, to_logits
 from lift_jax.training.generation_parameters import stage_parameters, with_principal, with_trained
 from tests.small_generation import SHAPE, random_volumes, small_config, small_networks
 
@@ -84,7 +84,7 @@ def test_a_generator_with_components_is_the_linear_model(volumes, components):
 
 def test_trajectories_have_the_mean_and_the_covariance_of_real_ones(volumes, components):
     depth, count = SHAPE[0], len(volumes)
-    prior = principal_trajectories(volumes, components, count)
+    prior = pca_trajectories(volumes, components, count)
     codes = np.stack([component_codes(components, 2 * volume - 1) for volume in volumes]).astype(np.float64)
     np.testing.assert_allclose(prior["bias"], codes.mean(0), atol=1e-4)
     kernel = np.asarray(prior["kernel"], np.float64).reshape(count, -1)
@@ -95,7 +95,7 @@ def test_trajectories_have_the_mean_and_the_covariance_of_real_ones(volumes, com
 
 
 def test_more_numbers_than_volumes_are_nought(volumes, components):
-    kernel = np.asarray(principal_trajectories(volumes[:3], components, 5)["kernel"])
+    kernel = np.asarray(pca_trajectories(volumes[:3], components, 5)["kernel"])
     assert kernel.shape == (5, SHAPE[0], CODE) and np.abs(kernel[:2]).max() > 0.01 and np.all(kernel[3:] == 0)
 
 
@@ -125,7 +125,7 @@ def test_a_run_begins_with_the_principal_trajectories_of_its_volumes(volumes):
 
 
 def test_steps_between_slices_vary_as_much_as_real_ones(volumes, components):
-    prior = principal_trajectories(volumes, components, len(volumes))
+    prior = pca_trajectories(volumes, components, len(volumes))
     places = jnp.asarray(slice_centers(SHAPE[0]))
     bases = np.eye(len(volumes), dtype=np.float32)
     nothing = trajectory_codes(prior, jnp.zeros((1, len(volumes))), places)
@@ -146,7 +146,7 @@ def test_stages_hand_on_what_they_trained_and_the_prior_with_it(volumes):
 
 def test_without_a_prior_codes_are_normal_and_mapped_ones_as_large():
     config = small_config()
-    config.model.prior.kind = "normal"
+    config.model.prior.init = "random"
     networks, params = small_networks(config)
     assert "prior" not in params
     codes = networks.random_codes(params, jax.random.key(0), 4)
@@ -155,7 +155,7 @@ def test_without_a_prior_codes_are_normal_and_mapped_ones_as_large():
     np.testing.assert_allclose(jnp.sqrt((mapped**2).mean(-1)), 1, atol=1e-4)
 
 
-def test_smooth_doubling_is_bilinear_between_the_centres_of_pixels():
+def test_smooth_doubling_is_bilinear_between_the_centers_of_pixels():
     x = np.random.default_rng(0).normal(size=(2, 3, 5, 2))
 
     def doubled(x, axis):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lift_jax.models.sequences import SEQUENCE_LAYERS, BidirectionalGRU, WindowedConvolution
+from lift_jax.models.translation.sequences import SEQUENCE_LAYERS, BidirectionalGRU, WindowedConvolution
 
 HIDDEN, SLICES, SEQUENCES, FEATURES = 6, 9, 3, 5
 GATES = "rzn"  # reset, update, candidate: the order in which our stacked weights hold them
@@ -113,7 +113,7 @@ def dense(params, x):
 
 
 @pytest.mark.parametrize(("slices", "window"), [(1, 2), (9, 1), (9, 20)])
-def test_convolution_equals_plain_float64_over_each_slices_neighbours(slices, window):
+def test_convolution_equals_plain_float64_over_each_slices_neighbors(slices, window):
     layer = WindowedConvolution(HIDDEN, window=window)
     params, x = random_layer(layer, slices)
     projected = dense(params, x)

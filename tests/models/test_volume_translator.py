@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from lift_jax.inference.budget import plan_chunks
-from lift_jax.inference.passes import decode_chunk, encode_chunk, mix_volume
+from lift_jax.inference.chunked import decode_chunk, encode_chunk, mix_slices
 from lift_jax.inference.translate import translate_volume
 from lift_jax.models.blocks import depth_to_space, modulate, space_to_depth, upsample
 from lift_jax.models.depth_encoding import depth_coordinates, fourier_features, slice_centers
+from lift_jax.models.translation.slice_translator import with_products
 from tests.small_network import CHANNELS, random_parameters, random_window, small_network
 
 AVAILABLE = (True, True, True, False)
@@ -53,7 +54,7 @@ def test_space_to_depth_and_depth_to_space_undo_each_other(factor):
     np.testing.assert_array_equal(depth_to_space(folded, factor), x)
 
 
-def test_space_to_depth_keeps_neighbourhoods_together():
+def test_space_to_depth_keeps_neighborhoods_together():
     x = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
     np.testing.assert_array_equal(space_to_depth(x, 2)[0, 0, 1], [2, 3, 6, 7])
 
@@ -96,7 +97,7 @@ def test_depths_span_the_volume_and_a_lone_slice_lies_in_the_middle():
 @pytest.mark.parametrize("stem", [1, 2, 4])
 @pytest.mark.parametrize("grid", [1, 2])
 def test_windows_keep_their_shape_for_every_stem_and_grid(stem, grid):
-    network = small_network(stem=stem, grid=grid)
+    network = small_network(space_to_depth=stem, grid=grid)
     shapes = jax.eval_shape(
         lambda params, window: network.apply(
             {"params": params}, window["sources"], window["available"], window["target_onehot"], window["depth"]
@@ -215,19 +216,21 @@ def test_bfloat16_activations_stay_close_to_float32(trained):
     assert 0 < difference.mean() < 0.02 * np.abs(exact).mean()
 
 
-@pytest.mark.parametrize(("chunk", "skip_memory"), [(1, 1.0), (3, 1.0), (3, 0.0), (0, 1.0), (50, 0.0)])
-def test_two_passes_equal_one_for_any_chunk_with_skips_kept_or_encoded_again(trained, chunk, skip_memory):
+@pytest.mark.parametrize(("chunk", "skip_cache_gib"), [(1, 1.0), (3, 1.0), (3, 0.0), (0, 1.0), (50, 0.0)])
+def test_two_passes_equal_one_for_any_chunk_with_skips_kept_or_encoded_again(trained, chunk, skip_cache_gib):
     network, params = trained
     sources = volume()
-    assert plan_chunks(network, params, sources.shape, chunk=chunk, skip_memory=skip_memory).kept == (skip_memory > 0)
-    result = translate_volume(network, params, sources, AVAILABLE, (3,), chunk=chunk, skip_memory=skip_memory)
+    assert plan_chunks(network, params, sources.shape, chunk=chunk, skip_cache_gib=skip_cache_gib).kept == (
+        skip_cache_gib > 0
+    )
+    result = translate_volume(network, params, sources, AVAILABLE, (3,), chunk=chunk, skip_cache_gib=skip_cache_gib)
     assert (result.shape, result.dtype) == ((1, 7, 16, 16), np.float32)
-    # Sums in chunks round differently, and the mixer sees what sets a slice apart from its neighbours tenfold.
+    # Sums in chunks round differently, and the mixer sees what sets a slice apart from its neighbors tenfold.
     np.testing.assert_allclose(result[0], one_pass(network, params, sources, 3), atol=1e-4)
 
 
 def test_sides_that_need_padding_are_padded_with_air_and_cropped_back():
-    network = small_network(stem=2)
+    network = small_network(space_to_depth=2)
     params = random_parameters(network)
     sources = volume(depth=3, height=13, width=18)
     padded = np.pad(sources, ((0, 0), (1, 2), (1, 1), (0, 0)), constant_values=-1)
@@ -252,7 +255,7 @@ def test_targets_that_are_decoded_together_equal_those_decoded_alone(trained):
 
 def test_volumes_of_one_shape_are_compiled_for_once_whatever_is_available_and_wanted(trained):
     def compiled():
-        return [function._cache_size() for function in (encode_chunk, mix_volume, decode_chunk)]
+        return [function._cache_size() for function in (encode_chunk, mix_slices, decode_chunk)]
 
     translate_volume(*trained, volume(), AVAILABLE, (3,), chunk=3)
     before = compiled()
@@ -264,3 +267,24 @@ def test_a_single_slice_is_a_volume(trained):
     sources = volume(depth=1)
     result = translate_volume(*trained, sources, AVAILABLE, (3,))
     np.testing.assert_allclose(result[0], one_pass(*trained, sources, 3), atol=1e-5)
+
+
+def test_products_let_a_network_without_features_square_and_multiply_its_sources():
+    shown = np.random.default_rng(0).uniform(0, 2, (2, 3, 4, CHANNELS)).astype(np.float32)
+    terms = with_products(jnp.asarray(shown))
+    assert terms.shape[-1] == CHANNELS * (CHANNELS + 3) // 2
+    np.testing.assert_array_equal(terms[..., :CHANNELS], shown)
+    pairs = [shown[..., i] * shown[..., j] / 2 for i in range(CHANNELS) for j in range(i, CHANNELS)]
+    np.testing.assert_allclose(terms[..., CHANNELS:], np.stack(pairs, axis=-1), rtol=1e-6)
+
+
+def test_a_network_with_products_translates_and_ignores_what_is_not_available(trained):
+    network, _ = trained
+    network = network.clone(translator=network.translator.clone(products=True))
+    params, window = random_parameters(network), random_window(1, 3, 16, 16)
+    made = apply(network, params, window)
+    assert made.shape == (1, 3, 16, 16) and np.isfinite(made).all()
+    hidden = window | {"available": np.float32([AVAILABLE])}
+    other = hidden | {"sources": window["sources"].copy()}
+    other["sources"][..., 3] = 0.5
+    np.testing.assert_array_equal(apply(network, params, hidden), apply(network, params, other))

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lift_jax.models.z_mixer import (
+from lift_jax.models.translation.z_mixer import (
     ZMixer,
-    departures,
+    neighbor_residuals,
     pool_cells,
     source_statistics,
 )
@@ -60,10 +60,10 @@ def test_the_context_depends_on_where_the_slices_lie_and_on_what_is_known_of_the
 def test_departures_show_the_gain_of_one_slice_and_no_level():
     level = np.random.default_rng(0).normal(size=(2, 1, 1, 1, 3)).astype(np.float32)
     drift = np.linspace(0, 0.1, SLICES, dtype=np.float32)[:, None, None, None]
-    np.testing.assert_allclose(departures(level + drift)[:, 1:-1], 0, atol=1e-5)
+    np.testing.assert_allclose(neighbor_residuals(level + drift)[:, 1:-1], 0, atol=1e-5)
     gained = np.zeros((1, SLICES, 1, 1, 1), np.float32)
     gained[0, 4] = 0.08
-    np.testing.assert_allclose(departures(gained)[0, 3:6, 0, 0, 0], [-0.4, 0.8, -0.4], rtol=1e-5)
+    np.testing.assert_allclose(neighbor_residuals(gained)[0, 3:6, 0, 0, 0], [-0.4, 0.8, -0.4], rtol=1e-5)
 
 
 def test_statistics_are_those_of_the_brain():

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from configs.sweeps.small import small_translation
+from lift_jax.config import named_config
 from lift_jax.sweeps.columns import GENERATION_COLUMNS, TRANSLATION_COLUMNS
 from lift_jax.sweeps.curves import mean_curve
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.logs import read_stage
 from lift_jax.sweeps.markdown import sweep_markdown
 from lift_jax.sweeps.page import _tradeoff, sweep_page
+from lift_jax.sweeps.pareto_front import front
 from lift_jax.sweeps.plan import plan_runs
 from lift_jax.sweeps.report import results_csv
 from lift_jax.sweeps.results import Result
 from lift_jax.sweeps.scoring import Shown, _write_shown, read_shown
 from lift_jax.sweeps.tables import seed_differences, seed_interval, seed_means
-from lift_jax.sweeps.tradeoff import front
 from lift_jax.sweeps.verdicts import is_best, verdict
 from tests.small_sweep import generation_sweep
 
@@ -184,8 +184,8 @@ def test_the_front_holds_what_nothing_cheaper_comes_up_to():
 
 
 def test_what_variants_are_worth_is_drawn_over_what_they_cost_where_that_differs(tmp_path):
-    variants = {"a": {}, "b": {"model.translator.stem": 2}}
-    sweep = Sweep(small_translation("tiny"), variants, "a", (0,), TRANSLATION_COLUMNS)
+    variants = {"a": {}, "b": {"model.translator.space_to_depth": 2}}
+    sweep = Sweep(named_config("small/translation", "tiny"), variants, "a", (0,), TRANSLATION_COLUMNS)
     runs = plan_runs(sweep, tmp_path)
 
     def page(costs):
@@ -198,8 +198,8 @@ def test_what_variants_are_worth_is_drawn_over_what_they_cost_where_that_differs
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
 def test_the_trade_is_drawn_with_and_withouseed_intervals(tmp_path, seeds):
-    variants = {"a": {}, "b": {"model.translator.stem": 2}}
-    sweep = Sweep(small_translation("tiny"), variants, "a", seeds, TRANSLATION_COLUMNS)
+    variants = {"a": {}, "b": {"model.translator.space_to_depth": 2}}
+    sweep = Sweep(named_config("small/translation", "tiny"), variants, "a", seeds, TRANSLATION_COLUMNS)
     results = []
     for run in plan_runs(sweep, tmp_path):
         scores = {column.key: 1.0 + run.seed for column in TRANSLATION_COLUMNS}

@@ -10,30 +10,34 @@ import time
 
 import pytest
 
-from configs.sweeps import drifting_fields, mixers, paired_losses, particles, temperatures, translators
-from configs.sweeps.small import small_generation, small_translation
+from lift_jax.config import named_config
+from lift_jax.config.files import config_names
 from lift_jax.errors import UserError
 from lift_jax.run_directory import checkpoint_directory
 from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
-from lift_jax.sweeps.course import Work, attempt, carry_here, follow
 from lift_jax.sweeps.definition import load_sweep
-from lift_jax.sweeps.dependence import NEVER, stage_digest
-from lift_jax.sweeps.parallel import LOG_FILE, carry_in_processes, places
+from lift_jax.sweeps.dependence import stage_digest
+from lift_jax.sweeps.parallel import LOG_FILE, MEMORY_PART, carry_in_processes, places
 from lift_jax.sweeps.plan import changed, check_runs, plan_runs
+from lift_jax.sweeps.scheduler import Work, attempt, follow, run_local
 from lift_jax.sweeps.work import prepare_work, shared_stages, stage_directory, train_work
 from lift_jax.tasks import task_of
 from lift_jax.training.preemption import Preempted, StopRequest
 from tests.commands import SECONDS, assert_refused, snapshot
 from tests.small_sweep import generation_sweep
 
-SHIPPED = (particles, drifting_fields, temperatures, paired_losses, mixers, translators)
+SHIPPED = tuple(config_names("sweeps"))
 
 ELSEWHERE = pathlib.Path("sweep")
 
 
+def small_generation():
+    return named_config("small/generation", "tiny")
+
+
 def shared(changes, base=small_generation):
     """The stages that a changed configuration shares with the base."""
-    base = base("tiny")
+    base = base()
     config = base.copy_and_resolve_references()
     if "seed" in changes:
         config.seed = changes["seed"]
@@ -52,16 +56,25 @@ def shared(changes, base=small_generation):
         ({"loss.field": "mean_shift"}, ["encoder"]),
         ({"loss.temperatures": (0.5,)}, ["encoder"]),
         ({"features.local": 4}, ["encoder"]),
-        ({"model.generator.code": 8}, ["encoder"]),
-        ({"stage.generator.rate": 3e-5}, ["encoder"]),
-        ({"model.mapper.code": 7}, ["encoder"]),
-        ({"model.prior.kind": "normal"}, ["encoder"]),
+        ({"model.generator.slice_latent_dim": 8}, ["encoder"]),
+        ({"stage.generator.learning_rate": 3e-5}, ["encoder"]),
+        ({"model.mapper.volume_latent_dim": 7}, ["encoder"]),
+        ({"model.prior.init": "random"}, ["encoder"]),
         ({"model.encoder.blocks": 2}, []),
-        ({"stage.encoder.covered": 0.4}, []),
-        ({"optimiser.ema": 0.9}, []),
+        ({"stage.encoder.mask_ratio": 0.4}, []),
+        ({"optimizer.ema_decay": 0.9}, []),
         ({"data.phantom_seed": 1}, []),
         ({"seed": 1}, []),
-        ({"log.every": 7, "checkpoint.every": 3, "data.threads": 1, "inference.chunk": 3, "data.cache": "x"}, "all"),
+        (
+            {
+                "log.every_steps": 7,
+                "checkpoint.every_steps": 3,
+                "data.threads": 1,
+                "inference.chunk": 3,
+                "data.cache": "x",
+            },
+            "all",
+        ),
     ],
 )
 def test_runs_share_the_stages_that_a_change_does_not_reach(changes, expected):
@@ -71,14 +84,14 @@ def test_runs_share_the_stages_that_a_change_does_not_reach(changes, expected):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"stage.mixer.mixer_rate": 1e-5}, ["translator"]),
+        ({"stage.mixer.mixer_learning_rate": 1e-5}, ["translator"]),
         ({"loss.through_plane": 0.0}, []),
         ({"model.mixer.hidden": 6}, []),
     ],
 )
 def test_a_translator_is_shared_by_mixers_that_train_differently(changes, expected):
-    def base(variant):
-        config = small_translation(variant)
+    def base():
+        config = named_config("small/translation", "tiny")
         config.stages = ("translator", "mixer")
         return config
 
@@ -86,28 +99,28 @@ def test_a_translator_is_shared_by_mixers_that_train_differently(changes, expect
 
 
 def test_a_stage_of_another_history_is_another_stage():
-    alone, after = (small_translation("tiny") for _ in range(2))
+    alone, after = (named_config("small/translation", "tiny") for _ in range(2))
     alone.stages, after.stages = ("joint",), ("translator", "joint")
     assert stage_digest(alone, "joint") != stage_digest(after, "joint")
 
 
 def test_every_key_that_a_stage_is_said_not_to_depend_on_exists():
-    for config in (small_generation("tiny"), small_translation("tiny")):
-        for keys in (NEVER, *task_of(config).sweep.independent.values()):
+    for config in (named_config("small/generation", "tiny"), named_config("small/translation", "tiny")):
+        for keys in task_of(config).sweep.independent.values():
             for key in keys:
                 holder = config
                 for part in key.split("."):
                     holder = holder[part]
 
 
-@pytest.mark.parametrize("sweep", SHIPPED, ids=lambda module: module.__name__.rsplit(".", 1)[-1])
-def test_sweeps_that_are_shipped_are_valid(sweep):
+@pytest.mark.parametrize("name", SHIPPED)
+def test_sweeps_that_are_shipped_are_valid(name):
     for variant in ("", "tiny"):
-        made = sweep.get_sweep(variant)
+        made = load_sweep(f"{name}:{variant}")
         runs = plan_runs(made, ELSEWHERE)
         assert len(runs) == len(made.variants) * len(made.seeds) >= 2
-    with pytest.raises(ValueError, match="huge"):
-        sweep.get_sweep("huge")
+    with pytest.raises(UserError, match="huge"):
+        load_sweep(f"{name}:huge")
 
 
 def test_every_variant_has_every_seed_and_its_changes_in_a_directory_of_its_own():
@@ -130,19 +143,19 @@ def test_shared_stages_are_listed_once_first_stages_first():
 
 def test_all_that_is_wrong_with_any_variant_is_told_at_once_by_variant_and_key():
     variants = {
-        "misspelt": {"loss.feild": "softmax"},
+        "misspelled": {"loss.feild": "softmax"},
         "typed": {"stage.mapper.steps": "many"},
         "section": {"loss.planes": {"axial": 1.0}},
         "odd": {"loss.field": "softmin", "stage.mapper.batch": 1},
         "seeded": {"seed": 3},
-        "same": {"log.every": 9},
+        "same": {"log.every_steps": 9},
         "a/b": {"loss.particles": "slice"},
     }
     with pytest.raises(UserError) as told:
         plan_runs(generation_sweep(variants), ELSEWHERE)
     lines = str(told.value).splitlines()
     expected = [
-        ("misspelt", "config.loss.feild", "loss.field"),
+        ("misspelled", "config.loss.feild", "loss.field"),
         ("typed", "config.stage.mapper.steps", "many"),
         ("section", "config.loss.planes", "loss.planes.axial"),
         ("odd", "config.loss.field", "softmin"),
@@ -242,11 +255,11 @@ def test_a_work_directory_of_another_run_is_refused_before_any_work(tmp_path):
     )
     follow(runs, tmp_path, lambda work, tell: None, lambda work, reason: None)
     with pytest.raises(UserError, match=r"one-0.*loss\.particles"):
-        follow(others, tmp_path, carry_here, lambda work, reason: None)
+        follow(others, tmp_path, run_local, lambda work, reason: None)
 
 
 def test_work_that_cannot_begin_is_a_failure_and_no_crash(tmp_path):
-    config = small_generation("tiny")
+    config = named_config("small/generation", "tiny")
     config.stage.mapper.batch = 3
     prepare_work(tmp_path, tmp_path / "run", config)
     assert "config.stage.mapper.batch" in attempt(Work(tmp_path / "run", "mapper", True))
@@ -257,6 +270,39 @@ def test_processes_take_the_gpus_in_turn(monkeypatch):
     assert [place["CUDA_VISIBLE_DEVICES"] for place in places(3)] == ["2", "5", "2"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert places(2) == [{}, {}]
+
+
+def test_processes_that_share_a_gpu_reserve_no_more_of_its_memory_than_there_is(monkeypatch):
+    monkeypatch.delenv(MEMORY_PART, raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert not any(MEMORY_PART in place for place in places(2))
+    reserved = {"0": 0.0, "1": 0.0}
+    for place in places(5):
+        reserved[place["CUDA_VISIBLE_DEVICES"]] += float(place[MEMORY_PART])
+    assert min(reserved.values()) > 0.5 and max(reserved.values()) <= 0.9
+    monkeypatch.setenv(MEMORY_PART, "0.2")
+    assert not any(MEMORY_PART in place for place in places(5))
+
+
+def test_work_that_runs_out_of_memory_beside_others_is_done_again_alone(tmp_path, monkeypatch):
+    monkeypatch.delenv(MEMORY_PART, raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    done, told = [], {}
+
+    def do(work, place):
+        done.append((work.stage, MEMORY_PART in place))
+        fits = work.stage == "small" or (work.stage == "large" and MEMORY_PART not in place)
+        return None if fits else "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes."
+
+    monkeypatch.setattr("lift_jax.sweeps.parallel._do_in_process", do)
+    work = [Work(tmp_path / name, name, True) for name in ("small", "large", "giant")]
+    carry_in_processes(2)(work, lambda each, reason: told.update({each.stage: reason}))
+    assert sorted(done) == [("giant", False), ("giant", True), ("large", False), ("large", True), ("small", True)]
+    assert told["small"] is None and told["large"] is None and "RESOURCE_EXHAUSTED" in told["giant"]
+
+    done.clear()
+    carry_in_processes(1)(work[2:], lambda each, reason: None)  # alone already: what is too large stays too large
+    assert done == [("giant", False)]
 
 
 def test_a_process_tells_why_its_work_failed(tmp_path):
@@ -280,19 +326,19 @@ def test_an_error_in_telling_leaves_the_rest_undone(tmp_path):
 
 
 SWEEP = """
-from configs.sweeps.small import small_translation
+from lift_jax.config import named_config
 from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 
 def get_sweep(variant=""):
-    base = small_translation("tiny")
+    base = named_config("small/translation", "tiny")
     base.stages = ("translator", "mixer")
     base.data.targets = ("t2w",)
     for stage in ("translator", "mixer"):
         base.stage[stage].update({"steps": 4, "batch": 1, "window": 8})
-    base.checkpoint.every = 2
-    variants = {"base": {}, "lost": {"stage.mixer.mixer_rate": 1e30}}
+    base.checkpoint.every_steps = 2
+    variants = {"base": {}, "lost": {"stage.mixer.mixer_learning_rate": 1e30}}
     return Sweep(base, variants, "base", (0,), TRANSLATION_COLUMNS)
 """
 
@@ -331,7 +377,7 @@ def test_a_sweep_that_is_killed_goes_on_and_trains_what_is_shared_once(tmp_path,
 
 def test_a_wrong_sweep_is_refused_in_lines_before_anything_is_made(tmp_path, command):
     path = tmp_path / "wrong.py"
-    path.write_text(SWEEP.replace("stage.mixer.mixer_rate", "stage.mixer.mixer_rat"))
+    path.write_text(SWEEP.replace("stage.mixer.mixer_learning_rate", "stage.mixer.mixer_rat"))
     result = command("sweep", f"--sweep={path}", f"--workdir={tmp_path / 'sweep'}")
     assert result.returncode == 1 and not (tmp_path / "sweep").exists()
     assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["variant lost"]

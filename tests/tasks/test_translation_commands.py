@@ -24,10 +24,10 @@ TINY = [
     "--config.model.mixer.hidden=4",
     "--config.stage.translator.steps=4",
     "--config.stage.mixer.steps=2",
-    "--config.stage.mixer.window=8",
+    "--config.stage.mixer.slices=8",
     "--config.loss.similarity=0.0",
-    "--config.checkpoint.every=2",
-    "--config.log.validate=4",
+    "--config.checkpoint.every_steps=2",
+    "--config.log.validate_every_steps=4",
 ]
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from etils import epath
 
-from lift_jax import places, run_directory
+from lift_jax import paths as places
+from lift_jax import run_directory
 from lift_jax.errors import UserError
 from lift_jax.evaluation.report.files import write_report
-from lift_jax.places import local_place, place
+from lift_jax.paths import resolve_local_path, resolve_path
 from lift_jax.tasks.run import train
 from lift_jax.training.checkpoints import restore_ema, saved_steps
 from lift_jax.training.run_log import METRICS_FILE
@@ -27,7 +28,7 @@ def workdir(monkeypatch, tmp_path):
     """A work directory in a bucket; what is in the bucket is below `tmp_path`."""
     stand_in(monkeypatch, tmp_path)
     monkeypatch.setattr(places, "CLIENTS", ("json",))
-    return place("gs://bucket/runs/first")
+    return resolve_path("gs://bucket/runs/first")
 
 
 def logged(workdir):
@@ -76,14 +77,14 @@ def test_a_checkpoint_in_the_writing_does_not_count(workdir, tmp_path):
 
 def test_a_bucket_holds_the_configuration_and_refuses_another(workdir):
     config = small_run()
-    with run_directory.claimed(workdir), run_directory.claimed(workdir):
+    with run_directory.workdir_lock(workdir), run_directory.workdir_lock(workdir):
         run_directory.prepare(workdir, config)
     assert run_directory.read_config(workdir).to_dict() == config.to_dict()
     config.seed = 5
     with pytest.raises(UserError, match="belongs to a run with another configuration: seed"):
         run_directory.prepare(workdir, config)
     with pytest.raises(UserError, match=r"nowhere/config.json: .*--workdir must name the work directory of a run"):
-        run_directory.read_config(place("gs://bucket/nowhere"))
+        run_directory.read_config(resolve_path("gs://bucket/nowhere"))
 
 
 def test_a_report_is_written_into_a_bucket(workdir):
@@ -117,11 +118,11 @@ def test_a_bucket_that_cannot_be_written_is_told_in_one_line(workdir, monkeypatc
 @pytest.mark.parametrize("name", ["gs://bucket/x", "s3://bucket/x", "https://host/x"])
 def test_what_must_be_a_path_of_this_machine_is_no_address(name):
     with pytest.raises(UserError, match=f"^{name}: must be a path of this machine"):
-        local_place(name)
-    assert local_place("a/b://c").name == "c"
+        resolve_local_path(name)
+    assert resolve_local_path("a/b://c").name == "c"
 
 
 def test_a_bucket_needs_a_client(monkeypatch):
     monkeypatch.setattr(places, "CLIENTS", ("no_such_module",))
     with pytest.raises(UserError, match="gs://bucket/x: a bucket needs gcsfs; pip install gcsfs"):
-        place("gs://bucket/x")
+        resolve_path("gs://bucket/x")

@@ -8,7 +8,7 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
-from lift_jax.configuration import missing_mr
+from lift_jax.config import missing_mr
 from lift_jax.errors import DataWarning, UserError
 from lift_jax.training.checkpoints import (
     bit_sum,
@@ -18,7 +18,7 @@ from lift_jax.training.checkpoints import (
     save_checkpoint,
     saved_steps,
 )
-from lift_jax.training.parallel import DATA_AXIS, lay_out, replicate, state_shardings
+from lift_jax.training.sharding import DATA_AXIS, lay_out, replicate, state_shardings
 from lift_jax.training.step import initial_state
 
 # When Orbax refuses to restore it leaves coroutines of a closed event loop behind, which complain when collected.
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 @pytest.fixture(autouse=True)
 def collected():
-    """Collects what a test leaves behind while its complaints are still ignored."""
+    """Collects what a test leaves behind while its errors are still ignored."""
     yield
     gc.collect()
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from lift_jax import run_directory
-from lift_jax.configuration import missing_mr
+from lift_jax.config import missing_mr
 from lift_jax.data.cache import cache_subjects
 from lift_jax.errors import UserError
-from lift_jax.evaluation.report.files import write_whole
+from lift_jax.evaluation.report.files import atomic_write_file
 from lift_jax.training.checkpoints import finish_saving, open_checkpoints, restore_ema, save_checkpoint
 from lift_jax.training.run_log import RunLog
 from tests.commands import SECONDS
@@ -61,9 +61,9 @@ def test_on_a_full_disk_the_checkpoint_before_stays_and_there_is_one_line(tmp_pa
 
 
 def test_on_a_full_disk_a_report_is_not_half_replaced(tmp_path):
-    write_whole(tmp_path / "report.html", "old")
+    atomic_write_file(tmp_path / "report.html", "old")
     with full_disk(1000), pytest.raises(UserError):
-        write_whole(tmp_path / "report.html", "new" * 1000)
+        atomic_write_file(tmp_path / "report.html", "new" * 1000)
     assert (tmp_path / "report.html").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -81,7 +81,7 @@ def test_a_read_only_work_directory_is_told_in_one_line(tmp_path):
         undo = ["chmod", "700", str(workdir)]
     try:
         refused = functools.partial(pytest.raises, UserError, match=r"run: cannot be written .*name another --workdir")
-        with refused(), run_directory.claimed(workdir):
+        with refused(), run_directory.workdir_lock(workdir):
             pass
         with refused():
             run_directory.prepare(workdir, missing_mr())
@@ -91,33 +91,33 @@ def test_a_read_only_work_directory_is_told_in_one_line(tmp_path):
 
 def test_a_work_directory_is_for_one_run_at_a_time(tmp_path):
     workdir = tmp_path / "runs" / "one"
-    with run_directory.claimed(workdir):
+    with run_directory.workdir_lock(workdir):
         run_directory.prepare(workdir, missing_mr())
         told = pytest.raises(UserError, match="one: another process trains there")
-        with told as error, run_directory.claimed(workdir):
+        with told as error, run_directory.workdir_lock(workdir):
             pass
         assert "\n" not in str(error.value)
-    with run_directory.claimed(workdir):
+    with run_directory.workdir_lock(workdir):
         pass
 
 
 def test_a_claim_ends_with_the_death_of_its_process(tmp_path):
     code = "import pathlib, sys, time; from lift_jax.run_directory import claimed, prepare\n"
-    code += f"from lift_jax.configuration import missing_mr; workdir = pathlib.Path({str(tmp_path)!r})\n"
+    code += f"from lift_jax.config import missing_mr; workdir = pathlib.Path({str(tmp_path)!r})\n"
     code += "with claimed(workdir): prepare(workdir, missing_mr()); print('claimed', flush=True); sys.stdin.read()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
         assert process.stdout.readline() == b"claimed\n"
-        with pytest.raises(UserError, match="another process"), run_directory.claimed(tmp_path):
+        with pytest.raises(UserError, match="another process"), run_directory.workdir_lock(tmp_path):
             pass
         process.kill()
         process.wait(SECONDS)
-    with run_directory.claimed(tmp_path):
+    with run_directory.workdir_lock(tmp_path):
         pass
 
 
 def test_a_claim_leaves_nothing_where_nothing_was_prepared(tmp_path):
-    with pytest.raises(UserError, match="refused"), run_directory.claimed(tmp_path / "runs" / "one"):
+    with pytest.raises(UserError, match="refused"), run_directory.workdir_lock(tmp_path / "runs" / "one"):
         raise UserError("refused")
     assert list(tmp_path.iterdir()) == []
 

@@ -14,16 +14,16 @@ from lift_jax.errors import UserError
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
 from lift_jax.inference.sample_files import synthesize_samples
 from lift_jax.models.depth_encoding import fourier_features, resolved_frequencies, slice_centers
-from lift_jax.models.depth_mapper import unit_rms
-from lift_jax.models.generation import autoencoder, generation_networks
-from lift_jax.models.principal_trajectories import independent_codes, mixed_codes
+from lift_jax.models.generation.depth_mapper import unit_rms
+from lift_jax.models.generation.networks import autoencoder, generation_networks
+from lift_jax.models.generation.pca_trajectories import independent_codes, mixed_codes
 from lift_jax.trained import TrainedGeneration
-from lift_jax.training.banks import real_bank
+from lift_jax.training.feature_banks import real_bank
 from lift_jax.training.generation import TRAINED
 from lift_jax.training.generation_checks import check_count, check_shapes
 from lift_jax.training.generation_losses import draw_slices, generator_loss, in_chunks, mapper_loss, reconstruction_loss
 from lift_jax.training.generation_parameters import stage_parameters, with_principal
-from lift_jax.training.parallel import DATA_AXIS, DIVIDED, WHOLE, compile_step, place_batch, replicate
+from lift_jax.training.sharding import DATA_AXIS, REPLICATED, SHARDED, compile_step, place_batch, replicate
 from lift_jax.training.step import initial_state, train_step
 from tests.small_generation import SHAPE, assert_trees_close, random_volumes, small_config, small_networks
 
@@ -78,18 +78,18 @@ def stage_loss(name, networks, axis_name, **switches):
 def run_steps(name, networks, params, batch, devices, steps=2, **switches):
     """Metrics and the last parameters of plain gradient descent, which hides no factor in a gradient."""
     groups = TRAINED[name]
-    optimiser = optax.sgd(1e-3)
+    optimizer = optax.sgd(1e-3)
     mesh = Mesh(np.array(jax.devices()[:devices]), (DATA_AXIS,))
     step = functools.partial(
         train_step,
         loss_function=stage_loss(name, networks, DATA_AXIS, **switches),
-        optimiser=optimiser,
+        optimizer=optimizer,
         trained=groups,
         ema_decay=0.9,
     )
-    layout = DIVIDED if name == "encoder" else WHOLE
+    layout = SHARDED if name == "encoder" else REPLICATED
     compiled = compile_step(step, mesh, layout)
-    state = replicate(initial_state(jax.tree.map(jnp.array, params), optimiser, groups, jax.random.key(3)), mesh)
+    state = replicate(initial_state(jax.tree.map(jnp.array, params), optimizer, groups, jax.random.key(3)), mesh)
     history = []
     for _ in range(steps):
         state, metrics = compiled(state, place_batch(batch, mesh, layout))
@@ -343,7 +343,9 @@ def test_the_papers_mapper_has_about_as_many_parameters_as_the_paper_says():
 
     config = get_config()
     mapper = generation_networks(config, (128, 128, 128)).mapper
-    shapes = jax.eval_shape(mapper.init, jax.random.key(0), jnp.zeros((1, config.model.mapper.code)), jnp.zeros(1))
+    shapes = jax.eval_shape(
+        mapper.init, jax.random.key(0), jnp.zeros((1, config.model.mapper.volume_latent_dim)), jnp.zeros(1)
+    )
     count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     assert count == pytest.approx(1.455e6, rel=0.01)
 
@@ -352,14 +354,14 @@ def test_the_papers_mapper_has_about_as_many_parameters_as_the_paper_says():
     ("values", "shape", "told"),
     [
         ({}, (16, 8, 15, 16), "encoder"),
-        ({"model.generator.head": 4}, (16, 8, 12, 12), "config.model.generator"),
+        ({"model.generator.depth_to_space": 4}, (16, 8, 12, 12), "config.model.generator"),
         ({"stage.mapper.positives": 32}, (16, *SHAPE), "config.stage.mapper.positives"),
         ({"stage.mapper.positions": 9}, (16, *SHAPE), "config.stage.mapper.positions"),
         ({"stage.mapper.positions": 1}, (16, *SHAPE), "config.stage.mapper.positions"),
     ],
 )
 def test_volumes_that_networks_or_settings_cannot_take_are_refused_by_key(values, shape, told):
-    from lift_jax.models.generation import generation_networks
+    from lift_jax.models.generation.networks import generation_networks
 
     config = small_config()
     config.update_from_flattened_dict(values)

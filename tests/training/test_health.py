@@ -50,7 +50,10 @@ def test_so_many_in_a_row_stop_the_stage_even_over_several_readings():
     with pytest.raises(UserError) as error:
         steps.read()
     message = str(error.value)
-    assert message.startswith("mixer: step 6 was skipped") and "3 in a row (config.optimiser.max_skipped)" in message
+    assert (
+        message.startswith("mixer: step 6 was skipped")
+        and "3 in a row (config.optimizer.max_nonfinite_steps)" in message
+    )
     assert "\n" not in message
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.chips import Chips, efficiency
 from lift_jax import hosts
-from lift_jax.configuration import missing_mr
+from lift_jax.config import missing_mr
 from lift_jax.errors import UserError
 from lift_jax.training.subjects import assert_equal_subjects, cache_shared
 from tests.data.test_cache import RandomSubjects
@@ -51,10 +51,10 @@ def test_one_process_runs_alone_whatever_it_is_told_besides():
 
 def test_alone_everything_is_this_processs_own():
     assert list(hosts.own_share(5)) == [0, 1, 2, 3, 4]
-    assert hosts.merged({2: "c", 0: "a", 1: "b"}) == ["a", "b", "c"]
+    assert hosts.all_gather_json({2: "c", 0: "a", 1: "b"}) == ["a", "b", "c"]
     assert hosts.gathered({"x": 1.5}) == [{"x": 1.5}]
-    assert hosts.any_of(True) and not hosts.any_of(False)
-    hosts.agree("anything", "digest")
+    assert hosts.any_process(True) and not hosts.any_process(False)
+    hosts.assert_equal_across_processes("anything", "digest")
     hosts.wait_for_all("anywhere")
 
 
@@ -68,7 +68,7 @@ def test_processes_that_differ_are_refused_by_the_number_of_the_first(monkeypatc
     with pytest.raises(
         UserError, match=r"^the subjects of process 2 is not that of process 0 \(hashes bbbbbbbb and aaaa"
     ):
-        hosts.agree("the subjects", "aaaaaaaaaa")
+        hosts.assert_equal_across_processes("the subjects", "aaaaaaaaaa")
 
 
 def told_of(monkeypatch, look):
@@ -103,7 +103,7 @@ def test_processes_with_other_subjects_or_subjects_of_other_content_are_refused(
 
 def test_shares_are_merged_in_the_order_of_the_work(monkeypatch):
     others(monkeypatch, [{"0": "a", "2": "c"}, {"1": "b", "10": "e", "3": "d"}])
-    assert hosts.merged({}) == ["a", "b", "c", "d", "e"]
+    assert hosts.all_gather_json({}) == ["a", "b", "c", "d", "e"]
 
 
 def test_efficiency_on_paper_is_computing_over_computing_and_sending():

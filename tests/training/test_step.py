@@ -1,4 +1,4 @@
-"""Training steps: one device or many, optimisers, accumulation, averaging.
+"""Training steps: one device or many, optimizers, accumulation, averaging.
 
 Adam's updates hide a wrong factor in the gradients, and so does clipping; plain gradient descent and the logged
 gradient norm do not.
@@ -16,8 +16,8 @@ from jax.sharding import Mesh
 
 from lift_jax.errors import UserError
 from lift_jax.losses.paired import LossWeights
-from lift_jax.training.optimisers import grouped_adamw, warmup_cosine
-from lift_jax.training.parallel import (
+from lift_jax.training.optimizers import grouped_adamw, warmup_cosine
+from lift_jax.training.sharding import (
     DATA_AXIS,
     check_batch,
     compile_gather,
@@ -91,10 +91,10 @@ def descent():
     """A step of plain gradient descent, the state before it, a batch of two windows a device for each of `STEPS` steps,
     and what comes of them on one device.
     """
-    network, optimiser = small_network(widths=(8,)), optax.sgd(0.001, momentum=0.9)
+    network, optimizer = small_network(widths=(8,)), optax.sgd(0.001, momentum=0.9)
     loss = translation_loss(network, MR, LossWeights(), use_mixer=True)
-    step = functools.partial(train_step, loss_function=loss, optimiser=optimiser, trained=GROUPS, ema_decay=0.9)
-    state = initial_state(random_parameters(network), optimiser, GROUPS, jax.random.key(0))
+    step = functools.partial(train_step, loss_function=loss, optimizer=optimizer, trained=GROUPS, ema_decay=0.9)
+    state = initial_state(random_parameters(network), optimizer, GROUPS, jax.random.key(0))
     batches = [random_window(2 * DEVICES, slices=2, height=12, width=12, seed=seed) for seed in range(STEPS)]
     return step, state, batches, run_sharded(step, state, batches, 1)
 
@@ -127,9 +127,9 @@ def joint_stage(task):
         network = small_network(widths=(8,), source_channels=1, target_channels=1, combine=False)
         loss = translation_loss(network, MR_TO_CT, LossWeights(similarity=0.0, bone=3.0), use_mixer=True)
         batches = [random_pair(DEVICES, slices=2, side=12, seed=seed) for seed in range(STEPS)]
-    optimiser = adamw(dict.fromkeys(GROUPS, 1e-3), warmup=2, weight_decay=0.01, clip=0.1)
-    step = functools.partial(train_step, loss_function=loss, optimiser=optimiser, trained=GROUPS, ema_decay=0.9)
-    return step, initial_state(random_parameters(network), optimiser, GROUPS, jax.random.key(0)), batches
+    optimizer = adamw(dict.fromkeys(GROUPS, 1e-3), warmup=2, weight_decay=0.01, clip=0.1)
+    step = functools.partial(train_step, loss_function=loss, optimizer=optimizer, trained=GROUPS, ema_decay=0.9)
+    return step, initial_state(random_parameters(network), optimizer, GROUPS, jax.random.key(0)), batches
 
 
 @pytest.mark.parametrize(("task", "many"), [("missing_mr", (2, 4, DEVICES)), ("mr_to_ct", (DEVICES,))])
@@ -176,17 +176,17 @@ def regression_batch(size=16, seed=0):
     return {name: rng.normal(size=(size, n)).astype(np.float32) for name, n in (("x", 3), ("y", 1))}
 
 
-def regression_step(optimiser, trained=tuple(PARAMS), ema_decay=0.9, **options):
+def regression_step(optimizer, trained=tuple(PARAMS), ema_decay=0.9, **options):
     """A step on the regression, and the state before it."""
     step = functools.partial(
-        train_step, loss_function=regression_loss, optimiser=optimiser, trained=trained, ema_decay=ema_decay, **options
+        train_step, loss_function=regression_loss, optimizer=optimizer, trained=trained, ema_decay=ema_decay, **options
     )
-    return step, initial_state(jax.tree.map(jnp.asarray, PARAMS), optimiser, trained, jax.random.key(0))
+    return step, initial_state(jax.tree.map(jnp.asarray, PARAMS), optimizer, trained, jax.random.key(0))
 
 
-def regression_run(optimiser, *, steps=3, **options):
+def regression_run(optimizer, *, steps=3, **options):
     """States before and after each step, and metrics, on one device without a mapped axis."""
-    step, state = regression_step(optimiser, **options)
+    step, state = regression_step(optimizer, **options)
     step, states, history = jax.jit(step), [state], []
     for seed in range(steps):
         state, metrics = step(state, regression_batch(seed=seed))
@@ -234,7 +234,7 @@ def test_a_step_without_a_finite_loss_and_gradient_is_skipped_to_the_bit_on_ever
     before, _ = run_sharded(step, state, good[:1], devices)
     after, history = run_sharded(step, state, [good[0], spoiled(good[1], part)], devices)
     assert np.isfinite(history[1]["loss"]) == (part == "root") and not np.isfinite(history[1]["gradient_norm"])
-    for name in ("params", "optimiser_state", "ema"):
+    for name in ("params", "optimizer_state", "ema"):
         jax.tree.map(np.testing.assert_array_equal, getattr(after, name), getattr(before, name))
     assert (after.step, after.skipped) == (2, 1)
 
@@ -255,28 +255,28 @@ def test_taking_a_batch_in_parts_changes_no_number(parts):
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_clipped_adamw_on_eight_devices_equals_one_device(accumulate):
-    optimiser = adamw({"first": 0.01, "second": 0.03}, warmup=2, weight_decay=0.01, clip=0.05)
+    optimizer = adamw({"first": 0.01, "second": 0.03}, warmup=2, weight_decay=0.01, clip=0.05)
     batches = [regression_batch(2 * DEVICES, seed) for seed in range(STEPS)]
-    state_after, history = run_sharded(*regression_step(optimiser), batches, 1)
+    state_after, history = run_sharded(*regression_step(optimizer), batches, 1)
     assert min(metrics["gradient_norm"] for metrics in history) > 0.05  # clipping acts at every step
     for metrics in history:
         del metrics["draw"]
-    actual = run_sharded(*regression_step(optimiser, accumulate=accumulate), batches, DEVICES)
+    actual = run_sharded(*regression_step(optimizer, accumulate=accumulate), batches, DEVICES)
     for metrics in actual[1]:
         del metrics["draw"]
     assert_same_run(actual, (state_after, history))
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_dividing_the_optimisers_state_over_devices_changes_no_number(accumulate):
-    optimiser = adamw({"first": 0.01, "second": 0.03}, warmup=2, weight_decay=0.01, clip=0.05)
-    step, state = regression_step(optimiser, accumulate=accumulate)
+def test_dividing_the_optimizers_state_over_devices_changes_no_number(accumulate):
+    optimizer = adamw({"first": 0.01, "second": 0.03}, warmup=2, weight_decay=0.01, clip=0.05)
+    step, state = regression_step(optimizer, accumulate=accumulate)
     params = {
         "first": {"kernel": np.tile(PARAMS["first"]["kernel"], (1, 8)) / 4, "bias": np.tile([0.3, -0.2], 8)},
         "second": {"kernel": np.tile(PARAMS["second"]["kernel"], (8, 1)), "bias": PARAMS["second"]["bias"]},
     }
     params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
-    state = initial_state(params, optimiser, tuple(PARAMS), jax.random.key(0))
+    state = initial_state(params, optimizer, tuple(PARAMS), jax.random.key(0))
     batches = [regression_batch(2 * DEVICES, seed) for seed in range(STEPS)]
     expected = run_sharded(step, state, batches, DEVICES)
 
@@ -286,7 +286,7 @@ def test_dividing_the_optimisers_state_over_devices_changes_no_number(accumulate
     for batch in batches:
         divided, metrics = compiled(divided, place_batch(batch, mesh))
         history.append(jax.device_get(metrics))
-    for leaf in jax.tree.leaves((divided.optimiser_state, divided.ema)):
+    for leaf in jax.tree.leaves((divided.optimizer_state, divided.ema)):
         held = {shard.data.size for shard in leaf.addressable_shards}
         assert held == {leaf.size // DEVICES if any(side % DEVICES == 0 for side in leaf.shape) else leaf.size}
     assert divided.ema["first"]["kernel"].addressable_shards[0].data.shape == (3, 2)
@@ -307,14 +307,14 @@ def test_random_keys_are_the_same_on_every_device():
     np.testing.assert_allclose(*draws, rtol=1e-6)
 
 
-def test_frozen_groups_and_their_average_keep_every_bit_and_have_no_optimiser_state():
-    optimiser = adamw({"second": 0.1}, weight_decay=0.1)
-    states, _ = regression_run(optimiser, trained=("second",), steps=10)
+def test_frozen_groups_and_their_average_keep_every_bit_and_have_no_optimizer_state():
+    optimizer = adamw({"second": 0.1}, weight_decay=0.1)
+    states, _ = regression_run(optimizer, trained=("second",), steps=10)
     for state in states:
         for tree in (state.params, state.ema):
             jax.tree.map(np.testing.assert_array_equal, tree["first"], PARAMS["first"])
     assert changed(states[0].params["second"], states[-1].params["second"])
-    shapes = {leaf.shape for leaf in jax.tree.leaves(states[0].optimiser_state)}
+    shapes = {leaf.shape for leaf in jax.tree.leaves(states[0].optimizer_state)}
     assert shapes == {(), PARAMS["second"]["kernel"].shape, PARAMS["second"]["bias"].shape}
 
 
@@ -327,10 +327,10 @@ def test_each_group_has_its_own_learning_rate():
 
 
 def test_gradients_are_clipped_by_the_norm_of_all_groups_together():
-    optimiser = grouped_adamw({"first": 1.0, "second": 1.0}, steps=9, warmup=0, weight_decay=0.0, clip=0.1)
-    clipped, _ = optimiser.update(PARAMS, optimiser.init(PARAMS), PARAMS)
+    optimizer = grouped_adamw({"first": 1.0, "second": 1.0}, steps=9, warmup=0, weight_decay=0.0, clip=0.1)
+    clipped, _ = optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS)
     # Adam's first step shows only signs; the first moment, a tenth of the clipped gradient, shows the size.
-    _, state = optimiser.update(PARAMS, optimiser.init(PARAMS), PARAMS)
+    _, state = optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS)
     moments = [leaf for leaf in jax.tree.leaves(state) if leaf.shape == PARAMS["first"]["kernel"].shape]
     norm = np.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(PARAMS)))
     np.testing.assert_allclose(moments[0], 0.1 * PARAMS["first"]["kernel"] * 0.1 / norm, rtol=1e-4)
@@ -339,8 +339,8 @@ def test_gradients_are_clipped_by_the_norm_of_all_groups_together():
 
 def test_kernels_decay_and_vectors_do_not():
     """With zero gradients Adam's step is the decay alone, rate · decay · parameter."""
-    optimiser = adamw({"first": 0.5, "second": 0.5}, weight_decay=0.1)
-    updates, _ = optimiser.update(jax.tree.map(jnp.zeros_like, PARAMS), optimiser.init(PARAMS), PARAMS)
+    optimizer = adamw({"first": 0.5, "second": 0.5}, weight_decay=0.1)
+    updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, PARAMS), optimizer.init(PARAMS), PARAMS)
     for group in PARAMS:
         np.testing.assert_allclose(updates[group]["kernel"], -0.05 * PARAMS[group]["kernel"], rtol=1e-5)
         np.testing.assert_array_equal(updates[group]["bias"], 0)

@@ -82,7 +82,7 @@ class ScannedSubjects:
     Attributes:
       files: of the subjects, in the order of their indices.
       protocols: channel to intensity protocol, of the channels that are read, in order.
-      spacing: voxel side in millimetres to which subjects are resampled; 0 keeps the spacing, or follows from `size`.
+      spacing: voxel side in millimeters to which subjects are resampled; 0 keeps the spacing, or follows from `size`.
       size: grid `(D, H, W)` to which subjects are resampled; zeros keep the field of view.
     """
 

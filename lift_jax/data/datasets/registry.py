@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from lift_jax.data.datasets import bids, brats, files, manifest, synthrad
 from lift_jax.data.datasets.naming import Found, Naming, SubjectFiles, find, guess_pattern
 from lift_jax.errors import DataWarning, UserError
-from lift_jax.places import local_place
+from lift_jax.paths import resolve_local_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ def find_subjects(data: ConfigDict, *, one_subject: bool = False) -> Found:
     if not data.root:
         raise UserError("config.data.root: not set; give the folder of the subjects, --config.data.root=DIR")
     naming = DATASETS[data.dataset].naming(data)
-    return find(local_place(data.root), naming, lambda paths: _suggest(data, paths), one_subject=one_subject)
+    return find(resolve_local_path(data.root), naming, lambda paths: _suggest(data, paths), one_subject=one_subject)
 
 
 def scan(data: ConfigDict, *, one_subject: bool = False) -> tuple[SubjectFiles, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lift_jax.data.intensity import IntensityProtocol
-from lift_jax.data.regrid import regrid_onto
+from lift_jax.data.resample import resample_onto
 from lift_jax.data.subject import Subject
 
 COVER_TOLERANCE = 1e-4
@@ -24,8 +24,8 @@ def resampled_grid(
 
     Args:
       shape: `(D, H, W)` of the volume.
-      affine: `[4, 4]`, voxel `(i, j, k)` to millimetres.
-      spacing: side of the new cubic voxels in millimetres; 0 divides the field of view into `size` voxels.
+      affine: `[4, 4]`, voxel `(i, j, k)` to millimeters.
+      spacing: side of the new cubic voxels in millimeters; 0 divides the field of view into `size` voxels.
       size: `(D', H', W')`; zeros take as many voxels as cover the field of view.
 
     Returns:
@@ -80,7 +80,7 @@ def resample_subject(
 
 def resample_mask(mask: np.ndarray, affine: np.ndarray, shape, new_affine: np.ndarray) -> np.ndarray:
     """A mask on another grid, bool: voxels of which half is inside; nothing is inside beyond the field of view."""
-    share = regrid_onto(mask.astype(np.float32), affine, shape, new_affine)
+    share = resample_onto(mask.astype(np.float32), affine, shape, new_affine)
     return (share >= INSIDE_SHARE) & _field_of_view(mask.shape, affine, shape, new_affine)
 
 
@@ -96,7 +96,7 @@ def resample_foreground(
       `[D', H', W']` float32, `background` outside, and `[D', H', W']` bool.
     """
     both = np.stack([np.where(mask, volume, 0), mask], axis=-1).astype(np.float32)
-    value, share = np.moveaxis(regrid_onto(both, affine, shape, new_affine), -1, 0)
+    value, share = np.moveaxis(resample_onto(both, affine, shape, new_affine), -1, 0)
     inside = (share >= INSIDE_SHARE) & _field_of_view(mask.shape, affine, shape, new_affine)
     return np.where(inside, value / np.where(inside, share, 1), background).astype(np.float32), inside
 
@@ -105,7 +105,7 @@ def resample_labels(labels: np.ndarray, affine: np.ndarray, shape, new_affine: n
     """Labels on another grid, uint8: in each voxel the label with the largest share."""
     best, result = np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
     for label in np.unique(labels):
-        share = regrid_onto((labels == label).astype(np.float32), affine, shape, new_affine)
+        share = resample_onto((labels == label).astype(np.float32), affine, shape, new_affine)
         result[share > best] = label
         best = np.maximum(best, share)
     return np.where(_field_of_view(labels.shape, affine, shape, new_affine), result, 0).astype(np.uint8)

@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lift_jax.evaluation.plane_features import PLANES
+from lift_jax.evaluation.metrics.plane_features import PLANES
+from lift_jax.evaluation.metrics.through_plane import z_profile
 from lift_jax.evaluation.report.calibration import draw_calibration
 from lift_jax.evaluation.report.pictures import Picture, Window
 from lift_jax.evaluation.report.planes import (
@@ -17,7 +18,6 @@ from lift_jax.evaluation.report.planes import (
     png_bytes,
     show_plane,
 )
-from lift_jax.evaluation.through_plane import z_profile
 
 PANEL_WIDTH = 2.1
 """Width of a panel in inches."""

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from lift_jax.errors import UserError
-from lift_jax.places import Place, place, write_aside
+from lift_jax.paths import PathLike, atomic_write, resolve_path
 
 
 def write_report(
@@ -32,7 +32,7 @@ def write_report(
         "report.html": page,
     }
     for name, text in files.items():
-        write_whole(place(os.fspath(directory)) / name, text)
+        atomic_write_file(resolve_path(os.fspath(directory)) / name, text)
 
 
 def _finite(value):
@@ -51,11 +51,11 @@ def _cases_csv(rows: Sequence[Mapping], keys: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def write_whole(path: Place, text: str) -> None:
+def atomic_write_file(path: PathLike, text: str) -> None:
     """Writes a UTF-8 file atomically and makes its folder; UserError if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_aside(path, text)
+        atomic_write(path, text)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror or error}); check the folder, its permissions and free space"

@@ -7,15 +7,15 @@ import numpy as np
 
 from lift_jax.evaluation.aggregates import Column
 from lift_jax.evaluation.intervals import LEVEL
+from lift_jax.evaluation.metrics.diversity import AIR, brain_region
+from lift_jax.evaluation.metrics.set_distances import FEWEST_VOLUMES
 from lift_jax.evaluation.report.files import write_report
 from lift_jax.evaluation.report.generation_figures import View, draw_depth_profiles, draw_volumes, view_of
 from lift_jax.evaluation.report.html import Cell, Figure, Table, TableRow, estimate_cell, render
 from lift_jax.evaluation.report.pictures import UNIT_WINDOW
 from lift_jax.evaluation.report.planes import ORIENTATION_NOTE
 from lift_jax.evaluation.report.volumes import Panel, Scene, encode_scenes, page_budget, spacing_affine
-from lift_jax.evaluation.set_distances import FEWEST_VOLUMES
 from lift_jax.evaluation.unconditional import UnconditionalScores
-from lift_jax.evaluation.variety import AIR, brain_region
 
 SHOWN = 8
 """Volumes of each set in a figure."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from lift_jax.evaluation.plane_features import PLANES
+from lift_jax.evaluation.metrics.plane_features import PLANES
 from lift_jax.evaluation.report.planes import (
     LEFT_SIDES,
     Box,

@@ -18,5 +18,5 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
     """Images `[n, h, w]` in [0, 1], row by row, as a picture `[height, width, 3]` uint8; n is a multiple of columns."""
     _, height, width = images.shape
     rows = images.reshape(-1, columns, height, width).transpose(0, 2, 1, 3).reshape(-1, columns * width)
-    grey = (np.clip(np.nan_to_num(rows.astype(np.float32)), 0, 1) * 255).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=-1)
+    gray = (np.clip(np.nan_to_num(rows.astype(np.float32)), 0, 1) * 255).astype(np.uint8)
+    return np.repeat(gray[..., None], 3, axis=-1)

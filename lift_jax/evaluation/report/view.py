@@ -10,11 +10,11 @@ import numpy as np
 
 from lift_jax.data.volumes import Volume, describe_difference, read_volume
 from lift_jax.errors import UserError
-from lift_jax.evaluation.report.files import write_whole
+from lift_jax.evaluation.report.files import atomic_write_file
 from lift_jax.evaluation.report.html import render
 from lift_jax.evaluation.report.pictures import UNIT_WINDOW, Window
 from lift_jax.evaluation.report.volumes import UNIT_STEP, Panel, Scene, encode_scenes, page_budget
-from lift_jax.places import Place, local_place
+from lift_jax.paths import PathLike, resolve_local_path
 
 MAX_PANELS = 6
 """Volumes side by side; browsers limit the number of WebGL contexts on a page."""
@@ -27,12 +27,12 @@ DEFAULT_OUTPUT = "view.html"
 
 def write_viewer(
     paths: Sequence[str | os.PathLike],
-    output: Place,
+    output: PathLike,
     *,
     level: float | None = None,
     window: float | None = None,
     title: str = "",
-) -> Place:
+) -> PathLike:
     """Writes one HTML page, without network access and at most 25 MB, that shows volumes side by side.
 
     Args:
@@ -69,7 +69,7 @@ def write_viewer(
             yield Scene(", ".join(name for _, name in batch), panels, first.affine, foreground, pair)
 
     page = render("view.html", title=title or ", ".join(names[:4]), viewer=encode_scenes(scenes(), page_budget()))
-    write_whole(output, page)
+    atomic_write_file(output, page)
     return output
 
 
@@ -113,7 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--window", type=float, help="width of the gray scale")
     options = parser.parse_args(arguments)
     try:
-        page = write_viewer(options.files, local_place(options.output), level=options.level, window=options.window)
+        page = write_viewer(
+            options.files, resolve_local_path(options.output), level=options.level, window=options.window
+        )
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from lift_jax.data.phantom import head_spacing, make_phantom
+from lift_jax.data.phantom.brain import head_spacing, make_phantom
 
 SHAPE = (48, 48, 48)
 """Slices, rows and columns of the phantom."""
@@ -43,9 +43,16 @@ def box(axes, x: float, y: float, width: float, text: str, color: str, height: f
 
 def arrow(axes, start: tuple[float, float], end: tuple[float, float], text: str = "", bend: float = 0.0) -> None:
     """An arrow with an optional label above its middle."""
-    style = f"arc3,rad={bend}"
     axes.add_patch(
-        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=11, color="0.25", linewidth=1.2, connectionstyle=style)
+        FancyArrowPatch(
+            start,
+            end,
+            arrowstyle="-|>",
+            mutation_scale=11,
+            color="0.25",
+            linewidth=1.2,
+            connectionstyle=f"arc3,rad={bend}",
+        )
     )
     if text:
         axes.text((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.13, text, ha="center", fontsize=8, color="0.2")
@@ -82,7 +89,9 @@ def draw_unconditional(axes, slices: list[np.ndarray], planes: list[np.ndarray])
     arrow(axes, (7.05, 0), (7.6, 0))
     for i, (image, name) in enumerate(zip(planes, ("axial", "coronal", "sagittal"), strict=True)):
         left = 10.0 + 0.95 * i
-        axes.imshow(image, extent=(left, left + 0.85, -0.42, 0.43), cmap="gray", vmin=0, vmax=1, interpolation="bilinear")
+        axes.imshow(
+            image, extent=(left, left + 0.85, -0.42, 0.43), cmap="gray", vmin=0, vmax=1, interpolation="bilinear"
+        )
         axes.text(left + 0.42, -0.6, name, ha="center", va="top", fontsize=8)
     arrow(axes, (9.35, 0), (9.9, 0))
     axes.text(11.4, 0.72, "tri-planar drifting loss", ha="center", fontsize=9)
@@ -95,7 +104,7 @@ def draw_conditional(axes, sources: list[np.ndarray], targets: list[np.ndarray])
     stack(axes, 0.8, 0, sources, "source, such as T2w")
     box(axes, 3.4, 0, 1.7, "slice encoder\n2D U-Net", NETWORK)
     arrow(axes, (1.75, 0), (2.5, 0))
-    box(axes, 6.2, 0, 2.0, "z-mixer: recurrence\nalong depth, both ways", DEPTH)
+    box(axes, 6.2, 0, 2.0, "z-mixer: GRU along\ndepth, both ways", DEPTH)
     arrow(axes, (4.3, 0), (5.15, 0), "$b_1 \\ldots b_D$")
     box(axes, 9.0, 0, 1.7, "slice decoder\n2D U-Net", NETWORK)
     arrow(axes, (7.25, 0), (8.1, 0), "$c_1 \\ldots c_D$")
@@ -103,7 +112,9 @@ def draw_conditional(axes, sources: list[np.ndarray], targets: list[np.ndarray])
     axes.text(6.2, 1.13, "skips and bottleneck $h_d$ of each slice", ha="center", fontsize=8, color="0.2")
     arrow(axes, (9.9, 0), (10.6, 0))
     stack(axes, 11.4, 0, targets, "target, such as FLAIR")
-    axes.text(6.2, -0.75, "the only part that sees more than one slice", ha="center", va="center", fontsize=8, color="0.2")
+    axes.text(
+        6.2, -0.75, "the only part that sees more than one slice", ha="center", va="center", fontsize=8, color="0.2"
+    )
 
 
 def main():
@@ -113,17 +124,17 @@ def main():
     phantom = make_phantom(0, 3, SHAPE, head_spacing(SHAPE))
     depth, height, width = SHAPE
     shown = [depth // 2, depth // 2 + 5, depth // 2 + 10]
-    figure, rows = plt.subplots(2, 1, figsize=(12.6, 5.4), layout="constrained")
+    figure, rows = plt.subplots(2, 1, figsize=(10.8, 4.5), layout="constrained")
     t1 = phantom.targets[..., 0]
     planes = [t1[depth // 2, ::-1], t1[::-1, height // 2], t1[::-1, :, int(0.43 * width)]]
     draw_unconditional(rows[0], [t1[i, ::-1] for i in shown], planes)
     sources, targets = phantom.sources[..., SOURCE], phantom.targets[..., TARGET]
     draw_conditional(rows[1], [sources[i, ::-1] for i in shown], [targets[i, ::-1] for i in shown])
     for axes in rows:
-        axes.set(xlim=(-0.4, 13.0), ylim=(-1.45, 1.4), aspect="equal")
+        axes.set(xlim=(-0.4, 13.0), ylim=(-1.4, 1.3), aspect="equal")
         axes.set_axis_off()
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(arguments.output, dpi=120, facecolor="white")
+    figure.savefig(arguments.output, dpi=140, facecolor="white")
 
 
 if __name__ == "__main__":

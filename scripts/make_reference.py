@@ -9,6 +9,7 @@ import argparse
 import ast
 import contextlib
 import fnmatch
+import html
 import inspect
 import io
 import pathlib
@@ -19,8 +20,8 @@ from ml_collections import ConfigDict
 
 import configs
 from lift_jax import cli
-from lift_jax.configuration.data import data_section
-from lift_jax.configuration.documents import TASKS
+from lift_jax.config.data import data_section
+from lift_jax.config.documents import TASKS
 
 TITLES = {"translation": "Translation (LiFT-C)", "generation": "Generation (LiFT-U)"}
 
@@ -95,7 +96,7 @@ def rows(section: ConfigDict, prefix: str, comments: dict[str, str]) -> list[str
             lines += rows(value, f"{key}.", comments)
         else:
             shown = "{}" if isinstance(value, ConfigDict) else repr(value)
-            meaning = comment_of(key, comments).replace("|", "\\|")
+            meaning = html.escape(comment_of(key, comments), quote=False).replace("|", "\\|")
             lines.append(f"| `{key}` | `{shown}` | {meaning} |")
     return lines
 

@@ -19,6 +19,7 @@ import matplotlib.image
 import numpy as np
 
 from lift_jax import run_directory
+from lift_jax.checkpoints import restore_ema
 from lift_jax.data.intensity import network_to_unit, unit_to_network
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.generation_runs import (
@@ -36,7 +37,6 @@ from lift_jax.models.generation.slice_components import slice_codes
 from lift_jax.models.generation.slice_generator import from_logits
 from lift_jax.paths import atomic_write
 from lift_jax.trained import TrainedGeneration, load_generation
-from lift_jax.training.checkpoints import restore_ema
 from lift_jax.training.generation_parameters import stage_parameters, with_principal
 
 BEGUN, GENERATOR, MAPPER = "principal components", "... and the generator", "... and the mapper"

@@ -28,11 +28,11 @@ from experiments.volume_unet import METRICS, score
 from lift_jax import run_directory
 from lift_jax.config import validate
 from lift_jax.data.cases import CONTRASTS, Case, CaseSource
+from lift_jax.data.depths import depth_coordinates
 from lift_jax.data.intensities import from_network, to_network
 from lift_jax.data.sources import case_source
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
-from lift_jax.models.depth_encoding import depth_coordinates
 from lift_jax.models.translation.build import configured_translator, initial_parameters
 from lift_jax.models.translation.volume_translator import VolumeTranslator, within_sources
 from lift_jax.paths import atomic_write

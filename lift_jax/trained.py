@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax import run_directory
+from lift_jax.checkpoints import restore_ema, saved_steps
 from lift_jax.data.channels import Channels, channels_of
 from lift_jax.data.single_channel import volume_shape
 from lift_jax.data.subject import Subject
@@ -20,7 +21,6 @@ from lift_jax.models.generation.networks import GenerationNetworks, fresh_parame
 from lift_jax.models.translation.build import initial_parameters, volume_translator
 from lift_jax.models.translation.volume_translator import VolumeTranslator
 from lift_jax.paths import PathLike
-from lift_jax.training.checkpoints import restore_ema, saved_steps
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A tiny sweep of LiFT-U for tests."""
 
 from lift_jax.config import named_config
-from lift_jax.sweeps.columns import GENERATION_COLUMNS
+from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lift_jax.data.resample import resample_foreground_to_spacing, resample_within_mask
+from lift_jax.data.resample import resample_foreground, resample_within_mask, resampled_grid
 from lift_jax.inference import guided
 from lift_jax.inference.guided import guided_upsampling
 
@@ -22,9 +22,17 @@ def sources():
     return np.where(brain[..., None], np.clip(0.5 + 0.4 * np.moveaxis(noise, 0, -1), 0.05, 1), 0).astype(np.float32)
 
 
+def to_spacing(images, affine, spacing):
+    """Images `[D, H, W, C]` in voxels of `spacing` mm, within what any of them shows; and their affine."""
+    grid = resampled_grid(images.shape[:3], affine, spacing, (0, 0, 0))
+    shown = (images > 0).any(axis=-1)
+    moved = [resample_foreground(images[..., c], shown, 0.0, affine, *grid)[0] for c in range(images.shape[-1])]
+    return np.stack(moved, axis=-1), grid[1]
+
+
 def test_a_combination_of_the_sources_gets_all_its_detail_back(sources, monkeypatch):
     monkeypatch.setattr(guided, "RIDGE", 1e-9)
-    guides, affine = resample_foreground_to_spacing(sources, AFFINE, 3.0)
+    guides, affine = to_spacing(sources, AFFINE, 3.0)
     weights, offset = np.array([0.6, -0.3], np.float32), 0.3
     coarse = np.where((guides > 0).any(-1), guides @ weights + offset, 0)
     fine = np.where((sources > 0).any(-1), sources @ weights + offset, 0)
@@ -34,7 +42,7 @@ def test_a_combination_of_the_sources_gets_all_its_detail_back(sources, monkeypa
 
 
 def test_a_curved_map_of_a_source_comes_nearer_than_by_interpolation(sources):
-    guides, affine = resample_foreground_to_spacing(sources, AFFINE, 2.0)
+    guides, affine = to_spacing(sources, AFFINE, 2.0)
     truth = sources[..., 0] ** 2
     coarse = guides[..., 0] ** 2
     brain = (sources > 0).any(-1)
@@ -46,7 +54,7 @@ def test_a_curved_map_of_a_source_comes_nearer_than_by_interpolation(sources):
 
 def test_flat_sources_give_the_mean_and_the_background_stays_zero(sources):
     flat = np.where(sources > 0, np.float32(0.5), 0)
-    guides, affine = resample_foreground_to_spacing(flat, AFFINE, 3.0)
+    guides, affine = to_spacing(flat, AFFINE, 3.0)
     coarse = np.where((guides > 0).any(-1), np.float32(0.25), 0)
     made = guided_upsampling(coarse, guides, affine, flat, AFFINE)
     brain = (flat > 0).any(-1)

@@ -10,7 +10,7 @@ mean the same in every field, so a field that loses here may want other temperat
 """
 
 from lift_jax.config import check_variant, named_config
-from lift_jax.sweeps.columns import GENERATION_COLUMNS
+from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 COMPARED = ("softmax_no_floor", "row_softmax", "mean_shift", "sharp_laplace", "sinkhorn", "mmd")

@@ -7,7 +7,7 @@ table, of more variants. `:tiny` is two of them with one seed, for checks.
 """
 
 from lift_jax.config import check_variant, named_config
-from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
+from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 COMPARED = {

@@ -8,7 +8,7 @@ docs/studies/loss_sweeps.md has the tables. Encoder and generator are trained on
 """
 
 from lift_jax.config import check_variant, named_config
-from lift_jax.sweeps.columns import GENERATION_COLUMNS
+from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 SEGMENT = {"loss.particles": "segment"}

@@ -7,7 +7,7 @@ measured). The encoder is trained once a seed. `:tiny` is two of them with one s
 """
 
 from lift_jax.config import check_variant, named_config
-from lift_jax.sweeps.columns import GENERATION_COLUMNS
+from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 COMPARED = {

@@ -8,7 +8,7 @@ for checks.
 """
 
 from lift_jax.config import check_variant, named_config
-from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
+from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 COMPARED = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lift_jax.data.intensities import normalize_cwdm
-from lift_jax.data.resample import resample_foreground_to_spacing, resample_onto
+from lift_jax.data.resample import resample_foreground, resample_onto, resampled_grid
 from lift_jax.data.volumes import read_volume
 
 CONTRASTS = ("t1n", "t1c", "t2w", "t2f")
@@ -49,10 +49,11 @@ class Scan:
 
     def coarse(self, spacing: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The images in voxels of `spacing` mm, levels as they were, and their affine."""
-        arrays, affine = resample_foreground_to_spacing(
-            np.stack(list(self.images.values()), axis=-1), self.affine, spacing
-        )
-        return dict(zip(self.images, np.moveaxis(arrays, -1, 0), strict=True)), affine
+        images = {}
+        for contrast, image in self.images.items():
+            grid = resampled_grid(image.shape, self.affine, spacing, (0, 0, 0))
+            images[contrast] = resample_foreground(image, image > 0, 0.0, self.affine, *grid)[0]
+        return images, grid[1]
 
 
 def read_scans(root: str | os.PathLike) -> Iterator[Scan]:

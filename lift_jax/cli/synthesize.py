@@ -19,7 +19,7 @@ from lift_jax.cli.process import check_devices, prepare_jax
 from lift_jax.errors import UserError
 
 OF_TASKS = {"case", "input", "mask", "skip_existing", "target", "force", "dtype"}
-OF_TASKS |= {"count", "seed", "depth", "deviation", "spacing"}
+OF_TASKS |= {"count", "seed", "depth", "temperature", "spacing"}
 """Options that apply to runs of some tasks alone."""
 
 
@@ -69,7 +69,7 @@ def run(arguments, say: Say) -> dict:
         seed=arguments.seed or 0,
         depth=arguments.depth or 0,
         spacing=arguments.spacing,
-        deviation=arguments.deviation,
+        temperature=arguments.temperature,
     )
     lines = []
     for line in task.synthesize(workdir, options):

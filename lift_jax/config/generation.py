@@ -33,7 +33,7 @@ def generation() -> ConfigDict:
     )
     model.generator = ConfigDict(
         {
-            "code": 64,  # numbers in a slice code
+            "slice_latent_dim": 64,  # numbers in the latent of a slice
             "widths": (128, 96, 64),  # features per resolution, coarsest first
             "blocks": 1,  # residual blocks per resolution
             "depth_to_space": 2,  # depth-to-space behind: 1, 2 or 4
@@ -44,7 +44,7 @@ def generation() -> ConfigDict:
     )
     model.mapper = ConfigDict(
         {
-            "code": 64,  # numbers in a volume code
+            "volume_latent_dim": 64,  # numbers in the latent of a volume
             "hidden": 256,  # width of its layers
             "layers": 5,  # residual layers
             "normalize": True,  # prior normal: slice codes keep the root mean square of the generator's own inputs

@@ -103,8 +103,8 @@ def _positive_keys(config):
     return [
         *positive_in_every_task(config),
         *(f"model.encoder.{key}" for key in ("blocks", "groups")),
-        *(f"model.generator.{key}" for key in ("code", "blocks", "groups")),
-        *(f"model.mapper.{key}" for key in ("code", "hidden", "layers")),
+        *(f"model.generator.{key}" for key in ("slice_latent_dim", "blocks", "groups")),
+        *(f"model.mapper.{key}" for key in ("volume_latent_dim", "hidden", "layers")),
         *(f"stage.encoder.{key}" for key in ("steps", "batch", "learning_rate", "mask_patch_size")),
         *(f"stage.generator.{key}" for key in ("steps", "batch", "positives", "learning_rate")),
         *(f"stage.mapper.{key}" for key in ("steps", "batch", "positives", "positions", "learning_rate", "chunk")),

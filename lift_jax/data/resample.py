@@ -6,81 +6,147 @@ coarse voxel averages what it covers, as a scanner's partial volume does. The de
 It is computed by NumPy, because data are loaded in processes that have no business with an accelerator.
 """
 
+import dataclasses
 import math
+from collections.abc import Mapping
 
 import numpy as np
+
+from lift_jax.data.intensity import IntensityProtocol
+from lift_jax.data.subject import Subject
 
 ALIGNMENT_TOLERANCE = 1e-3
 """Largest component, in voxels per voxel, by which axes of two grids may deviate from being parallel."""
 
-_COVER_TOLERANCE = 1e-4  # voxels: float32 headers must not add a slice
+COVER_TOLERANCE = 1e-4
+"""Share of a voxel by which a grid may fall short of the field of view, so that float32 headers add no slice."""
 
+INSIDE_SHARE = 0.5
+"""Share of the foreground in what a new voxel averages, from which on it is foreground."""
 
 SMALLEST_SHARE = 0.05
-"""Share of the brain in what a voxel averages, below which nothing is known of it."""
+"""Share of the known voxels in what a voxel averages, below which nothing is known of it."""
 
 
-def resample_to_spacing(array: np.ndarray, affine: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """Resamples a canonical volume to cubic voxels; the centers of the two fields of view coincide.
+def resample_subject(
+    subject: Subject,
+    foregrounds: Mapping[str, np.ndarray],
+    protocols: Mapping[str, IntensityProtocol],
+    spacing: float,
+    size: tuple[int, int, int],
+) -> Subject:
+    """A subject in protocol units on another grid, see `resampled_grid`.
 
     Args:
-      array: `[D, H, W, ...]`.
-      affine: `[4, 4]`, voxel `(i, j, k)` to millimeters; rotated grids stay rotated.
-      spacing: the new voxel side in millimeters.
-
-    Returns:
-      `[D', H', W', ...]` float32, with as many voxels as it takes to cover the field of view, and its affine.
+      subject: on its own grid.
+      foregrounds: channel to `[D, H, W]` bool, within which its image is averaged.
+      protocols: of its channels.
+      spacing, size: see `resampled_grid`.
     """
-    sides = np.linalg.norm(affine[:3, :3], axis=0)
-    shape_ijk = np.array(array.shape[2::-1])
-    new_shape_ijk = [max(1, math.ceil(extent / spacing - _COVER_TOLERANCE)) for extent in shape_ijk * sides]
-    new_affine = np.array(affine, dtype=np.float64)
-    new_affine[:3, :3] *= spacing / sides
-    new_affine[:3, 3] += affine[:3, :3] @ (shape_ijk - 1) / 2 - new_affine[:3, :3] @ (np.array(new_shape_ijk) - 1) / 2
-    return resample_onto(array, affine, tuple(new_shape_ijk[::-1]), new_affine), new_affine
+    new = resampled_grid(subject.shape, subject.affine, spacing, size)
+    labels = subject.segmentation
+
+    def moved(volumes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {
+            channel: resample_foreground(
+                volume, foregrounds[channel], protocols[channel].background, subject.affine, *new
+            )[0]
+            for channel, volume in volumes.items()
+        }
+
+    return dataclasses.replace(
+        subject,
+        images=moved(subject.images),
+        references=moved(subject.references),
+        affine=new[1],
+        mask=None if subject.mask is None else resample_mask(subject.mask, subject.affine, *new),
+        segmentation=None if labels is None else resample_labels(labels, subject.affine, *new),
+    )
 
 
-def resample_to_shape(
-    array: np.ndarray, affine: np.ndarray, shape: tuple[int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Resamples a canonical volume to so many voxels along each axis, over the same field of view.
+def resampled_grid(
+    shape: tuple[int, int, int], affine: np.ndarray, spacing: float, size: tuple[int, int, int]
+) -> tuple[tuple[int, int, int], np.ndarray]:
+    """The grid to which a volume is resampled.
 
     Args:
-      array: `[D, H, W, ...]`.
+      shape: `(D, H, W)` of the volume.
       affine: `[4, 4]`, voxel `(i, j, k)` to millimeters.
-      shape: `(D', H', W')` of the result.
+      spacing: side of the new cubic voxels in millimeters; 0 divides the field of view into `size` voxels.
+      size: `(D', H', W')`; zeros take as many voxels as cover the field of view.
 
     Returns:
-      `[D', H', W', ...]` float32, and its affine.
+      `(D', H', W')` and the new affine.
     """
-    old, new = np.array(array.shape[2::-1]), np.array(shape[::-1])
+    sides, old = np.linalg.norm(affine[:3, :3], axis=0), np.array(shape[::-1])
+    if min(size) > 0:
+        new = np.array(size[::-1])
+    else:
+        new = np.array([max(1, math.ceil(extent / spacing - COVER_TOLERANCE)) for extent in old * sides])
     new_affine = np.array(affine, dtype=np.float64)
-    new_affine[:3, :3] *= old / new
+    new_affine[:3, :3] *= spacing / sides if spacing > 0 else old / new
     new_affine[:3, 3] += affine[:3, :3] @ (old - 1) / 2 - new_affine[:3, :3] @ (new - 1) / 2
-    return resample_onto(array, affine, shape, new_affine), new_affine
+    return tuple(int(side) for side in new[::-1]), new_affine
 
 
-def resample_foreground_to_spacing(
-    contrasts: np.ndarray, affine: np.ndarray, spacing: float
+def resample_foreground(
+    volume: np.ndarray, mask: np.ndarray, background: float, affine: np.ndarray, shape, new_affine: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Resamples skull-stripped contrasts to cubic voxels within the brain, so that its edge stays an edge.
+    """A volume on another grid within its foreground, so that the edge stays an edge; and the mask there.
 
-    The brain is where any contrast is above zero. A new voxel is in the brain if at least half of what it averages is,
-    and its value is the average over that part: mixed with background, the rim would look like dark tissue.
-
-    Args:
-      contrasts: `[D, H, W, C]`, not negative, zero outside the brain.
-      affine: `[4, 4]`, voxel `(i, j, k)` to millimeters.
-      spacing: the new voxel side in millimeters.
+    A new voxel is the average over the part of what it covers that is foreground: mixed with background, the rim would
+    look like dark tissue.
 
     Returns:
-      `[D', H', W', C]` float32, zero outside the brain, and its affine.
+      `[D', H', W']` float32, `background` outside, and `[D', H', W']` bool.
     """
-    brain = (contrasts > 0).any(axis=-1, keepdims=True).astype(np.float32)
-    resampled, new_affine = resample_to_spacing(np.concatenate([contrasts, brain], axis=-1), affine, spacing)
-    share = resampled[..., -1:]
-    inside = share >= 0.5
-    return np.where(inside, resampled[..., :-1] / np.where(inside, share, 1), 0).astype(np.float32), new_affine
+    both = np.stack([np.where(mask, volume, 0), mask], axis=-1).astype(np.float32)
+    value, share = np.moveaxis(resample_onto(both, affine, shape, new_affine), -1, 0)
+    inside = (share >= INSIDE_SHARE) & _field_of_view(mask.shape, affine, shape, new_affine)
+    return np.where(inside, value / np.where(inside, share, 1), background).astype(np.float32), inside
+
+
+def resample_mask(mask: np.ndarray, affine: np.ndarray, shape, new_affine: np.ndarray) -> np.ndarray:
+    """A mask on another grid, bool: voxels of which half is inside; nothing is inside beyond the field of view."""
+    share = resample_onto(mask.astype(np.float32), affine, shape, new_affine)
+    return (share >= INSIDE_SHARE) & _field_of_view(mask.shape, affine, shape, new_affine)
+
+
+def resample_labels(labels: np.ndarray, affine: np.ndarray, shape, new_affine: np.ndarray) -> np.ndarray:
+    """Labels on another grid, uint8: in each voxel the label with the largest share."""
+    best, result = np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
+    for label in np.unique(labels):
+        share = resample_onto((labels == label).astype(np.float32), affine, shape, new_affine)
+        result[share > best] = label
+        best = np.maximum(best, share)
+    return np.where(_field_of_view(labels.shape, affine, shape, new_affine), result, 0).astype(np.uint8)
+
+
+def resample_within_mask(
+    prediction: np.ndarray,
+    known: np.ndarray,
+    affine: np.ndarray,
+    inside: np.ndarray,
+    target_affine: np.ndarray,
+    background: float = 0.0,
+) -> np.ndarray:
+    """A result on another grid, such as that of its source's files, `[D', H', W']` float32.
+
+    Averages are taken over the part of the prediction that is known, so that its rim is not mixed with background.
+
+    Args:
+      prediction: `[D, H, W]`.
+      known: `[D, H, W]` bool, the foreground on the grid of the prediction. It is given, because a prediction may equal
+        the background in the foreground too.
+      affine: `[4, 4]` of `prediction`.
+      inside: `[D', H', W']` bool, the foreground on the result's grid; outside of it the result is `background`.
+      target_affine: `[4, 4]` of `inside`, with axes parallel to those of `affine`.
+      background: in the unit of the prediction.
+    """
+    both = np.stack([np.where(known, prediction, 0), known], axis=-1).astype(np.float32)
+    value, share = np.moveaxis(resample_onto(both, affine, inside.shape, target_affine), -1, 0)
+    covered = inside & (share > SMALLEST_SHARE)
+    return np.where(covered, value / np.where(covered, share, 1), background).astype(np.float32)
 
 
 def resample_onto(
@@ -113,30 +179,20 @@ def resample_onto(
     return np.ascontiguousarray(result)
 
 
-def resample_within_mask(
-    prediction: np.ndarray, known: np.ndarray, affine: np.ndarray, brain: np.ndarray, target_affine: np.ndarray
-) -> np.ndarray:
-    """Resamples a skull-stripped result back onto the grid of its source, `[D', H', W']`, zero outside the brain.
-
-    Averages are over the part of the result that is brain, so that its rim is not darkened by the background. That part
-    is given and not taken from the result, which may be 0 in the brain too.
-
-    Args:
-      prediction: `[D, H, W]`.
-      known: `[D, H, W]` bool, where the prediction counts: the brain on its own grid.
-      affine: `[4, 4]` of `prediction`.
-      brain: `[D', H', W']` bool, the brain on the source's grid.
-      target_affine: `[4, 4]` of `brain`, with axes parallel to those of `affine`.
-    """
-    both = np.stack([np.where(known, prediction, 0), known], axis=-1).astype(np.float32)
-    value, share = np.moveaxis(resample_onto(both, affine, brain.shape, target_affine), -1, 0)
-    inside = brain & (share > SMALLEST_SHARE)
-    return np.where(inside, value / np.where(inside, share, 1), 0).astype(np.float32)
-
-
 def _linear_weights(positions: np.ndarray, step: float, size: int) -> np.ndarray:
     """The matrix `[len(positions), size]` float32 that interpolates `size` samples at positions `step` apart."""
     positions = np.clip(positions, -0.5, size - 0.5)
     width = max(step, 1.0)
     weights = np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(size)) / width)
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _field_of_view(old_shape, affine: np.ndarray, shape, new_affine: np.ndarray) -> np.ndarray:
+    """Which voxels of the new grid have their center in the old field of view, broadcastable to `[D', H', W']`."""
+    to_old = np.linalg.solve(affine, new_affine)
+    axes = []
+    for axis in range(3):
+        column = 2 - axis
+        positions = to_old[column, column] * np.arange(shape[axis]) + to_old[column, 3]
+        axes.append((positions > -0.5 - COVER_TOLERANCE) & (positions < old_shape[axis] - 0.5 + COVER_TOLERANCE))
+    return axes[0][:, None, None] & axes[1][:, None] & axes[2]

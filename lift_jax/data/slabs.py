@@ -9,9 +9,9 @@ import numpy as np
 
 from lift_jax.data.cache import CachedSubject
 from lift_jax.data.channels import Channels
+from lift_jax.data.depths import depth_coordinates
 from lift_jax.data.intensity import to_network
 from lift_jax.errors import UserError
-from lift_jax.models.depth_encoding import depth_coordinates
 
 MAX_SIDE_RATIO = 1.75
 """Of the largest to the smallest side of slices that are padded to one size; heads of adults differ by less."""

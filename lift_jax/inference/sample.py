@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lift_jax.data.depths import slice_centers
 from lift_jax.data.intensity import network_to_unit
-from lift_jax.models.depth_encoding import slice_centers
 from lift_jax.models.generation.networks import GenerationNetworks
 
 
@@ -20,7 +20,7 @@ def sample_volumes(
     first: int = 0,
     depth: int,
     chunk: int = 64,
-    deviation: float = 1.0,
+    temperature: float = 1.0,
 ) -> np.ndarray:
     """Volumes, `[count, depth, H, W]` float32 in [0, 1]; volume `i` is a function of `seed` and `i` alone.
 
@@ -32,11 +32,11 @@ def sample_volumes(
       first: number of the first one.
       depth: slices of each, which divide the field of view of training evenly; any number.
       chunk: slices on the device at a time.
-      deviation: of the numbers of a volume's code, which networks are trained with at 1. A little above makes good
+      temperature: of the numbers of a volume's code, which networks are trained with at 1. A little above makes good
         what slices lose: tanh makes less of normal logits than of real ones, which lie near its two ends.
     """
     places = jnp.asarray(slice_centers(depth))
-    codes = (deviation * _code(seed, i, networks.volume_code) for i in range(first, first + count))
+    codes = (temperature * _code(seed, i, networks.volume_code) for i in range(first, first + count))
     return np.stack([_slices(networks, params, _map(networks, params, z, places), chunk) for z in codes])
 
 
@@ -48,10 +48,10 @@ def sample_independent_slices(
     *,
     depth: int,
     chunk: int = 64,
-    deviation: float = 1.0,
+    temperature: float = 1.0,
 ) -> np.ndarray:
     """What the generator makes without a mapper: volumes of slices that know nothing of each other, like the above."""
-    codes = (networks.random_codes(params, _key(seed, i), depth, deviation) for i in range(count))
+    codes = (networks.random_codes(params, _key(seed, i), depth, temperature) for i in range(count))
     return np.stack([_slices(networks, params, own, chunk) for own in codes])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from lift_jax.data.channel_checks import subject_warnings
 from lift_jax.data.datasets.base import ScannedSubjects, files_of
 from lift_jax.data.familiarity import unfamiliar
-from lift_jax.data.resample import SMALLEST_SHARE, resample_onto
+from lift_jax.data.resample import resample_within_mask
 from lift_jax.data.subject import Subject, foreground
 from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.errors import DataWarning, UserError
@@ -129,7 +129,7 @@ class Synthesis:
             for target, volume in volumes.items():
                 background = protocols[target].background
                 onto = work.native_foreground, work.native_affine, background
-                volumes[target] = interpolate_back(volume, known, affine, *onto)
+                volumes[target] = resample_within_mask(volume, known, affine, *onto)
         return Predicted(work.index, work.grid, volumes, work.sources)
 
     def write(self, result: Predicted, seconds: float) -> list[pathlib.Path]:
@@ -224,30 +224,3 @@ class Synthesis:
         if any(protocol.unit == "HU" for protocol in self.subjects.protocols.values()):
             return "found by threshold in the first source; check its outline"
         return "where the sources show something"
-
-
-def interpolate_back(
-    prediction: np.ndarray,
-    known: np.ndarray,
-    affine: np.ndarray,
-    inside: np.ndarray,
-    target_affine: np.ndarray,
-    background: float,
-) -> np.ndarray:
-    """A prediction on the grid of its source's files, `[D', H', W']` float32.
-
-    Averages are taken over the part of the prediction that is known, so that its rim is not mixed with background.
-
-    Args:
-      prediction: `[D, H, W]`.
-      known: `[D, H, W]` bool, the foreground on the grid of the prediction. It is given, because a prediction may equal
-        the background in the foreground too.
-      affine: `[4, 4]` of `prediction`.
-      inside: `[D', H', W']` bool, the foreground on the result's grid; outside of it the result is `background`.
-      target_affine: `[4, 4]` of `inside`, with axes parallel to those of `affine`.
-      background: in the unit of the prediction.
-    """
-    both = np.stack([np.where(known, prediction, 0), known], axis=-1).astype(np.float32)
-    value, share = np.moveaxis(resample_onto(both, affine, inside.shape, target_affine), -1, 0)
-    covered = inside & (share > SMALLEST_SHARE)
-    return np.where(covered, value / np.where(covered, share, 1), background).astype(np.float32)

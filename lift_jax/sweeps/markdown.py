@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from lift_jax.evaluation.aggregates import Column, Estimate
-from lift_jax.sweeps.columns import BEST_AT_ZERO, COMPARED_AS_RATIOS
+from lift_jax.evaluation.sweep_columns import BEST_AT_ZERO, COMPARED_AS_RATIOS
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.reading import sweep_facts
 from lift_jax.sweeps.results import Result, metric_values

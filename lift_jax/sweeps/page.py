@@ -12,7 +12,7 @@ from lift_jax.evaluation.report.generation_figures import draw_volumes, view_of
 from lift_jax.evaluation.report.html import Figure, Table, TableRow, estimate_cell, render
 from lift_jax.evaluation.report.pictures import UNIT_WINDOW, Window
 from lift_jax.evaluation.report.volumes import HU_STEP, Panel, Scene, encode_scenes, page_budget, spacing_affine
-from lift_jax.sweeps.columns import BEST_AT_ZERO, COMPARED_AS_RATIOS, TRADEOFF
+from lift_jax.evaluation.sweep_columns import BEST_AT_ZERO, COMPARED_AS_RATIOS, TRADEOFF
 from lift_jax.sweeps.curves import draw_curves
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.pareto_front import draw_tradeoff

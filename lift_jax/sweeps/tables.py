@@ -6,7 +6,7 @@ import numpy as np
 
 from lift_jax.evaluation.aggregates import Estimate
 from lift_jax.evaluation.intervals import mean_interval
-from lift_jax.sweeps.columns import COMPARED_AS_RATIOS
+from lift_jax.evaluation.sweep_columns import COMPARED_AS_RATIOS
 
 Values = Mapping[str, Mapping[int, float]]
 """One metric: variant to seed to value; what failed, or is not yet there, is missing."""

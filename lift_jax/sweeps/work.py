@@ -13,6 +13,7 @@ import time
 from ml_collections import ConfigDict
 
 from lift_jax import run_directory
+from lift_jax.checkpoints import saved_steps
 from lift_jax.config import to_json
 from lift_jax.errors import UserError
 from lift_jax.paths import atomic_write
@@ -20,7 +21,6 @@ from lift_jax.sweeps.dependence import stage_digest
 from lift_jax.sweeps.plan import Run
 from lift_jax.sweeps.scoring import SCORES_FILE, write_scores
 from lift_jax.tasks.run import train
-from lift_jax.training.checkpoints import saved_steps
 from lift_jax.training.preemption import Preempted, StopRequest
 
 TIMING_FILE = "timing.json"

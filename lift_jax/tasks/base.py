@@ -43,7 +43,7 @@ class SynthesizeOptions:
       skip_existing: leave out subjects with results of the same checkpoint.
       dtype: of activations.
       count: volumes to sample; seed: of their latents; depth: their slices, 0 for those of training.
-      spacing: of their voxels, mm; deviation: of their latents.
+      spacing: of their voxels, mm; temperature: of their latents.
     """
 
     output: pathlib.Path
@@ -58,7 +58,7 @@ class SynthesizeOptions:
     seed: int = 0
     depth: int = 0
     spacing: float | None = None
-    deviation: float | None = None
+    temperature: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,6 @@ TASK = Task(
     train=train_generation,
     evaluate=evaluate_generation,
     synthesize=synthesize_generation,
-    flags=frozenset({"medicalnet", "count", "seed", "depth", "spacing", "deviation"}),
+    flags=frozenset({"medicalnet", "count", "seed", "depth", "spacing", "temperature"}),
     sweep=SWEEP,
 )

@@ -19,12 +19,12 @@ from lift_jax.evaluation.generation_runs import MODEL as SAMPLES
 from lift_jax.evaluation.metrics.plane_features import slice_encoder
 from lift_jax.evaluation.report.generation import write_unconditional_evaluation
 from lift_jax.evaluation.scores import MODEL
+from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
 from lift_jax.evaluation.unconditional import score_unconditional
 from lift_jax.inference.output import check_writable
-from lift_jax.inference.sample_files import synthesize_samples
 from lift_jax.paths import PathLike, is_in_bucket
-from lift_jax.sweeps.columns import GENERATION_COLUMNS
 from lift_jax.tasks.base import EvaluateOptions, RunScores, Shown, SweepSupport, SynthesizeOptions
+from lift_jax.tasks.generation_synthesis import synthesize_samples
 from lift_jax.trained import load_generation
 
 SHOWN = 3
@@ -72,7 +72,7 @@ def synthesize_generation(workdir: PathLike, options: SynthesizeOptions) -> Iter
         raise UserError(f"--count: not given; {workdir} is a run that generates, say how many volumes to sample")
     trained = load_generation(workdir)
     check_writable(options.output)
-    numbers = {"depth": options.depth, "deviation": options.deviation}
+    numbers = {"depth": options.depth, "temperature": options.temperature}
     if options.spacing is not None:
         numbers["spacing"] = options.spacing
     for path in synthesize_samples(trained, options.count, options.seed, options.output, **numbers):

@@ -10,8 +10,8 @@ from lift_jax.evaluation.aggregates import Column, Row, aggregate, distinct
 from lift_jax.evaluation.leave_one_channel_out import hidden_channels, picture_of
 from lift_jax.evaluation.runs import predict_hidden, score_subjects, volume_flops
 from lift_jax.evaluation.scores import BEST_SOURCE, MEAN_OF_SOURCES, MODEL, WATER
+from lift_jax.evaluation.sweep_columns import HU_TRANSLATION_COLUMNS, TRANSLATION_COLUMNS
 from lift_jax.paths import PathLike
-from lift_jax.sweeps.columns import HU_TRANSLATION_COLUMNS, TRANSLATION_COLUMNS
 from lift_jax.tasks.base import RunScores, Shown, SweepSupport
 from lift_jax.trained import Trained, load_trained
 

@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax import hosts, run_directory
+from lift_jax.checkpoints import saved_steps
 from lift_jax.data.single_channel import channel_source, stack_volumes, volume_shape
 from lift_jax.data.slabs import batch_subjects, training_batches
 from lift_jax.data.slices import RandomSlice
@@ -16,7 +17,6 @@ from lift_jax.data.splits import check_members
 from lift_jax.models.encoders.resnet import resnet18_parameters
 from lift_jax.models.generation.networks import autoencoder, fresh_parameters, generation_networks
 from lift_jax.paths import PathLike
-from lift_jax.training.checkpoints import saved_steps
 from lift_jax.training.feature_banks import real_bank
 from lift_jax.training.generation_checks import check_count, check_generation
 from lift_jax.training.generation_losses import generator_loss, mapper_loss, reconstruction_loss

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
+from lift_jax.data.depths import slice_centers
 from lift_jax.data.intensity import unit_to_network
 from lift_jax.losses.drifting import drifting_losses, mean_statistics
 from lift_jax.losses.triplanar import (
@@ -18,7 +19,6 @@ from lift_jax.losses.triplanar import (
     encode_trajectories,
     triplanar_drifting_loss,
 )
-from lift_jax.models.depth_encoding import slice_centers
 from lift_jax.models.encoders.masked_autoencoder import MaskedAutoencoder, masked_reconstruction_loss, patch_mask
 from lift_jax.models.generation.networks import GenerationNetworks
 from lift_jax.models.generation.pca_trajectories import mixed_codes

@@ -10,9 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax import hosts, run_directory
-from lift_jax.paths import PathLike
-from lift_jax.progress import progress
-from lift_jax.training.checkpoints import (
+from lift_jax.checkpoints import (
     finish_saving,
     open_checkpoints,
     restore_checkpoint,
@@ -20,6 +18,8 @@ from lift_jax.training.checkpoints import (
     save_checkpoint,
     saved_steps,
 )
+from lift_jax.paths import PathLike
+from lift_jax.progress import progress
 from lift_jax.training.monitor import Monitor
 from lift_jax.training.preemption import Preempted, StopRequest
 from lift_jax.training.profiling import StepTrace

@@ -6,10 +6,10 @@ import jax
 from ml_collections import ConfigDict
 
 from lift_jax import hosts, run_directory
+from lift_jax.checkpoints import restore_ema, save_parameters, saved_steps
 from lift_jax.errors import UserError
 from lift_jax.paths import PathLike, resolve_path
 from lift_jax.trained import newest_stage
-from lift_jax.training.checkpoints import restore_ema, save_parameters, saved_steps
 
 START = "start"
 """The folder among the stages' checkpoints that holds what a run of `config.start_from` began with."""

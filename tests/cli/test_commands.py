@@ -12,10 +12,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from lift_jax.checkpoints import restore_ema
 from lift_jax.data.cases import CONTRASTS
 from lift_jax.run_directory import checkpoint_directory
 from lift_jax.trained import load_trained
-from lift_jax.training.checkpoints import restore_ema
 from tests.commands import SECONDS, SMALL_TRANSLATION, assert_refused, metrics, snapshot
 
 STEPS, EVERY = {"translator": 12, "mixer": 4}, 3

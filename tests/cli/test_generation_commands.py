@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from lift_jax.evaluation.generation_runs import real_volumes
+from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
 from lift_jax.models.generation.networks import fresh_parameters
 from lift_jax.run_directory import checkpoint_directory
-from lift_jax.sweeps.columns import GENERATION_COLUMNS
 from lift_jax.sweeps.scoring import read_scores, read_shown, write_scores
 from lift_jax.trained import load_generation
 from lift_jax.training.generation_parameters import with_principal
@@ -175,7 +175,7 @@ def test_samples_are_nifti_of_trainings_voxel_size_and_a_function_of_their_seed(
     assert np.abs(as_trained.get_fdata() - volumes[0]).max() > 1e-4
     first, second = (image.get_fdata() for image in sample("mean", "--count=2", "--temperature=0"))
     np.testing.assert_array_equal(first, second)
-    assert json.loads((tmp_path / "mean" / "synthesis.json").read_text())["deviation"] == 0
+    assert json.loads((tmp_path / "mean" / "synthesis.json").read_text())["temperature"] == 0
 
     (fine,) = sample("fine", "--count=1", "--seed=7", "--depth=48")
     assert fine.shape == (16, 16, 48)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from configs.quickstart import get_config
+from lift_jax.checkpoints import open_checkpoints, restore_checkpoint, restore_ema
 from lift_jax.config import from_json, to_json
 from lift_jax.data.cache import METADATA, cache_subjects
 from lift_jax.data.volumes import read_volume
 from lift_jax.errors import UserError
 from lift_jax.models.encoders.safetensors import read_safetensors
-from lift_jax.training.checkpoints import open_checkpoints, restore_checkpoint, restore_ema
 from lift_jax.training.feature_banks import _read as read_bank
 from tests.commands import REPOSITORY
 from tests.data.test_cache import RandomSubjects

@@ -12,10 +12,11 @@ from lift_jax.data.channels import Channels
 from lift_jax.data.datasets.base import ScannedSubjects
 from lift_jax.data.datasets.naming import SubjectFiles
 from lift_jax.data.intensity import get_protocol
+from lift_jax.data.resample import resample_within_mask
 from lift_jax.data.subject import foreground
 from lift_jax.errors import UserError
 from lift_jax.inference.folder import work_through
-from lift_jax.inference.synthesis import Synthesis, interpolate_back
+from lift_jax.inference.synthesis import Synthesis
 
 SHAPE = (20, 24, 22)
 """`(i, j, k)` of the files."""
@@ -166,10 +167,10 @@ def test_dark_tissue_stays_dark_on_the_finer_grid():
     affine, fine = np.diag([2.0, 2.0, 2.0, 1.0]), np.diag([1.0, 2.0, 2.0, 1.0])
     fine[0, 3] = -0.5
     inside = np.ones((1, 1, 8), bool)
-    made = interpolate_back(coarse, np.ones(coarse.shape, bool), affine, inside, fine, 0.0)
+    made = resample_within_mask(coarse, np.ones(coarse.shape, bool), affine, inside, fine, 0.0)
     np.testing.assert_allclose(made[0, 0], [0.4, 0.3, 0.1, 0, 0, 0.1, 0.3, 0.4], atol=1e-6)
     inside[0, 0, 7] = False
-    assert interpolate_back(coarse, np.ones(coarse.shape, bool), affine, inside, fine, -1024.0)[0, 0, 7] == -1024
+    assert resample_within_mask(coarse, np.ones(coarse.shape, bool), affine, inside, fine, -1024.0)[0, 0, 7] == -1024
 
 
 def test_the_rim_is_not_mixed_with_what_lies_outside_the_known_part():
@@ -178,5 +179,5 @@ def test_the_rim_is_not_mixed_with_what_lies_outside_the_known_part():
     affine, fine = np.diag([2.0, 2.0, 2.0, 1.0]), np.diag([1.0, 2.0, 2.0, 1.0])
     fine[0, 3] = -0.5
     inside = np.array([[[True] * 5 + [False] * 3]])
-    made = interpolate_back(coarse, known, affine, inside, fine, -1024.0)
+    made = resample_within_mask(coarse, known, affine, inside, fine, -1024.0)
     np.testing.assert_allclose(made[0, 0], [300] * 5 + [-1024] * 3)

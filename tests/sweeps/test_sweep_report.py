@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from lift_jax.config import named_config
-from lift_jax.sweeps.columns import GENERATION_COLUMNS, TRANSLATION_COLUMNS
+from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS, TRANSLATION_COLUMNS
 from lift_jax.sweeps.curves import mean_curve
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.logs import read_stage

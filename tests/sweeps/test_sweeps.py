@@ -13,8 +13,8 @@ import pytest
 from lift_jax.config import named_config
 from lift_jax.config.files import config_names
 from lift_jax.errors import UserError
+from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
 from lift_jax.run_directory import checkpoint_directory
-from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.definition import load_sweep
 from lift_jax.sweeps.dependence import stage_digest
 from lift_jax.sweeps.parallel import LOG_FILE, MEMORY_PART, carry_in_processes, places
@@ -327,7 +327,7 @@ def test_an_error_in_telling_leaves_the_rest_undone(tmp_path):
 
 SWEEP = """
 from lift_jax.config import named_config
-from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
+from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 

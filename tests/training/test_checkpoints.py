@@ -8,9 +8,7 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
-from lift_jax.config import missing_mr
-from lift_jax.errors import DataWarning, UserError
-from lift_jax.training.checkpoints import (
+from lift_jax.checkpoints import (
     bit_sum,
     open_checkpoints,
     restore_checkpoint,
@@ -18,6 +16,8 @@ from lift_jax.training.checkpoints import (
     save_checkpoint,
     saved_steps,
 )
+from lift_jax.config import missing_mr
+from lift_jax.errors import DataWarning, UserError
 from lift_jax.training.sharding import DATA_AXIS, lay_out, replicate, state_shardings
 from lift_jax.training.step import initial_state
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from lift_jax import run_directory
+from lift_jax.checkpoints import finish_saving, open_checkpoints, restore_ema, save_checkpoint
 from lift_jax.config import missing_mr
 from lift_jax.data.cache import cache_subjects
 from lift_jax.errors import UserError
 from lift_jax.evaluation.report.files import atomic_write_file
-from lift_jax.training.checkpoints import finish_saving, open_checkpoints, restore_ema, save_checkpoint
 from lift_jax.training.run_log import RunLog
 from tests.commands import SECONDS
 from tests.data.test_cache import RandomSubjects

@@ -10,13 +10,14 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
+from lift_jax.data.depths import slice_centers
 from lift_jax.errors import UserError
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
-from lift_jax.inference.sample_files import synthesize_samples
-from lift_jax.models.depth_encoding import fourier_features, resolved_frequencies, slice_centers
+from lift_jax.models.depth_encoding import fourier_features, resolved_frequencies
 from lift_jax.models.generation.depth_mapper import unit_rms
 from lift_jax.models.generation.networks import autoencoder, generation_networks
 from lift_jax.models.generation.pca_trajectories import independent_codes, mixed_codes
+from lift_jax.tasks.generation_synthesis import synthesize_samples
 from lift_jax.trained import TrainedGeneration
 from lift_jax.training.feature_banks import real_bank
 from lift_jax.training.generation import TRAINED
@@ -270,11 +271,11 @@ def test_codes_of_a_deviation_are_as_many_times_as_long(networks_and_parameters)
     assert float(jnp.abs(once - mean).max()) > 0.1
     np.testing.assert_allclose(thrice - mean, 3 * (once - mean), atol=1e-3)
     sample = functools.partial(sample_volumes, networks, params, 7, depth=8)
-    np.testing.assert_array_equal(sample(1, deviation=0.0), sample(1, first=1, deviation=0.0))
+    np.testing.assert_array_equal(sample(1, temperature=0.0), sample(1, first=1, temperature=0.0))
     z = jax.random.normal(jax.random.fold_in(key, 0), nothing.shape)
     codes = networks.map_depth(params, 1.5 * z, jnp.asarray(slice_centers(8)))[0]
     expected = np.clip((networks.generate(params, codes) + 1) / 2, 0, 1)
-    np.testing.assert_allclose(sample(1, deviation=1.5)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(sample(1, temperature=1.5)[0], expected, atol=1e-5)
 
 
 def test_any_depth_can_be_sampled_and_slices_stay_where_they_are(networks_and_parameters):

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from lift_jax.data.datasets.naming import MASK, SEGMENTATION, SubjectFiles
-from lift_jax.data.datasets.resampling import resample_subject
 from lift_jax.data.foreground import body_mask, subject_foreground
 from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.metaimage import ENDING as MHA
 from lift_jax.data.metaimage import read_mha, read_mha_header
+from lift_jax.data.resample import resample_subject
 from lift_jax.data.subject import Subject
 from lift_jax.data.volumes import Grid, Volume, describe_difference, describe_offset, read_header, read_volume
 from lift_jax.errors import DataWarning, UserError

@@ -14,7 +14,7 @@ class DepthMapper(nn.Module):
     2605.19060: 1.455 million parameters).
 
     Attributes:
-      code: numbers in a slice code, as the generator takes them.
+      slice_latent_dim: numbers in a slice's latent, as the generator takes them.
       hidden: width.
       layers: residual layers.
       frequencies: Fourier frequencies of depth, see `resolved_frequencies`.
@@ -22,7 +22,7 @@ class DepthMapper(nn.Module):
       normalize: scale every slice code to a root mean square of 1, that of normal inputs of the generator.
     """
 
-    code: int = 64
+    slice_latent_dim: int = 64
     hidden: int = 512
     layers: int = 5
     frequencies: int = 6
@@ -36,7 +36,7 @@ class DepthMapper(nn.Module):
         for _ in range(self.layers):
             x = x + nn.Dense(self.hidden)(nn.silu(nn.LayerNorm()(x)))
         init = nn.initializers.zeros if self.residual else nn.linear.default_kernel_init
-        codes = nn.Dense(self.code, kernel_init=init)(nn.silu(nn.LayerNorm()(x)))
+        codes = nn.Dense(self.slice_latent_dim, kernel_init=init)(nn.silu(nn.LayerNorm()(x)))
         return unit_rms(codes) if self.normalize and not self.residual else codes
 
 

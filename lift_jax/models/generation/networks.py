@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from lift_jax.models.depth_encoding import resolved_frequencies, slice_centers
+from lift_jax.data.depths import slice_centers
+from lift_jax.models.depth_encoding import resolved_frequencies
 from lift_jax.models.encoders.features import FeatureSet
 from lift_jax.models.encoders.masked_autoencoder import MaskedAutoencoder
 from lift_jax.models.encoders.residual_encoder import ResidualEncoder, initial_encoder_parameters
@@ -52,16 +53,16 @@ class GenerationNetworks:
         codes = self.mapper.apply({"params": params["mapper"]}, z, depth)
         return codes + trajectory_codes(params["prior"], z, depth) if self.prior_slices else codes
 
-    def random_codes(self, params: dict, key: jax.Array, count: int, deviation: float = 1.0) -> jax.Array:
+    def random_codes(self, params: dict, key: jax.Array, count: int, temperature: float = 1.0) -> jax.Array:
         """Codes of slices that know nothing of each other, `[count, K]`: what the generator is trained on.
 
         With a prior, each is of a random slice of a volume of its own, whose numbers have standard deviation
-        `deviation`. Depths are those of slices: between them, codes are blends of two, which vary less.
+        `temperature`. Depths are those of slices: between them, codes are blends of two, which vary less.
         """
         if not self.prior_slices:
             return jax.random.normal(key, (count, self.generator.slice_latent_dim))
         key_volume, key_depth = jax.random.split(key)
-        z = deviation * jax.random.normal(key_volume, (count, self.volume_code))
+        z = temperature * jax.random.normal(key_volume, (count, self.volume_code))
         depth = jax.random.choice(key_depth, slice_centers(self.prior_slices), (count,))
         return independent_codes(params["prior"], z, depth)
 

@@ -42,20 +42,20 @@ class SliceGenerator(nn.Module):
 
     Attributes:
       size: rows and columns (H, W) of a slice, multiples of `multiple`.
-      code: numbers in a code, standard normal.
+      slice_latent_dim: numbers in a latent, standard normal.
       widths: features at each resolution, coarsest first; each next one has twice the side.
       blocks: residual blocks per resolution.
-      head: depth-to-space factor behind the finest resolution (1, 2 or 4).
+      depth_to_space: factor behind the finest resolution (1, 2 or 4).
       groups: groups of every GroupNorm; divides all widths.
       remat: recompute blocks in the backward pass instead of storing their insides.
       dtype: of activations; parameters are float32.
     """
 
     size: tuple[int, int]
-    code: int = 64
+    slice_latent_dim: int = 64
     widths: tuple[int, ...] = (512, 256, 128, 64)
     blocks: int = 2
-    head: int = 2
+    depth_to_space: int = 2
     groups: int = 8
     remat: bool = False
     dtype: jnp.dtype = jnp.float32
@@ -63,7 +63,7 @@ class SliceGenerator(nn.Module):
     @property
     def multiple(self) -> int:
         """What both sides of a slice must be a multiple of."""
-        return self.head * 2 ** (len(self.widths) - 1)
+        return self.depth_to_space * 2 ** (len(self.widths) - 1)
 
     @nn.compact
     def __call__(self, codes):
@@ -71,8 +71,8 @@ class SliceGenerator(nn.Module):
         block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
         height, width = (side // self.multiple for side in self.size)
         linear = nn.Dense(math.prod(self.size), kernel_init=nn.initializers.zeros, name="linear")(codes)
-        linear = space_to_depth(linear.reshape(-1, *self.size, 1), self.head)
-        embedding = ConditionEmbedding(2 * self.code)(codes)
+        linear = space_to_depth(linear.reshape(-1, *self.size, 1), self.depth_to_space)
+        embedding = ConditionEmbedding(2 * self.slice_latent_dim)(codes)
         film = Modulation((*self.widths, self.widths[-1]))(embedding)
         *scale_shifts, last = split_modulation(film, (*self.widths, self.widths[-1]))
         x = nn.Dense(height * width * self.widths[0], dtype=self.dtype)(codes)
@@ -87,7 +87,7 @@ class SliceGenerator(nn.Module):
                 x = block(features, self.groups, self.dtype)(x)
         x = nn.silu(modulate(nn.GroupNorm(self.groups, dtype=jnp.float32)(x), *last))
         last_convolution = nn.Conv(
-            self.head**2, (3, 3), dtype=jnp.float32, conv_general_dilated=convolve, name="correction"
+            self.depth_to_space**2, (3, 3), dtype=jnp.float32, conv_general_dilated=convolve, name="correction"
         )
         x = last_convolution(x)
-        return from_logits(depth_to_space(linear + x, self.head))
+        return from_logits(depth_to_space(linear + x, self.depth_to_space))

@@ -31,7 +31,7 @@ def synthesize_samples(
     *,
     depth: int = 0,
     spacing: float | None = None,
-    deviation: float | None = None,
+    temperature: float | None = None,
 ) -> list[pathlib.Path]:
     """Samples volumes and writes `sample-<seed>-<number>.nii.gz`, `contact_sheet.png`, `viewer.html`, `synthesis.json`.
 
@@ -44,7 +44,7 @@ def synthesize_samples(
       output: folder for the results; made if it is not there.
       depth: slices of each volume; 0 for as many as in training.
       spacing: millimeters of a training voxel; None: those of the training volumes.
-      deviation: of the numbers of volumes' codes; None: `inference.temperature` of the run.
+      temperature: of the numbers of volumes' codes; None: `inference.temperature` of the run.
 
     Raises:
       UserError: if a number is out of its range, or results cannot be written.
@@ -55,10 +55,10 @@ def synthesize_samples(
     spacing = volume_spacing(trained.config.data) if spacing is None else spacing
     if not 0 < spacing < math.inf:
         raise UserError(f"--spacing: {spacing} is no voxel size in mm")
-    options = dict(trained.config.inference) | ({} if deviation is None else {"deviation": deviation})
-    if not 0 <= options["deviation"] < math.inf:
+    options = dict(trained.config.inference) | ({} if temperature is None else {"temperature": temperature})
+    if not 0 <= options["temperature"] < math.inf:
         raise UserError(
-            f"--temperature: {deviation} is no standard deviation; 1 is that of training, 0 the mean volume"
+            f"--temperature: {temperature} is no standard deviation; 1 is that of training, 0 the mean volume"
         )
     began = time.perf_counter()
     config, (trained_depth, height, width) = trained.config, trained.shape
@@ -88,7 +88,7 @@ def synthesize_samples(
         "seed": seed,
         "volumes": [path.name for path in paths],
         "depth": depth,
-        "deviation": options["deviation"],
+        "temperature": options["temperature"],
         "spacing_mm": list(grid.spacing),
         "stage": trained.stage,
         "step": trained.step,

@@ -7,6 +7,7 @@ for those who need no more), `data` (the position of Grain's iterator), `config`
 
 import contextlib
 import warnings
+from typing import TYPE_CHECKING
 
 import grain
 import jax
@@ -19,7 +20,9 @@ from orbax.checkpoint import checkpoint_managers
 
 from lift_jax.errors import DataWarning, UserError
 from lift_jax.paths import PathLike, is_in_bucket
-from lift_jax.training.step import TrainState
+
+if TYPE_CHECKING:
+    from lift_jax.training.step import TrainState
 
 
 def open_checkpoints(directory: PathLike, *, every: int, keep: int, last: int) -> ocp.CheckpointManager:
@@ -37,7 +40,7 @@ def open_checkpoints(directory: PathLike, *, every: int, keep: int, last: int) -
 
 def save_checkpoint(
     manager: ocp.CheckpointManager,
-    state: TrainState,
+    state: "TrainState",
     batches: grain.DatasetIterator,
     config: ConfigDict,
     step: int,
@@ -96,7 +99,9 @@ def _told(manager):
         raise UserError(f"{manager.directory}: cannot save a checkpoint ({_one_line(error)}); free space") from None
 
 
-def restore_checkpoint(manager: ocp.CheckpointManager, state: TrainState, batches: grain.DatasetIterator) -> TrainState:
+def restore_checkpoint(
+    manager: ocp.CheckpointManager, state: "TrainState", batches: grain.DatasetIterator
+) -> "TrainState":
     """The newest whole checkpoint, laid out over devices as `state` is; `batches` is moved to its position.
 
     Newer ones, which are damaged, are renamed to `<step>.damaged`, and told of in a line each.
@@ -173,7 +178,7 @@ def _newest_whole(manager, restore):
     raise next(iter(refused.values()))
 
 
-def _saved(state: TrainState) -> dict:
+def _saved(state: "TrainState") -> dict:
     """What of a state is saved as arrays."""
     return {name: value for name, value in vars(state).items() if name != "skipped"}
 

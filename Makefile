@@ -9,7 +9,7 @@ CASES := runs/demo_cases
 # Large pages for large arrays, where malloc is glibc's: page by page, an eighth of a CPU's time goes into getting them.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: demo test test-slow test-hosts lint format wheel clean
+.PHONY: demo test test-slow test-hosts lint format wheel docs clean
 
 demo: $(VENV)/.installed
 	$(PY) train.py --config quickstart --workdir $(DEMO)
@@ -42,6 +42,10 @@ format: $(VENV)/.installed-test
 wheel: $(VENV)/.installed-test
 	$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
 
+# The site, in site/; a warning is an error.
+docs: $(VENV)/.installed-docs
+	$(PY) -m mkdocs build --strict
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
@@ -54,5 +58,9 @@ $(VENV)/.installed-test: requirements.txt requirements-test.txt | $(VENV)/bin/py
 	$(PY) -m pip install --quiet --requirement requirements-test.txt
 	touch $@
 
+$(VENV)/.installed-docs: requirements-docs.txt | $(VENV)/bin/python
+	$(PY) -m pip install --quiet --requirement requirements-docs.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info runs/quickstart $(CASES) runs/demo_synthesis
+	rm -rf $(VENV) build dist site *.egg-info runs/quickstart $(CASES) runs/demo_synthesis

@@ -2,7 +2,7 @@
 
     python train.py --config configs/phantom_unconditional.py --workdir runs/unconditional
 
-Twenty minutes of one core's time; docs/unconditional.md says what to expect. Variants: `reference`
+Twenty minutes of one core's time; docs/studies/generation_pca.md says what to expect. Variants: `reference`
 (48³ at 4 mm), and `tiny` (the same run in minutes, for checks).
 """
 

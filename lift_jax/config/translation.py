@@ -25,8 +25,8 @@ STAGES = ("translator", "mixer", "joint")
 def translation() -> ConfigDict:
     """Defaults of LiFT-C: each target channel from any of the other sources that a subject has."""
     config = ConfigDict()
-    config.task = "translation"
-    config.seed = 0
+    config.task = "translation"  # translation or generation
+    config.seed = 0  # of parameters, data order and all that is drawn
     config.start_from = ""  # work directory of a trained run of the same network to begin with; "" begins at random
 
     config.data = data = data_section()
@@ -48,7 +48,7 @@ def translation() -> ConfigDict:
     )
     config.optimizer = ConfigDict(
         {
-            "weight_decay": ConfigDict({"translator": 0.01, "mixer": 0.01}),
+            "weight_decay": ConfigDict({"translator": 0.01, "mixer": 0.01}),  # of AdamW; 0 is Adam
             "clip_norm": 1.0,  # global gradient norm
             "max_nonfinite_steps": 10,  # steps without a finite loss and gradient, in a row, at which training stops
             "warmup_steps": 100,  # steps to the full learning rate, cosine to zero from there
@@ -61,19 +61,19 @@ def translation() -> ConfigDict:
     for name in STAGES:
         config.stage[name] = ConfigDict(
             {
-                "steps": 1000,
+                "steps": 1000,  # of the optimizer
                 "batch": 1,  # slabs a step, over all devices
                 "slices": 48,  # consecutive slices of a slab
                 "accumulate": 1,  # a device's slabs are taken in this many parts, one after the other
-                "translator_learning_rate": 0.0 if name == "mixer" else 2e-4,  # learning rates; 0 freezes
-                "mixer_learning_rate": 0.0 if name == "translator" else 2e-4,
+                "translator_learning_rate": 0.0 if name == "mixer" else 2e-4,  # 0 freezes
+                "mixer_learning_rate": 0.0 if name == "translator" else 2e-4,  # 0 freezes
             }
         )
-    config.checkpoint = ConfigDict({"every_steps": 500, "max_to_keep": 2})  # steps; and how many are kept
+    config.checkpoint = ConfigDict({"every_steps": 500, "max_to_keep": 2})  # steps between them; how many are kept
     config.log = ConfigDict(
         {
-            "every_steps": 20,  # steps
-            "validate_every_steps": 500,  # steps
+            "every_steps": 20,  # steps between lines of the log
+            "validate_every_steps": 500,  # steps between validations
             "validation_subjects": 4,  # whole subjects translated
             "profile": (0, 0),  # first and last step of each stage that are traced, into tensorboard/; (0, 0) none
         }
@@ -119,7 +119,7 @@ def _network_section() -> ConfigDict:
             "space_to_depth": 1,  # space-to-depth in front: 1, 2 or 4
             "products": False,  # weigh products of two sources too, at every voxel: curved maps of intensities
             "groups": 8,  # of every GroupNorm
-            "condition_features": 128,
+            "condition_features": 128,  # embedding of which sources there are and what is predicted
             "remat": False,  # recompute blocks in the backward pass: less memory, a third more time
             "dtype": "float32",  # of activations: float32 or bfloat16
         }

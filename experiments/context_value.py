@@ -68,7 +68,7 @@ def shared_parameters(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
 
 
 def slice_facts(name: str, slices: int) -> np.ndarray:
-    """What the oracle knows of each slice of that phantom, `[slices, len(FACTS)]` float32, of size about one."""
+    """The `FACTS` about each slice of the phantom of that name, `[slices, len(FACTS)]` float32, of size about one."""
     seed, index = map(int, name.split("-")[1:])
     shared = np.tile(shared_parameters(*session(seed, index)), (slices, 1))
     return np.concatenate([shared, 10 * (slice_gains(seed, index, slices) - 1)], axis=1)
@@ -155,8 +155,8 @@ def main():
             for seed in arguments.seeds
         ]
         found[kind] = {metric: np.mean([run[metric] for run in runs], axis=0) for metric in METRICS}
-    data = f"n = {arguments.subjects} held-out phantoms, {len(arguments.seeds)} seeds"
-    facts = f"{data}, {arguments.steps} steps; {hardware()}."
+    seeds, machine = len(arguments.seeds), hardware()
+    facts = f"n = {arguments.subjects} held-out phantoms, {seeds} seeds, {arguments.steps} steps; {machine}."
     text = f"{facts}\n\n{table(found, KINDS[0])}\n"
     atomic_write(arguments.output.with_suffix(".md"), text)
     print(text)

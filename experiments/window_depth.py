@@ -23,11 +23,11 @@ from configs import quickstart
 from experiments.phantom_study import as_prediction, network_inputs, score, table, train_network
 from lift_jax.config import validate
 from lift_jax.data.channels import Channels, channels_of
+from lift_jax.data.depths import depth_coordinates
 from lift_jax.data.sources import subject_source
 from lift_jax.data.subject import Subject, SubjectSource
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.leave_one_channel_out import HiddenChannel
-from lift_jax.models.depth_encoding import depth_coordinates
 from lift_jax.models.translation.build import initial_parameters, volume_translator
 from lift_jax.models.translation.volume_translator import VolumeTranslator
 from lift_jax.paths import atomic_write

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.phantom import acquisition as phantom_acquisition
+from lift_jax.data.phantom import fields as phantom_fields
+from lift_jax.data.phantom import scanner as phantom_scanner
 from lift_jax.data.phantom.brain import (
     PhantomCases,
     head_spacing,
@@ -17,9 +20,6 @@ from lift_jax.data.phantom.brain import (
     session,
     slice_gains,
 )
-from lift_jax.data.phantom.brain import acquisition as phantom_acquisition
-from lift_jax.data.phantom.brain import fields as phantom_fields
-from lift_jax.data.phantom.brain import scanner as phantom_scanner
 from lift_jax.data.phantom.tissues import CORE, CSF, GREY, OEDEMA, RIM, TISSUES, VESSEL, WHITE
 from lift_jax.errors import UserError
 

@@ -9,8 +9,8 @@ import numpy as np
 from lift_jax.data.cases import CONTRASTS
 from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.made_cases import check_grid
-from lift_jax.data.phantom.brain import brain as phantom
-from lift_jax.data.phantom.brain import head as phantom_head
+from lift_jax.data.phantom import brain as phantom
+from lift_jax.data.phantom import head as phantom_head
 from lift_jax.data.subject import Subject
 from lift_jax.data.volumes import Grid, new_geometry
 from lift_jax.errors import UserError

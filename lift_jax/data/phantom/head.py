@@ -6,8 +6,9 @@ from scipy import ndimage
 from lift_jax.data.hounsfield import normalize_mr
 from lift_jax.data.made_cases import MadeCases, check_grid
 from lift_jax.data.paired_cases import PairedCase
+from lift_jax.data.phantom import anatomy
 from lift_jax.data.phantom.acquisition import draw_protocol, draw_relaxation
-from lift_jax.data.phantom.brain import TUMOR_PROBABILITY, anatomy, tumor_sites
+from lift_jax.data.phantom.brain import TUMOR_PROBABILITY, tumor_sites
 from lift_jax.data.phantom.ct import scan_ct
 from lift_jax.data.phantom.face import draw_face, head_outline, paint_face, paint_soft_tissue
 from lift_jax.data.phantom.fields import grid_axes, smooth_field

@@ -103,7 +103,7 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
         )
         network = autoencoder(networks)
         loss = reconstruction_loss(
-            network, patch=settings.mask_patch_size, covered=settings.mask_ratio, axis_name=DATA_AXIS
+            network, mask_patch_size=settings.mask_patch_size, mask_ratio=settings.mask_ratio, axis_name=DATA_AXIS
         )
         validate = functools.partial(validate_reconstructions, network, **look)
         stage = _planned(index, name, loss, params, batches, settings.batch, validate, config)
@@ -124,8 +124,8 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
             networks,
             batch=settings.batch,
             positives=settings.positives,
-            decoding=settings.reconstruction_weight,
-            mixing=settings.latent_interpolation,
+            reconstruction_weight=settings.reconstruction_weight,
+            latent_interpolation=settings.latent_interpolation,
             **drifting,
             axis_name=DATA_AXIS,
         )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lift_jax.checkpoints import restore_ema
-from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.datasets.brats import CHANNELS
 from lift_jax.run_directory import checkpoint_directory
 from lift_jax.trained import load_trained
 from tests.commands import SECONDS, SMALL_TRANSLATION, assert_refused, metrics, snapshot
@@ -85,7 +85,7 @@ def test_the_log_holds_every_step_and_the_validations(trained):
         *(("mixer", step) for step in (3, 4)),
     ]
     for line in validated:
-        values = [line[f"validation_psnr_{contrast}"] for contrast in CONTRASTS]
+        values = [line[f"validation_psnr_{contrast}"] for contrast in CHANNELS]
         assert line["validation_psnr"] == pytest.approx(np.mean(values))
 
 
@@ -226,7 +226,7 @@ def test_an_evaluation_holds_every_case_contrast_and_method(trained, command):
     assert snapshot(trained) == before
 
     rows = list(csv.DictReader(after[pathlib.Path("evaluation/cases.csv")].decode().splitlines()))
-    assert [row["contrast"] for row in rows if row["method"] == "model"] == list(CONTRASTS)
+    assert [row["contrast"] for row in rows if row["method"] == "model"] == list(CHANNELS)
     aggregates = json.loads(after[pathlib.Path("evaluation/metrics.json")])["aggregates"]
     for row in rows:
         assert aggregates[row["method"]][row["contrast"]]["psnr"]["mean"] == pytest.approx(float(row["psnr"]))
@@ -250,7 +250,7 @@ def write_case(root, name, contrasts, seed=0):
 def test_each_case_of_a_folder_gets_what_it_lacks_and_those_that_cannot_be_used_are_told(tmp_path, trained, command):
     root, output = tmp_path / "cases", tmp_path / "results"
     good = write_case(root, "good", ("t1n", "t2w"))
-    write_case(root, "complete", CONTRASTS)
+    write_case(root, "complete", CHANNELS)
     damaged = write_case(root, "damaged", ("t1n", "t1c"), seed=1) / "damaged-t1c.nii.gz"
     damaged.write_bytes(damaged.read_bytes()[:-2000])
     before = snapshot(root)
@@ -288,7 +288,7 @@ def test_each_case_of_a_folder_gets_what_it_lacks_and_those_that_cannot_be_used_
 
 
 def test_a_contrast_that_is_there_is_predicted_only_by_force(tmp_path, trained, command):
-    case, output = write_case(tmp_path, "case", CONTRASTS), tmp_path / "results"
+    case, output = write_case(tmp_path, "case", CHANNELS), tmp_path / "results"
     options = [f"--workdir={trained}", f"--case={case}", f"--output={output}", "--target=t1c"]
     assert_refused(command("synthesize", *options), "case: has t1c already", "--force")
     assert not output.exists()
@@ -315,7 +315,7 @@ def test_a_run_without_validation_cases_trains_and_one_without_test_cases_is_not
     split = tmp_path / "split.json"
     split.write_text(json.dumps({"train": ["a", "b"], "validation": [], "test": []}))
     for seed, name in enumerate("ab"):
-        write_case(tmp_path / "cases", name, CONTRASTS, seed)
+        write_case(tmp_path / "cases", name, CHANNELS, seed)
     arguments = [
         *(option for option in TINY if "stages=" not in option),
         "--config.stages=('translator',)",

@@ -287,10 +287,10 @@ def test_any_depth_can_be_sampled_and_slices_stay_where_they_are(networks_and_pa
     np.testing.assert_allclose(fine[1::3], coarse, atol=1e-5)
 
 
-@pytest.mark.parametrize(("layout", "spacing"), [("phantom", 6.0), ("brats", 2.0)])
-def test_samples_have_the_voxel_size_of_the_volumes_of_training(networks_and_parameters, tmp_path, layout, spacing):
+@pytest.mark.parametrize(("configured", "spacing"), [(6.0, 6.0), (0.0, 2.0)], ids=["configured", "WDM"])
+def test_samples_have_the_voxel_size_of_the_volumes_of_training(networks_and_parameters, tmp_path, configured, spacing):
     config = small_config()
-    config.data.layout = layout
+    config.data.spacing = configured
     trained = TrainedGeneration(config, *networks_and_parameters, SHAPE, "mapper", 1)
     path, _ = synthesize_samples(trained, 1, 0, tmp_path, depth=16)
     assert nib.load(path).header.get_zooms() == (spacing, spacing, spacing / 2)

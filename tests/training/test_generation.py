@@ -292,7 +292,7 @@ def test_samples_have_the_voxel_size_of_the_volumes_of_training(networks_and_par
     config = small_config()
     config.data.spacing = configured
     trained = TrainedGeneration(config, *networks_and_parameters, SHAPE, "mapper", 1)
-    path, _ = synthesize_samples(trained, 1, 0, tmp_path, depth=16)
+    path, *_ = synthesize_samples(trained, 1, 0, tmp_path, depth=16)
     assert nib.load(path).header.get_zooms() == (spacing, spacing, spacing / 2)
 
 

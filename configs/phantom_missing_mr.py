@@ -4,13 +4,14 @@
 
 The weights are for real scans: docs/studies/real_scans.md says what they are worth there. Levels differ between
 volumes, so many volumes, coarsely, teach more than few volumes finely; detail comes from the sources. An hour or two on
-two CPU cores; resumable.
+two CPU cores; resumable. The variant `tiny` is a run of a minute, for checks.
 """
 
-from lift_jax.config import missing_mr
+from lift_jax.config import check_variant, missing_mr
 
 
-def get_config():
+def get_config(variant=""):
+    check_variant("phantom_missing_mr.py", variant, "tiny")
     config = missing_mr()
     config.data.size = (39, 48, 48)
     config.data.spacing = 4.0
@@ -43,4 +44,17 @@ def get_config():
     config.log.every_steps = 50
     config.log.validate_every_steps = 1000
     config.inference.chunk = 39
+
+    if variant == "tiny":
+        config.data.size = (26, 32, 32)
+        config.data.spacing = 6.0
+        config.data.subjects.update(train=8, validation=1, test=2)
+        config.model.translator.widths = (8, 16, 32, 64)
+        config.model.translator.condition_features = 16
+        config.model.mixer.hidden = 16
+        config.stage.joint.steps = 20
+        config.stage.joint.slices = 26
+        config.checkpoint.every_steps = 20
+        config.log.every_steps = 5
+        config.log.validate_every_steps = 20
     return config

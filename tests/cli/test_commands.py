@@ -64,7 +64,9 @@ def test_training_leaves_checkpoints_configuration_log_and_tensorboard(trained):
         ".lock",
         "checkpoints",
         "config.json",
+        "data_statistics.json",
         "metrics.jsonl",
+        "split.json",
         "tensorboard",
     ]
 

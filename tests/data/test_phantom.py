@@ -316,7 +316,7 @@ def test_the_template_is_small_and_its_fractions_sum_to_at_most_one():
         assert path.stat().st_size <= 2_000_000
         image = nib.load(path)
         levels = np.asarray(image.dataobj)
-        assert (path.parent / "MNI_NOTICE.txt").read_text().count("McConnell Brain Imaging Center") == 1
+        assert (path.parent / "MNI_NOTICE.txt").read_text().count("McConnell Brain Imaging Centre") == 1
     assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
     assert nib.affines.voxel_sizes(image.affine).tolist() == [1, 1, 1]
     total = levels.astype(int).sum(axis=-1)

@@ -336,7 +336,7 @@ def get_sweep(variant=""):
     base.stages = ("translator", "mixer")
     base.data.targets = ("t2w",)
     for stage in ("translator", "mixer"):
-        base.stage[stage].update({"steps": 4, "batch": 1, "window": 8})
+        base.stage[stage].update({"steps": 4, "batch": 1, "slices": 8})
     base.checkpoint.every_steps = 2
     variants = {"base": {}, "lost": {"stage.mixer.mixer_learning_rate": 1e30}}
     return Sweep(base, variants, "base", (0,), TRANSLATION_COLUMNS)

@@ -11,6 +11,7 @@ import jax
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from lift_jax.checkpoints import restore_ema
 from lift_jax.data.cases import CONTRASTS
@@ -142,7 +143,7 @@ def test_a_run_begins_with_the_averaged_parameters_of_the_run_that_is_named(
             "config.start_from: nowhere/config.json: No such file or directory; it must name the work directory",
         ),
         ({"model.mixer.hidden": 5}, "config.start_from: {trained}/checkpoints/mixer/4: parameter mixer/"),
-        ({"model.translator.widths": "(4, 16)"}, "parameter translator/"),
+        ({"model.translator.blocks": 2}, "lacks parameter translator/"),
     ],
 )
 def test_a_run_that_cannot_be_begun_with_is_refused_before_anything_is_made(
@@ -238,7 +239,10 @@ def test_an_evaluation_holds_every_case_contrast_and_method(trained, command):
 def write_case(root, name, contrasts, seed=0):
     """A case of noise on an oblique grid, left-handed and with its axes in another order than ours."""
     generator = np.random.default_rng(seed)
-    affine = np.array([[0.5, -9.0, 0.3, 70.0], [8.0, 0.4, 0.2, -90.0], [0.1, 0.3, -10.0, 60.0], [0, 0, 0, 1]])
+    affine = np.eye(4)
+    axes = [[0, -9, 0], [8, 0, 0], [0, 0, -10]]
+    affine[:3, :3] = Rotation.from_euler("xyz", (3, 2, 4), degrees=True).as_matrix() @ axes
+    affine[:3, 3] = 70, -90, 60
     (root / name).mkdir(parents=True)
     for contrast in contrasts:
         image = nib.Nifti1Image(generator.uniform(0, 900, (22, 18, 14)).astype(np.int16), affine)
@@ -334,7 +338,7 @@ def test_a_run_without_validation_cases_trains_and_one_without_test_cases_is_not
     ]
     result = command("train", *arguments)
     assert result.returncode == 0, result.stderr
-    assert_refused(command("evaluate", f"--workdir={tmp_path / 'run'}"), f"{split}: 'test' holds no case")
+    assert_refused(command("evaluate", f"--workdir={tmp_path / 'run'}"), f"{split}: 'test' holds no subject")
 
 
 @pytest.mark.parametrize("name", ["evaluate", "synthesize"])

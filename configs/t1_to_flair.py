@@ -3,9 +3,10 @@
     python train.py --config configs/t1_to_flair.py --config.data.root=DIR --workdir runs/t1_to_flair
 
 Files are `DIR/<subject>/T1.nii.gz` and `DIR/<subject>/FLAIR.nii.gz`, skull-stripped and on one grid; other names by
-`--config.data.pattern="{subject}/anat/{subject}_{channel}.nii.gz"`. The variant `bids` reads
-`sub-*/[ses-*/]anat/*_T1w.nii.gz` and `*_FLAIR.nii.gz`. Sized for two CPU cores, at 2 mm: about half an hour. `tiny` is
-the same at 8 mm in under a minute, for checks. docs/your_data.md describes other channels and data sets.
+`--config.data.pattern="{subject}/anat/{subject}_{channel}.nii.gz"` and `--config.data.suffixes.T1=mprage`. The variant
+`bids` reads `sub-*/[ses-*/]anat/*_T1w.nii.gz` and `*_FLAIR.nii.gz`. Sized for two CPU cores, at 2 mm: about half an
+hour. `tiny` is the same at 8 mm in under a minute, for checks. docs/your_data.md describes other channels and data
+sets.
 """
 
 from ml_collections import ConfigDict
@@ -18,6 +19,7 @@ def get_config(variant=""):
     config.data.dataset = "files"
     config.data.pattern = "{subject}/{channel}.nii.gz"
     config.data.channels = ConfigDict({"T1": "mr_quantile", "FLAIR": "mr_quantile"})
+    config.data.suffixes = ConfigDict({"T1": "T1", "FLAIR": "FLAIR", "mask": "mask", "segmentation": "segmentation"})
     config.data.sources = ("T1",)
     config.data.targets = ("FLAIR",)
     config.data.spacing = 2.0
@@ -45,7 +47,7 @@ def get_config(variant=""):
     for name in variant.split("_") if variant else ():
         if name == "bids":
             config.data.dataset = "bids"
-            config.data.suffixes = ConfigDict({"T1": "T1w"})
+            config.data.suffixes.update(T1="T1w", segmentation="dseg")
         elif name == "tiny":
             _tiny(config)
         else:

@@ -10,12 +10,14 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "DataWarning": "lift_jax.errors",
     "UserError": "lift_jax.errors",
+    "load": "lift_jax.api",
     "load_config": "lift_jax.config",
     "named_config": "lift_jax.config",
+    "score": "lift_jax.api",
 }
 """Public name to the module that defines it."""
 
-__all__ = ["DataWarning", "UserError", "__version__", "load_config", "named_config"]
+__all__ = ["DataWarning", "UserError", "__version__", "load", "load_config", "named_config", "score"]
 
 
 def __getattr__(name: str) -> object:

@@ -13,27 +13,18 @@ import json
 import pathlib
 from collections.abc import Iterable
 
-from lift_jax.data.brats import find_cases
-
-from lift_jax.data.splits import ranked
+from lift_jax.data.splits import patient_of, split_patients
 from lift_jax.paths import atomic_write
-
-VALIDATING = 20
-"""One patient of so many validates."""
 
 
 def official_split(training: Iterable[str], validation: Iterable[str]) -> dict[str, list[str]]:
     """The split file's lists, of the names `<challenge>-<patient>-<time point>` in the two official folders."""
-    of_patient: dict[str, list[str]] = {}
-    for name in training:
-        of_patient.setdefault(name.rsplit("-", 1)[0], []).append(name)
-    order = ranked(of_patient)
-    held_out = max(1, len(order) // VALIDATING)
-    names = [
-        sorted(name for patient in part for name in of_patient[patient])
-        for part in (order[held_out:], order[:held_out])
-    ]
-    return {"train": names[0], "validation": names[1], "test": sorted(validation)}
+    split = split_patients({name: patient_of(name) for name in training})
+    return {
+        "train": sorted([*split["train"], *split["test"]]),
+        "validation": split["validation"],
+        "test": sorted(validation),
+    }
 
 
 def main():
@@ -48,7 +39,7 @@ def main():
     cases.mkdir(parents=True)
     found = {}
     for folder in (arguments.training, arguments.validation):
-        found[folder] = find_cases(folder)
+        found[folder] = sorted(path.name for path in folder.iterdir() if path.is_dir())
         for name in found[folder]:
             (cases / name).symlink_to((folder / name).resolve(), target_is_directory=True)
     split = official_split(found[arguments.training], found[arguments.validation])

@@ -8,15 +8,20 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from lift_jax.data.datasets.base import ScannedSubjects
+from lift_jax.data.datasets.naming import SubjectFiles
+from lift_jax.data.intensity import get_protocol
 from lift_jax.data.phantom.brain import head_spacing, make_phantom
 from lift_jax.data.subject import Subject
+from lift_jax.errors import DataWarning
 from lift_jax.trained import load_trained
-from tests.commands import REPOSITORY
+from tests.commands import REPOSITORY, assert_refused
 from tests.data import scans
 
 CHANNELS = ("t1n", "t1c", "t2w", "t2f")
@@ -286,3 +291,36 @@ def test_what_a_header_tells_of_people_stays_there(command, training, raw, tmp_p
     synthesize(command, training[0], tmp_path / "cases", tmp_path / "results")
     result = nib.load(tmp_path / "results" / "a-t2f.nii.gz").header
     assert b"Jane" not in bytes(result.structarr.tobytes()) and result["intent_code"] == 0
+
+
+@pytest.mark.parametrize("change", [scans.minmax, scans.zscored_everywhere, lambda mr: mr + 100, lambda mr: mr - 1024])
+@pytest.mark.parametrize("masked", [True, False])
+def test_of_a_head_the_same_mr_enters_the_network_and_so_the_ct_is_the_same(tmp_path, change, masked):
+    mr, _, mask = scans.head_pair()
+    protocols = {"mr": get_protocol("mr_foreground"), "ct": get_protocol("ct_hu")}
+    loaded = []
+    for name, volume in (("raw", mr), ("changed", change(mr))):
+        write(tmp_path / name, {"mr": volume, "mask": mask})
+        files = {kind: tmp_path / name / f"{name}-{kind}.nii.gz" for kind in ("mr", "mask")}
+        subject = SubjectFiles(name, {"mr": files["mr"]}, files["mask"] if masked else None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            loaded.append(ScannedSubjects((subject,), protocols).load(0))
+    np.testing.assert_array_equal(loaded[0].mask, loaded[1].mask)
+    np.testing.assert_allclose(loaded[0].images["mr"], loaded[1].images["mr"], atol=1e-3)
+    assert loaded[0].images["mr"].max() == 1
+
+
+def test_a_run_on_a_table_translates_a_table_and_others_refuse_a_file(command, training, cases, tmp_path):
+    arguments = ["--case", tmp_path / "new.csv", "--output", tmp_path / "results"]
+    (tmp_path / "new.csv").write_text(
+        f"subject,t1n,t1c,t2w,t2f\na,{cases}/raw/raw-t1n.nii.gz,,{cases}/raw/raw-t2w.nii.gz,\n"
+    )
+    refused = command("synthesize", "--workdir", training[0], *arguments, **QUICK)
+    assert_refused(refused, "--case:", "new.csv is a file; give the folder of a subject")
+    shutil.copytree(training[0], tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["data"] |= {"dataset": "manifest", "manifest": "/gone.csv", "root": ""}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    done = command("synthesize", "--workdir", tmp_path / "run", *arguments, **QUICK)
+    assert done.stdout.splitlines() == [str(tmp_path / "results" / f"a-{target}.nii.gz") for target in ("t1c", "t2f")]

@@ -26,8 +26,9 @@ def predictor(workdir: str, guided: bool = True) -> Callable[[Scan, str], np.nda
         coarse = predict_channels(*inputs, **trained.options)[target]
         sources = scan.sources(target)
         guides = np.stack([images[name] for name in images if name != target], axis=-1)
+        known, inside = (guides > 0).any(axis=-1), (sources > 0).any(axis=-1)
         if guided:
-            return guided_upsampling(coarse, guides, affine, sources, scan.affine)
-        return resample_within_mask(coarse, (guides > 0).any(-1), affine, (sources > 0).any(-1), scan.affine)
+            return guided_upsampling(coarse, guides, known, affine, sources, inside, scan.affine)
+        return resample_within_mask(coarse, known, affine, inside, scan.affine)
 
     return predict

@@ -3,8 +3,8 @@
     python -m experiments.real_scans.t1_flair --root DIR --workdir runs/t1_flair --output runs/t1_flair/table
 
 Folds are of every n-th case by name; each kind and seed trains on the other folds, and every case is scored once a
-seed, in voxels of `--spacing` mm. A case's value is its mean over seeds; intervals are percentile bootstraps over
-cases, 95 %, paired where kinds are compared. Resumable: runs go on from their checkpoints, and scores are kept.
+seed, in voxels of `--spacing` mm. A case's value is its mean over seeds; intervals are t-intervals over cases,
+95 %, paired where kinds are compared. Resumable: runs go on from their checkpoints, and scores are kept.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from experiments.real_scans.scans import Scan, read_scans
 from lift_jax.config import validate
 from lift_jax.config.files import named_config
 from lift_jax.data.subject import Subject
-from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
+from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.metrics.image import interior_mean, peak_signal_to_noise, similarity_map
 from lift_jax.evaluation.metrics.through_plane import delta_z
 from lift_jax.inference.predict import predict_channels
@@ -97,8 +97,8 @@ def table(rows: list[dict]) -> str:
     lines.append("|---" * (2 * len(kinds)) + "|")
     for metric in metrics:
         first = values(kinds[0], metric)
-        cells = [bootstrap_mean(values(kind, metric), seed=0) for kind in kinds]
-        cells += [paired_difference(values(kind, metric), first, seed=0) for kind in kinds[1:]]
+        cells = [mean_interval(values(kind, metric)) for kind in kinds]
+        cells += [paired_difference(values(kind, metric), first) for kind in kinds[1:]]
         lines.append(f"| {metric} | " + " | ".join("{:.4g} [{:.4g}, {:.4g}]".format(*cell) for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 

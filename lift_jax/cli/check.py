@@ -32,7 +32,6 @@ from lift_jax.data.sources import protocols_of
 from lift_jax.errors import UserError
 from lift_jax.paths import PathLike, resolve_path
 from lift_jax.progress import progress
-from lift_jax.run_directory import read_config
 
 SCANNED = [name for name, dataset in DATASETS.items() if not dataset.scanned_as]
 
@@ -106,6 +105,8 @@ def data_section(arguments) -> ConfigDict:
 
 
 def _data_of_run(arguments) -> ConfigDict:
+    from lift_jax.run_directory import read_config  # which imports JAX, and takes seconds
+
     values = dict(read_config(resolve_path(arguments.workdir)).data.items())
     dataset = DATASETS[values["dataset"]]
     values["channels"] = dict(values["channels"].items()) or dict(dataset.channels)

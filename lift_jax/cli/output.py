@@ -59,6 +59,7 @@ def show_warning(message, category, filename, lineno, file=None, line=None) -> N
     if issubclass(category, DataWarning):
         from tqdm import tqdm
 
-        tqdm.write(f"warning: {message}", file=sys.stderr)  # above a progress bar, if there is one
+        # On a terminal above a progress bar, if there is one; in a log tqdm would repeat its line.
+        (tqdm.write if sys.stderr.isatty() else print)(f"warning: {message}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")

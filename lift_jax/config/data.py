@@ -19,7 +19,7 @@ def data_section() -> ConfigDict:
     data.root = ""  # folder of the subjects; of a manifest, what its relative paths start from
     data.pattern = ""  # files: such as "{subject}/{subject}_{channel}.nii.gz"
     data.manifest = ""  # manifest: CSV with the columns subject and one for each channel
-    data.suffixes = ConfigDict()  # bids: channel to suffix, such as {"T1": "T1w"}; else the channel's name
+    data.suffixes = ConfigDict()  # files, bids: words in file names, such as {"T1": "T1w"}; else the channel's name
     data.channels = ConfigDict()  # channel to intensity protocol; empty: those of the data set
     data.sources = ()  # channels to translate from, in the order of the network; () is all
     data.targets = ()  # channels to predict; () is all

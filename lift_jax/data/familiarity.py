@@ -24,7 +24,7 @@ FEWEST_OTHERS = 4
 """Subjects from which on their range says something about another one."""
 
 OUTLIER_MARGIN = 0.3
-"""Share of the protocol's range by which quantiles of a training subject may leave those of the few others."""
+"""The same share for subjects that train, which are compared with few others."""
 
 AXIS_NAMES = ("axial", "coronal", "sagittal")
 """Slices along the first, second and third axis of `[D, H, W]`."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from lift_jax.data.datasets.base import ScannedSubjects, check_headers
-from lift_jax.data.datasets.naming import SubjectFiles, with_channels
+from lift_jax.data.datasets.base import ScannedSubjects, check_headers, files_of
+from lift_jax.data.datasets.naming import SubjectFiles, few, volumes_below, with_channels
 from lift_jax.data.datasets.phantom import PhantomSubjects
 from lift_jax.data.datasets.registry import DATASETS, path_of, scan
 from lift_jax.data.intensity import PROTOCOLS, IntensityProtocol, get_protocol
@@ -30,6 +30,9 @@ CHANNEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.-]*")
 
 HASH_RULE = "hash of patients"
 """What `DataSplit.rule` says where nobody has chosen a split."""
+
+WORDED = ("files", "bids")
+"""Data sets whose words for channels are configured."""
 
 SPLIT_CHOICES = 50
 """Splits that are tried, where a channel is so rare that the first leaves no subject with it for training."""
@@ -165,7 +168,7 @@ def all_subjects(data: ConfigDict, root: str | os.PathLike, *, check: bool = Tru
 def resolve_paths(data: ConfigDict) -> None:
     """Makes the paths of a data section absolute, so that a run finds its data from any working directory."""
     for key in ("root", "manifest", "split_file", "cache"):
-        if data[key] and "://" not in data[key]:
+        if data.get(key) and "://" not in data[key]:
             data[key] = os.path.abspath(os.path.expanduser(data[key]))
 
 
@@ -207,10 +210,23 @@ def _check_trained(data: ConfigDict, channel: str, splits: Mapping[str, Sequence
     if by_hash and any(has.values()) and channel not in data.targets:
         message = f"{message}, so it is not learned; add subjects, or choose those that train by config.data.split_file"
         return warnings.warn(message, DataWarning, stacklevel=3)
+    found = "" if any(has.values()) else describe_others(data, splits)
     raise UserError(
-        f"{message}; add one, or leave the channel out of config.data.channels, config.data.sources and "
+        f"{message}{found}; add one, or leave the channel out of config.data.channels, config.data.sources and "
         "config.data.targets"
     )
+
+
+def describe_others(data: ConfigDict, splits: Mapping[str, Sequence[SubjectFiles]]) -> str:
+    """The volumes of a data set that are no channel, for a message: a channel may lie there under another name."""
+    if data.dataset == "manifest":
+        return ""
+    used = {path for members in splits.values() for files in members for path in files_of(files).values()}
+    others = [path for path in volumes_below(path_of(data)) if path not in used]
+    if not others:
+        return ""
+    remedy = "; a channel's word in file names is set by config.data.suffixes" if data.dataset in WORDED else ""
+    return f" (not used: {few(path.relative_to(path_of(data)) for path in others)}{remedy})"
 
 
 def _hash_split(

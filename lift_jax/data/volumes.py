@@ -122,9 +122,21 @@ def write_volume(
       ValueError: the array is not on the grid of `like`.
     """
     path = Path(path)
-    array = np.asarray(array)
     if not is_nifti_name(path):
         raise UserError(f"{path}: is not named as a NIfTI file; choose a name that ends in .nii.gz or .nii")
+    content = volume_image(array, like, dtype, description).to_bytes()
+    if is_gzip_name(path):
+        content = gzip.compress(content, GZIP_LEVEL, mtime=0)
+    _atomic_write(path, content)
+
+
+def volume_image(array: np.ndarray, like: Grid, dtype=np.float32, description: str = "lift_jax") -> nib.Nifti1Image:
+    """A canonical array as the image that `write_volume` writes.
+
+    Raises:
+      ValueError: the array is not on the grid of `like`.
+    """
+    array = np.asarray(array)
     if array.shape != like.shape:
         raise ValueError(f"array of shape {array.shape} is not on a grid of shape {like.shape}")
     if np.issubdtype(dtype, np.integer):
@@ -138,10 +150,7 @@ def write_volume(
     header["descrip"] = description.encode("ascii", "replace")[:_DESCRIPTION_BYTES]
     image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     # No affine beside the header: nibabel then keeps the header's own sform and qform to the bit.
-    content = image_class(stored.reshape(header.get_data_shape()), None, header).to_bytes()
-    if is_gzip_name(path):
-        content = gzip.compress(content, GZIP_LEVEL, mtime=0)
-    _atomic_write(path, content)
+    return image_class(stored.reshape(header.get_data_shape()), None, header)
 
 
 _GEOMETRY_FIELDS = (

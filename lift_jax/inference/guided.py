@@ -18,50 +18,57 @@ WINDOW = 3
 
 
 def guided_upsampling(
-    prediction: np.ndarray, guides: np.ndarray, affine: np.ndarray, sources: np.ndarray, fine_affine: np.ndarray
+    prediction: np.ndarray,
+    guides: np.ndarray,
+    known: np.ndarray,
+    affine: np.ndarray,
+    sources: np.ndarray,
+    inside: np.ndarray,
+    fine_affine: np.ndarray,
 ) -> np.ndarray:
-    """A prediction on the grid of its sources, `[D', H', W']` float32, zero where all of these are.
+    """A prediction on the grid of its sources, `[D', H', W']` float32 in [0, 1], zero outside the foreground.
 
     Args:
       prediction: `[D, H, W]` in [0, 1], on the coarse grid.
-      guides: `[D, H, W, C]` in [0, 1], the sources on the coarse grid, zero outside the brain.
+      guides: `[D, H, W, C]` in [0, 1], the sources on the coarse grid.
+      known: `[D, H, W]` bool, the foreground there.
       affine: `[4, 4]` of the coarse grid.
       sources: `[D', H', W', C]`, the same sources on the fine grid, in the same unit.
+      inside: `[D', H', W']` bool, the foreground there.
       fine_affine: `[4, 4]` of the fine grid, with axes parallel to those of `affine`.
     """
-    coefficients, brain = _local_fits(prediction, guides)
-    both = np.concatenate([coefficients, brain[..., None]], axis=-1).astype(np.float32)
+    both = np.concatenate([_local_fits(prediction, guides, known), known[..., None]], axis=-1).astype(np.float32)
     both = resample_onto(both, affine, sources.shape[:3], fine_affine)
     fine = np.einsum("zyxc,zyxc->zyx", both[..., :-2], sources) + both[..., -2]
     fine /= np.maximum(both[..., -1], np.float32(1e-3))
-    return np.where((sources > 0).any(axis=-1), np.clip(fine, 0, 1), 0).astype(np.float32)
+    return np.where(inside, np.clip(fine, 0, 1), 0).astype(np.float32)
 
 
-def _local_fits(prediction: np.ndarray, guides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of the guides and an offset `[D, H, W, C + 1]`, averaged over windows and 0 outside the brain; and it."""
-    brain = (guides > 0).any(axis=-1).astype(np.float64)
-    share = np.maximum(_window_mean(brain), 1e-6)
+def _local_fits(prediction: np.ndarray, guides: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Weights of the guides and an offset `[D, H, W, C + 1]`, averaged over windows and 0 outside the foreground."""
+    share = np.maximum(_window_mean(known.astype(np.float64)), 1e-6)
 
     def mean(volume):
-        return _window_mean(volume * brain) / share
+        return _window_mean(volume * known) / share
 
     count = guides.shape[-1]
     guides = guides.astype(np.float64)
     means = np.stack([mean(guides[..., c]) for c in range(count)], axis=-1)
     level = mean(prediction)
-    covariance = np.empty((*brain.shape, count, count))
-    with_prediction = np.empty((*brain.shape, count))
+    covariance = np.empty((*known.shape, count, count))
+    with_prediction = np.empty((*known.shape, count))
     for i in range(count):
         with_prediction[..., i] = mean(guides[..., i] * prediction) - means[..., i] * level
         for j in range(i + 1):
             products = mean(guides[..., i] * guides[..., j]) - means[..., i] * means[..., j]
             covariance[..., i, j] = covariance[..., j, i] = products
     covariance += RIDGE * np.eye(count)
-    weights = np.linalg.solve(covariance, with_prediction[..., None])[..., 0]
+    weights = np.zeros_like(with_prediction)
+    weights[known] = np.linalg.solve(covariance[known], with_prediction[known][..., None])[..., 0]
     offset = level - (weights * means).sum(axis=-1)
     fits = np.concatenate([weights, offset[..., None]], axis=-1)
     smooth = np.stack([mean(fits[..., c]) for c in range(count + 1)], axis=-1)
-    return smooth * brain[..., None], brain
+    return smooth * known[..., None]
 
 
 def _window_mean(volume: np.ndarray) -> np.ndarray:

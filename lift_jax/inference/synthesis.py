@@ -19,18 +19,18 @@ from lift_jax.data.resample import resample_within_mask
 from lift_jax.data.subject import Subject, foreground
 from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.errors import DataWarning, UserError
+from lift_jax.inference.guided import guided_upsampling
 from lift_jax.inference.output import make_folder, output_path
 from lift_jax.paths import atomic_write
 from lift_jax.trained import Trained
 
 
 class ReadSubject(NamedTuple):
-    """The sources of a subject on the network's grid, the foreground on its own grid, and what is predicted."""
+    """The sources of a subject on the network's grid and on its own grid, and what is predicted."""
 
     index: int
     subject: Subject
-    native_foreground: np.ndarray
-    native_affine: np.ndarray
+    native: Subject
     grid: Grid
     sources: tuple[str, ...]
     targets: tuple[str, ...]
@@ -117,20 +117,24 @@ class Synthesis:
             doubts += [f"{subject.name}: {line}" for line in different]
         for doubt in doubts:
             warnings.warn(doubt, DataWarning, stacklevel=2)
-        inside = foreground(native, sources, self.trained.channels.protocols)
-        return ReadSubject(index, subject, inside, native.affine, grid, sources, targets)
+        return ReadSubject(index, subject, native, grid, sources, targets)
 
     def predict(self, work: ReadSubject) -> Predicted:
         """The targets, on the subject's own grid."""
         volumes = self.trained.predict(work.subject, work.sources, work.targets)
-        protocols, affine = self.trained.channels.protocols, work.subject.affine
-        if work.subject.shape != work.grid.shape or not np.array_equal(affine, work.native_affine):
-            known = foreground(work.subject, work.sources, protocols)
-            for target, volume in volumes.items():
-                background = protocols[target].background
-                onto = work.native_foreground, work.native_affine, background
-                volumes[target] = resample_within_mask(volume, known, affine, *onto)
+        if work.subject.shape != work.grid.shape or not np.array_equal(work.subject.affine, work.native.affine):
+            volumes = {target: self._bring_back(work, target, volume) for target, volume in volumes.items()}
         return Predicted(work.index, work.grid, volumes, work.sources)
+
+    def _bring_back(self, work: ReadSubject, target: str, volume: np.ndarray) -> np.ndarray:
+        """A prediction on the subject's own grid: with the detail of its sources, where they are of its unit."""
+        protocols, pair = self.trained.channels.protocols, (work.subject, work.native)
+        known, inside = (foreground(subject, work.sources, protocols) for subject in pair)
+        affines = work.subject.affine, work.native.affine
+        if {protocols[channel].unit for channel in (target, *work.sources)} != {"[0, 1]"}:
+            return resample_within_mask(volume, known, affines[0], inside, affines[1], protocols[target].background)
+        guides, sources = (np.stack([subject.images[channel] for channel in work.sources], axis=-1) for subject in pair)
+        return guided_upsampling(volume, guides, known, affines[0], sources, inside, affines[1])
 
     def write(self, result: Predicted, seconds: float) -> list[pathlib.Path]:
         """Writes the volumes of a subject, and then the record.

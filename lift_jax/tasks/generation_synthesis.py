@@ -4,6 +4,7 @@ import json
 import math
 import pathlib
 import time
+from collections.abc import Iterator
 
 import jax
 import matplotlib.image
@@ -49,36 +50,18 @@ def synthesize_samples(
     Raises:
       UserError: if a number is out of its range, or results cannot be written.
     """
-    for flag, value, least in (("count", count, 1), ("seed", seed, 0), ("depth", depth, 0)):
-        if value < least:
-            raise UserError(f"--{flag}: {value} is below {least}")
     spacing = volume_spacing(trained.config.data) if spacing is None else spacing
     if not 0 < spacing < math.inf:
         raise UserError(f"--spacing: {spacing} is no voxel size in mm")
-    options = dict(trained.config.inference) | ({} if temperature is None else {"temperature": temperature})
-    if not 0 <= options["temperature"] < math.inf:
-        raise UserError(
-            f"--temperature: {temperature} is no standard deviation; 1 is that of training, 0 the mean volume"
-        )
     began = time.perf_counter()
-    config, (trained_depth, height, width) = trained.config, trained.shape
-    depth = depth or trained_depth
-    grid = _grid((depth, height, width), (spacing * trained_depth / depth, spacing, spacing))
+    grid = sample_grid(trained, depth, spacing)
+    volumes = sampled(trained, count, seed, depth, temperature)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{output}: cannot be made ({error.strerror}); name another --output") from None
     paths, shown = [], []
-    for index in range(count):
-        (volume,) = sample_volumes(
-            trained.networks,
-            trained.params,
-            seed,
-            1,
-            first=index,
-            depth=depth,
-            **options,
-        )
+    for index, volume in enumerate(volumes):
         paths.append(output / f"sample-{seed}-{index:04d}.nii.gz")
         write_volume(paths[-1], volume, grid)
         shown += [volume] if index < SHEET_VOLUMES else []
@@ -87,14 +70,14 @@ def synthesize_samples(
     facts = {
         "seed": seed,
         "volumes": [path.name for path in paths],
-        "depth": depth,
-        "temperature": options["temperature"],
+        "depth": grid.shape[0],
+        "temperature": _temperature(trained, temperature),
         "spacing_mm": list(grid.spacing),
         "stage": trained.stage,
         "step": trained.step,
         "seconds": round(time.perf_counter() - began, 3),
         "device": jax.devices()[0].device_kind,
-        "config": config.to_dict(),
+        "config": trained.config.to_dict(),
     }
     atomic_write(output / "synthesis.json", json.dumps(facts, indent=2) + "\n")
     title = f"{count} sampled volume{'s' * (count > 1)}, seed {seed}"
@@ -102,8 +85,45 @@ def synthesize_samples(
     return [*paths, sheet, viewer]
 
 
+def sampled(
+    trained: TrainedGeneration, count: int, seed: int, depth: int = 0, temperature: float | None = None
+) -> Iterator[np.ndarray]:
+    """Samples volumes one after the other, each `[D, H, W]` float32 in [0, 1]; see `synthesize_samples`.
+
+    Raises:
+      UserError: at once, if a number is out of its range.
+    """
+    for flag, value, least in (("count", count, 1), ("seed", seed, 0), ("depth", depth, 0)):
+        if value < least:
+            raise UserError(f"--{flag}: {value} is below {least}")
+    options = {"chunk": trained.config.inference.chunk, "temperature": _temperature(trained, temperature)}
+    depth = depth or trained.shape[0]
+    return (
+        sample_volumes(trained.networks, trained.params, seed, 1, first=index, depth=depth, **options)[0]
+        for index in range(count)
+    )
+
+
+def _temperature(trained: TrainedGeneration, temperature: float | None) -> float:
+    if temperature is None:
+        return trained.config.inference.temperature
+    if not 0 <= temperature < math.inf:
+        raise UserError(
+            f"--temperature: {temperature} is no standard deviation; 1 is that of training, 0 the mean volume"
+        )
+    return temperature
+
+
+def sample_grid(trained: TrainedGeneration, depth: int = 0, spacing: float | None = None) -> Grid:
+    """The grid of sampled volumes: RAS+, centered on the origin; the head keeps its height at any depth."""
+    spacing = volume_spacing(trained.config.data) if spacing is None else spacing
+    trained_depth, height, width = trained.shape
+    depth = depth or trained_depth
+    return _grid((depth, height, width), (spacing * trained_depth / depth, spacing, spacing))
+
+
 def _grid(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Grid:
-    """A RAS+ grid `(D, H, W)` with voxels of `spacing` mm along D, H and W, centerd on the origin."""
+    """A RAS+ grid `(D, H, W)` with voxels of `spacing` mm along D, H and W, centered on the origin."""
     affine = np.diag([*reversed(spacing), 1.0])
     affine[:3, 3] = [-(size - 1) / 2 * side for size, side in zip(reversed(shape), reversed(spacing), strict=True)]
     header = nib.Nifti1Image(np.zeros(tuple(reversed(shape)), np.float32), affine).header

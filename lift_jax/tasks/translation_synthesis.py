@@ -14,6 +14,7 @@ from lift_jax.inference.folder import work_through
 from lift_jax.inference.output import check_sources_kept, check_writable
 from lift_jax.inference.synthesis import Synthesis
 from lift_jax.paths import PathLike
+from lift_jax.run_directory import read_config
 from lift_jax.tasks.base import SynthesizeOptions
 from lift_jax.trained import Trained, for_inference, load_trained
 
@@ -49,7 +50,7 @@ def _folder(workdir: PathLike, options: SynthesizeOptions) -> Synthesis:
     case = options.case
     if options.mask:
         raise UserError("--mask: goes with --input; the mask of a subject in a folder lies beside its channels")
-    if case.is_file():
+    if case.is_file() and read_config(workdir).data.dataset != "manifest":
         raise UserError(
             f"--case: {case} is a file; give the folder of a subject, or single files by "
             "--input CHANNEL=FILE --target CHANNEL --output FILE.nii.gz"

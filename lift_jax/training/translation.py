@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import grain
 import jax
@@ -21,7 +21,7 @@ from lift_jax.models.translation.build import initial_parameters, volume_transla
 from lift_jax.paths import PathLike
 from lift_jax.training.optimizers import grouped_adamw
 from lift_jax.training.sharding import check_batch
-from lift_jax.training.stages import Stage, finished_parameters, run_stage
+from lift_jax.training.stages import Stage, Validation, finished_parameters, run_stage
 from lift_jax.training.starting import keep_start, starting_parameters
 from lift_jax.training.step import LossFunction, initial_state, train_step
 from lift_jax.training.subjects import assert_equal_subjects, cache_shared, record_split, record_statistics
@@ -61,21 +61,58 @@ def train_translation(config: ConfigDict, workdir: PathLike) -> dict:
     record_statistics(sources["train"], cached, channels, config, workdir)
     subjects = usable_subjects(cached, channels)
     size = slab_size(subjects, config.data.crop, network.translator.multiple)
-    validate_fn = functools.partial(validate, network, channels=channels, subjects=sources["validation"], config=config)
-    weights = LossWeights(**config.loss.to_dict())
+    return train_stages(
+        config,
+        workdir,
+        params,
+        subjects,
+        slab=functools.partial(random_slab, config.data, channels, size),
+        loss=functools.partial(translation_loss, network, channels, LossWeights(**config.loss)),
+        validate=functools.partial(validate, network, channels=channels, subjects=sources["validation"], config=config),
+    )
+
+
+def train_stages(
+    config: ConfigDict,
+    workdir: PathLike,
+    params: dict,
+    subjects: Sequence[CachedSubject],
+    *,
+    slab: Callable[[int], grain.transforms.RandomMap],
+    loss: Callable[..., LossFunction],
+    validate: Validation,
+) -> dict:
+    """Trains all stages of a configuration, each from wherever it stopped; of any network that takes slabs.
+
+    Args:
+      config: of the run.
+      workdir: of the run, prepared.
+      params: parameters before the first stage, in the groups `translator` and, where there is one, `mixer`.
+      subjects: that train.
+      slab: number of slices to what draws a slab of a subject, as `random_slab`.
+      loss: the loss by its argument `use_mixer`.
+      validate: averaged parameters to figures and pictures.
+
+    Returns:
+      The averaged parameters of the last stage.
+    """
     for index, name in enumerate(config.stages):
         finished = finished_parameters(workdir, name, config.stage[name].steps, params)
         if finished is None:
-            loss = translation_loss(network, channels, weights, use_mixer=name != "translator")
-            step, state = _step_and_state(index, name, params, loss, config)
+            step, state = _step_and_state(index, name, params, loss(use_mixer=name != "translator"), config)
             settings, seed = config.stage[name], config.seed * len(config.stage) + index
-            batches = _batches(settings.batch, seed, subjects, _random_slab(settings, size, channels, config), config)
+            batches = _batches(settings.batch, seed, subjects, slab(settings.slices), config)
             names = functools.partial(_batch_names, settings.batch, seed, subjects)
             slices = settings.batch * settings.slices
-            stage = Stage(name, settings.steps, slices, step, state, batches, validate_fn, names)
+            stage = Stage(name, settings.steps, slices, step, state, batches, validate, names)
             finished = run_stage(stage, config, workdir)
         params = finished
     return params
+
+
+def random_slab(data: ConfigDict, channels: Channels, size: tuple[int, int], slices: int) -> RandomSlab:
+    """What draws slabs of so many slices, by a data section."""
+    return RandomSlab(slices, size, channels, data.flip, data.source_drop, data.gamma)
 
 
 def usable_subjects(subjects: Sequence[CachedSubject], channels: Channels) -> list[CachedSubject]:
@@ -99,11 +136,6 @@ def usable_subjects(subjects: Sequence[CachedSubject], channels: Channels) -> li
             stacklevel=2,
         )
     return usable
-
-
-def _random_slab(settings: ConfigDict, size: tuple[int, int], channels: Channels, config: ConfigDict) -> RandomSlab:
-    data = config.data
-    return RandomSlab(settings.slices, size, channels, data.flip, data.source_drop, data.gamma)
 
 
 def _step_and_state(index: int, name: str, params: dict, loss_function: LossFunction, config: ConfigDict):

@@ -51,6 +51,7 @@ def validate(
                 [target],
                 chunk=inference.chunk,
                 skip_cache_gib=inference.skip_cache_gib,
+                in_foreground_box=inference.foreground_box,
             )[target]
             for metric, value in _metrics(hidden.truth, made).items():
                 scores.setdefault(target, {}).setdefault(metric, []).append(value)

@@ -252,8 +252,8 @@ def test_json_with_an_unknown_key_is_refused_by_name(edit):
 
 def test_json_with_a_missing_key_is_refused_by_name():
     values = json.loads(to_json(experiment()))
-    del values["optimizer"]["clip"]
-    with pytest.raises(UserError, match=r"config\.json: .*clip"):
+    del values["optimizer"]["clip_norm"]
+    with pytest.raises(UserError, match=r"config\.json: .*clip_norm"):
         from_json(json.dumps(values), "config.json")
 
 
@@ -286,7 +286,7 @@ def test_json_of_no_task_is_refused_with_those_there_are(task, told):
 
 def test_json_with_a_number_beyond_all_floats_is_refused():
     values = json.loads(to_json(experiment()))
-    values["optimizer"]["clip"] = 10**400
+    values["optimizer"]["clip_norm"] = 10**400
     with pytest.raises(UserError, match=r"^config\.json: not a configuration of this version"):
         from_json(json.dumps(values), "config.json")
 

@@ -208,6 +208,8 @@ def test_two_files_of_a_channel_are_refused_all_of_them_at_once(tmp_path):
     ("files", "dataset", "words"),
     [
         (("a/T1.nii.gz", "a/FLAIR.nii.gz"), "brats", "pattern, perhaps '{subject}/{channel}.nii.gz'"),
+        (("a/T1.nii.gz", "a/FLAIR.nii.gz"), "bids", "pattern, perhaps '{subject}/{channel}.nii.gz'"),
+        (("a/T1.mgz",), "brats", "only a/T1.mgz; convert them to .nii.gz"),
         (("x/a/a_T1.nii",), "brats", "only x/a/a_T1.nii; .* perhaps '\\*/{subject}/{subject}_{channel}.nii'"),
         (("a/a_t1.nii.gz", "a/a_t2.nii.gz"), "synthrad2023", "named as in config.data.dataset=brats"),
         (("a/a-t1n.nii.gz",), "bids", "named as in config.data.dataset=brats"),

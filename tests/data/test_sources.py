@@ -150,3 +150,13 @@ def test_channels_without_protocol_are_all_told():
     lines = str(refusal.value).splitlines()
     words = ("FLAIR: 'z' is no protocol", "T1: has no protocol", "a/b: name channels", "sources: 'T2'", "targets: 'PD'")
     assert [word in line for word, line in zip(words, lines, strict=True)] == [True] * 5
+
+
+def test_a_channel_that_is_nowhere_is_told_with_the_names_that_are_there(tmp_path):
+    for name in "abcdef":
+        write(tmp_path / name / "T1.nii.gz", brain())
+        write(tmp_path / name / "T2_FLAIR.nii.gz", brain())
+    files = {"dataset": "files", "pattern": "{subject}/{channel}.nii.gz", "root": tmp_path, "channels": T1_FLAIR}
+    told = r"the channel FLAIR \(not used: a/T2_FLAIR\.nii\.gz, .*data\.suffixes\)"
+    with pytest.raises(UserError, match=told):
+        subject_source(section(**files), "train")

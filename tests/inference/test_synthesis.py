@@ -154,7 +154,7 @@ def test_results_never_replace_a_file_of_the_subject(tmp_path):
 
 
 def test_names_that_are_too_long_are_refused_before_anything_is_read(tmp_path):
-    files = SubjectFiles("s" * 235, {"t1n": tmp_path / "absent.nii.gz"})
+    files = SubjectFiles("s" * 245, {"t1n": tmp_path / "absent.nii.gz"})
     work = Synthesis(Copies(ALL_MR), ScannedSubjects((files,), MR), tmp_path / "out")
     (outcome,) = work_through(work)
     assert "too long" in str(outcome.error) and not (tmp_path / "out").exists()
@@ -181,3 +181,18 @@ def test_the_rim_is_not_mixed_with_what_lies_outside_the_known_part():
     inside = np.array([[[True] * 5 + [False] * 3]])
     made = resample_within_mask(coarse, known, affine, inside, fine, -1024.0)
     np.testing.assert_allclose(made[0, 0], [300] * 5 + [-1024] * 3)
+
+
+def test_a_coarse_prediction_gets_the_detail_of_its_sources_back(tmp_path):
+    files = subject(tmp_path / "in", "a", ("t1n", "t1c", "t2w"))
+    own = ScannedSubjects((files,), MR)
+    work = Synthesis(Copies(ALL_MR), dataclasses.replace(own, spacing=4.0), tmp_path / "out")
+    read = work.read(0)
+    made = work.predict(read).volumes["t2f"]
+    truth, inside = 0.5 * own.load(0).images["t1n"], foreground(read.native, read.sources, MR)
+    coarse = 0.5 * read.subject.images["t1n"]
+    known = foreground(read.subject, read.sources, MR)
+    smooth = resample_within_mask(coarse, known, read.subject.affine, inside, read.native.affine, 0.0)
+    error, before = (np.sqrt(np.mean((volume - truth)[inside] ** 2)) for volume in (made, smooth))
+    assert made.shape == truth.shape and not made[~inside].any()
+    assert error < 0.5 * before

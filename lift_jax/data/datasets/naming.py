@@ -161,7 +161,7 @@ def _is_circle(path: Path) -> bool:
 def _duplicates(name: str, files: Mapping[str, list[Path]]) -> Iterator[str]:
     for kind, paths in files.items():
         if len(paths) > 1:
-            yield f"{paths[0]}: {name} has {len(paths)} files of {kind} (also {_few(paths[1:])}); keep one"
+            yield f"{paths[0]}: {name} has {len(paths)} files of {kind} (also {few(paths[1:])}); keep one"
 
 
 def _near_misses(root: Path, entries, naming: Naming, subjects: Iterable[SubjectFiles]) -> Iterator[str]:
@@ -187,10 +187,16 @@ def _nothing_found(paths: list[str], naming: Naming, suggest: Callable[[list[str
     if not volumes:
         return f"{message}, and no volume at all; check the path"
     count = f"{len(volumes)} volumes, such as" if len(volumes) > 1 else "only"
-    return f"{message}; it holds {count} {_few(volumes)}{suggest(volumes)}"
+    return f"{message}; it holds {count} {few(volumes)}{suggest(volumes)}"
 
 
-def _few(paths: Iterable[object]) -> str:
+def volumes_below(root: Path) -> list[Path]:
+    """All volumes in a folder and in folders in it, sorted, whatever their names."""
+    return [root / path for path in _listed(root)[0] if ending_of(path)]
+
+
+def few(paths: Iterable[object]) -> str:
+    """The first three of some paths, and how many more there are."""
     first, *more = map(str, paths)
     listed = [first, *more[:2]]
     return ", ".join(listed) + (f" and {len(more) - 2} more" if len(more) > 2 else "")
@@ -198,7 +204,10 @@ def _few(paths: Iterable[object]) -> str:
 
 def guess_pattern(paths: list[str]) -> str:
     """A pattern of the data set `files` that fits the first of some relative paths, or "" if none comes to mind."""
-    path = PurePosixPath(paths[0])
+    readable = [path for path in paths if ending_of(path) in ENDINGS]
+    if not readable:
+        return ""
+    path = PurePosixPath(readable[0])
     ending = ending_of(path.name)
     stem = path.name[: len(path.name) - len(ending)]
     folder = path.parent.name

@@ -8,7 +8,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from lift_jax.data.datasets import bids, brats, files, manifest, synthrad
-from lift_jax.data.datasets.naming import Found, Naming, SubjectFiles, find, guess_pattern
+from lift_jax.data.datasets.naming import ENDINGS, Found, Naming, SubjectFiles, find, guess_pattern
 from lift_jax.errors import DataWarning, UserError
 from lift_jax.paths import resolve_local_path
 
@@ -87,7 +87,9 @@ def _suggest(data: ConfigDict, paths: list[str]) -> str:
     if data.dataset != "bids" and any("/anat/" in path and path.startswith("sub-") for path in paths):
         return "; these are named as in config.data.dataset=bids"
     pattern = guess_pattern(paths)
-    if data.dataset == "bids":
+    if not pattern and not any(path.lower().endswith(ENDINGS) for path in paths):
+        return f"; convert them to {ENDINGS[0]}"
+    if data.dataset == "bids" and any("anat/" in path for path in paths):
         return "; give the suffixes of the channels, config.data.suffixes"
     return f"; describe them by config.data.dataset=files and a pattern, perhaps {pattern!r}" if pattern else ""
 

@@ -15,14 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.generation.imagenet import alexnet, load as load_network
+from experiments.generation.imagenet import alexnet, load as load_network, merged_alexnet
 from experiments.generation.networks import SliceDecoder, SliceEncoder
 from experiments.generation.phantoms import load as load_phantoms
+from lift_jax.models.slice_generator import to_logits
 
 DEFAULTS = {
     "data": "/work/runs/liftu/p32", "train": 2560, "alexnet": "/work/runs/liftu/weights/alexnet.safetensors",
-    "components": 384, "latent": 128, "hidden": 512, "layers": 3, "grid": 8, "reach": 4.0, "steps": 6000, "batch": 128, "judged": 16, "rate": 1e-3,
-    "kl": 2e-5, "gradient": 1.0, "feature": 0.1, "seed": 0, "enlarge": 2, "maps": 2,
+    "components": 384, "latent": 128, "hidden": 512, "layers": 3, "grid": 8, "reach": 4.0, "steps": 6000, "batch": 128, "judged": 16, "rate": 5e-4,
+    "kl": 2e-5, "gradient": 1.0, "feature": 0.1, "seed": 0, "maps": 2,
 }  # fmt: skip
 
 
@@ -38,13 +39,20 @@ def read_config(run: Path, arguments: list[str]) -> dict:
 
 
 def components_of(volumes: np.ndarray, count: int) -> dict:
-    """Principal components of axial slices in [-1, 1], whitened: `{"mean": [P], "basis": [P, count]}`."""
+    """Principal components of axial slices before tanh: mean `[P]`, rows `[count, P]` as long as their deviation."""
     slices = volumes.reshape(-1, int(np.prod(volumes.shape[2:])))
-    slices = slices[slices.max(1) > 0.02][:: max(1, len(slices) // 40000)] * 2 - 1
+    slices = slices[slices.max(1) > 0.02][:: max(1, len(volumes) * volumes.shape[1] // 60000)]
+    slices = to_logits(2 * slices.astype(np.float32) - 1, np)
     mean = slices.mean(0)
     values, vectors = np.linalg.eigh((slices - mean).T @ (slices - mean) / len(slices))
     values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
-    return {"mean": jnp.asarray(mean), "basis": jnp.asarray(vectors / np.sqrt(values), jnp.float32)}
+    return {"mean": jnp.asarray(mean), "rows": jnp.asarray((vectors * np.sqrt(values)).T, jnp.float32)}
+
+
+def component_codes(components: dict, slices):
+    """Slices `[N, ...]` in [-1, 1] to codes of mean 0 and variance 1 `[N, count]`."""
+    rows = components["rows"]
+    return (to_logits(slices.reshape(len(slices), -1)) - components["mean"]) @ (rows / (rows**2).sum(1, keepdims=True)).T
 
 
 def networks(config, shape):
@@ -55,14 +63,14 @@ def networks(config, shape):
 
 def encode_slices(config, state, slices):
     """Slices `[N, H, W]` in [-1, 1] to latents' mean and log variance."""
-    codes = (slices.reshape(len(slices), -1) - state["components"]["mean"]) @ state["components"]["basis"]
+    codes = component_codes(state["components"], slices)
     return SliceEncoder(config["latent"]).apply({"params": state["average"]["encoder"]}, codes)
 
 
-def feature_distance(layers, a, b, enlarge=2):
+def feature_distance(layers, a, b):
     """Mean absolute difference of AlexNet's maps, each in units of the real one's mean."""
     total = 0.0
-    maps = alexnet(layers, jnp.concatenate([a, b])[..., None], enlarge)
+    maps = alexnet(layers, jnp.concatenate([a, b])[..., None])
     for both in maps:
         x, y = jnp.split(both, 2)
         total += jnp.abs(x - y).mean() / jax.lax.stop_gradient(y.mean())
@@ -78,19 +86,20 @@ def main():
     filled = np.flatnonzero(flat.reshape(len(flat), -1).max(1) > 0.02)
     empty = np.setdiff1d(np.arange(len(flat)), filled)
     encoder, decoder = networks(config, size)
-    layers = load_network(config["alexnet"])[: config["maps"]]
+    layers = merged_alexnet(load_network(config["alexnet"]))[: config["maps"]]
     schedule = optax.warmup_cosine_decay_schedule(0, config["rate"], 200, config["steps"], 0.02 * config["rate"])
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99))
     file = run / "state.pkl"
     if file.exists():
         state = jax.tree.map(jnp.asarray, pickle.loads(file.read_bytes()))
     else:
-        components = components_of(volumes[:2048].astype(np.float32), config["components"])
+        components = components_of(volumes[:2048], config["components"])
         k1, k2 = jax.random.split(jax.random.key(config["seed"]))
         params = {
             "encoder": jax.jit(encoder.init)(k1, jnp.zeros((1, config["components"])))["params"],
             "decoder": jax.jit(decoder.init)(k2, jnp.zeros((1, config["latent"])))["params"],
         }
+        params["decoder"]["linear"] = {"kernel": components["rows"][: config["latent"]], "bias": components["mean"]}
         state = {"params": params, "average": params, "opt": optimiser.init(params), "components": components, "step": 0}
     print("parameters", {k: sum(x.size for x in jax.tree.leaves(v)) for k, v in state["params"].items()}, flush=True)
     components = state["components"]
@@ -98,7 +107,7 @@ def main():
     judged = config["judged"]
 
     def loss_function(params, x, key):
-        codes = (x.reshape(len(x), -1) - components["mean"]) @ components["basis"]
+        codes = component_codes(components, x)
         mean, log_variance = encoder.apply({"params": params["encoder"]}, codes)
         z = mean + jnp.exp(log_variance / 2) * jax.random.normal(key, mean.shape)
         y = decoder.apply({"params": params["decoder"]}, z)
@@ -106,13 +115,13 @@ def main():
         terms = {
             "pixels": jnp.abs(y - x).mean(),
             "gradient": sum(jnp.abs(jnp.diff(y - x, axis=a)).mean() for a in (1, 2)) / 2,
-            "feature": feature_distance(layers, y[:judged], x[:judged], config["enlarge"]) if config["feature"] else 0.0,
+            "feature": feature_distance(layers, y[:judged], x[:judged]) if config["feature"] else 0.0,
             "kl": kl,
         }
         loss = terms["pixels"] + sum(config[k] * terms[k] for k in ("gradient", "feature", "kl"))
         return loss, terms
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    @jax.jit
     def step(state, x, key):
         (_, terms), gradient = jax.value_and_grad(loss_function, has_aux=True)(state["params"], x, key)
         updates, opt = optimiser.update(gradient, state["opt"])
@@ -131,8 +140,8 @@ def main():
         state, terms = step(state, x, jax.random.fold_in(jax.random.key(config["seed"]), i))
         for k, v in terms.items():
             sums[k] = sums.get(k, 0.0) + float(v)
-        if (i + 1) % 100 == 0:
-            shown = {k: round(v / 100, 4) for k, v in sums.items()}
+        if (i + 1) % 50 == 0:
+            shown = {k: round(v / 50, 4) for k, v in sums.items()}
             print(i + 1, f"{time.time() - start:.0f} s, {time.process_time():.0f} of CPU", shown, flush=True)
             sums = {}
         if (i + 1) % 500 == 0 or i + 1 == config["steps"]:

@@ -20,8 +20,10 @@ class SliceEncoder(nn.Module):
         x = nn.Dense(self.hidden)(codes)
         for _ in range(2):
             x = x + nn.Dense(self.hidden)(nn.silu(nn.Dense(self.hidden)(nn.LayerNorm()(x))))
-        log_variance = nn.Dense(self.latent, kernel_init=nn.initializers.zeros)(nn.silu(x)) - 2.0
-        return nn.Dense(self.latent)(nn.silu(x)) + nn.Dense(self.latent)(codes), log_variance.clip(-12, 4)
+        log_variance = nn.Dense(self.latent, kernel_init=nn.initializers.zeros)(nn.silu(x))
+        log_variance = log_variance + jnp.linspace(-6.0, -2.0, self.latent)  # less noise on the leading components
+        correction = nn.Dense(self.latent, kernel_init=nn.initializers.normal(0.01))(nn.silu(x))
+        return codes[:, : self.latent] + correction, log_variance.clip(-12, 4)
 
 
 class SliceDecoder(nn.Module):
@@ -43,8 +45,10 @@ class SliceDecoder(nn.Module):
         for _ in range(self.layers):
             h = nn.silu(nn.Dense(self.hidden)(nn.LayerNorm()(x)))
             x = x + nn.Dense(self.hidden, kernel_init=nn.initializers.normal(0.01))(h)
-        x = jnp.concatenate([x, z], -1)
-        logits = nn.Dense(math.prod(self.size), kernel_init=nn.initializers.normal(0.02), name="basis")(x)
+        x = nn.silu(nn.LayerNorm()(x))
+        logits = nn.Dense(math.prod(self.size), name="linear")(z)
+        basis = nn.Dense(math.prod(self.size), use_bias=False, kernel_init=nn.initializers.normal(0.002), name="basis")
+        logits = logits + basis(x)
         image = from_logits(logits).reshape(-1, *self.size)
         if not self.grid:
             return image

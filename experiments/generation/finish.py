@@ -28,9 +28,9 @@ from experiments.generation.trajectories import decode_volumes, linear_prior, lo
 from lift_jax.losses.drifting import DriftingOptions, drifting_loss
 
 DEFAULTS = {
-    "train": "decoder", "planes": [0, 1, 2], "bins": 8, "steps": 400, "batch": 8, "rate": 3e-4, "moments": 1.0, "drift": 0.0,
-    "positives": 64, "anchor": 10.0, "queue": 512, "refresh": 25, "real": 2048, "grid": 3, "seed": 0, "codes": 1024,
-    "independent": False, "codes_weight": 0.0, "temperatures": [0.02, 0.05, 0.2], "maps": 2,
+    "train": "decoder", "planes": [0, 1, 2], "bins": 8, "steps": 400, "batch": 8, "rate": 1e-4, "moments": 1.0, "drift": 0.0,
+    "positives": 64, "anchor": 10.0, "queue": 256, "refresh": 8, "real": 2048, "grid": 3, "seed": 0, "codes": 1024,
+    "independent": False, "codes_weight": 0.0, "temperatures": [0.02, 0.05, 0.2], "maps": 2, "principal": 64,
 }  # fmt: skip
 MAPPER_KEYS = ("hidden", "layers", "knots")
 
@@ -64,10 +64,9 @@ def cut(volumes, plane, places):
 
 
 def places_of(key, batch, bins, size):
-    """One random place out of each of `bins` equal parts of the middle seven eighths of the axis, `[batch, bins]`."""
+    """One random place out of each of `bins` equal parts of the axis, `[batch, bins]`."""
     jitter = jax.random.uniform(key, (batch, bins))
-    low, high = size / 16, size * 15 / 16
-    return (low + (jnp.arange(bins)[None] + jitter) * (high - low) / bins).astype(jnp.int32)
+    return ((jnp.arange(bins)[None] + jitter) * size / bins).astype(jnp.int32)
 
 
 def volume_features(layers, volumes, planes, bins, grid, key):
@@ -88,6 +87,16 @@ def moments(x: np.ndarray):
     mean = x.mean(-2)
     centred = x - mean[..., None, :]
     return mean, np.einsum("...nc,...nd->...cd", centred, centred, optimize=True) / (x.shape[-2] - 1)
+
+
+def project(x, directions):
+    """`[bins, cells, N, C]` on principal directions `[bins, cells, C, K]`."""
+    return jnp.einsum("lgnc,lgck->lgnk", x, directions)
+
+
+def principal_directions(x: np.ndarray, count: int) -> np.ndarray:
+    """`[bins, cells, V, C]` to `[bins, cells, C, count]`."""
+    return np.linalg.eigh(batched_moments(x)[1])[1][..., ::-1][..., :count].astype(np.float32)
 
 
 def batched_moments(x: np.ndarray):
@@ -160,7 +169,9 @@ def main():
     layers = merged_alexnet(load_network(ae_config["alexnet"]))[: config["maps"]]
     real = real_features(config, ae_config["data"], run, volumes, layers)
     real = {str(p): real[str(p)] for p in config["planes"]}
-    real_moments = jax.tree.map(lambda x: batched_moments(x.astype(np.float32)), real)
+    directions = jax.tree.map(lambda x: principal_directions(x.astype(np.float32), config["principal"]), real)
+    real = jax.tree.map(lambda x, d: x.astype(np.float32) @ d, real, directions)
+    real_moments = jax.tree.map(batched_moments, real)
     units = jax.tree.map(lambda m: float(np.trace(m[1], axis1=-2, axis2=-1).mean()), real_moments, is_leaf=lambda x: isinstance(x, tuple))
     print("real moments", flush=True)
     flat = volumes.reshape(-1, *size[1:])
@@ -195,6 +206,7 @@ def main():
         z = jax.random.normal(k1, (config["batch"], config["codes"]))
         y, t = make(params, z)
         features = volume_features(layers, y, config["planes"], config["bins"], config["grid"], k2)
+        features = jax.tree.map(project, features, directions)
         terms = {"moments": 0.0, "drift": 0.0}
         for p in features:
             for m, f in enumerate(features[p]):
@@ -220,7 +232,7 @@ def main():
         updates, opt = optimiser.update(gradient, state["opt"])
         params = optax.apply_updates(state["params"], updates)
         average = state["average"] | jax.tree.map(
-            lambda a, p: 0.99 * a + 0.01 * p, {k: state["average"][k] for k in trained}, params)
+            lambda a, p: 0.98 * a + 0.02 * p, {k: state["average"][k] for k in trained}, params)
         return {"params": params, "average": average, "opt": opt, "step": state["step"] + 1}, terms, features
 
     held_out = load_phantoms(ae_config["data"], 3136 if size[0] == 32 else ae_config["train"], 256)
@@ -234,9 +246,9 @@ def main():
         print(label, score(made), flush=True)
         picture(run / f"samples-{label}.png", [held_out[128:], made])
 
-    only = jax.jit(lambda params, key: volume_features(
+    only = jax.jit(lambda params, key: jax.tree.map(project, volume_features(
         layers, make(params, jax.random.normal(key, (config["batch"], config["codes"])))[0],
-        config["planes"], config["bins"], config["grid"], key))
+        config["planes"], config["bins"], config["grid"], key), directions))
     queue, maps = [], None
     if config["moments"]:
         current = whole | state["params"]
@@ -250,11 +262,11 @@ def main():
             maps = {p: [tuple(map(jnp.asarray, transport(generated[p][m], real_moments[p][m])))
                         for m in range(len(generated[p]))] for p in generated}
         generator = np.random.default_rng([config["seed"], i])
-        chosen = generator.choice(filled, 64)
+        chosen = np.concatenate([generator.choice(filled, 52), generator.choice(len(flat), 12)])
         positives = None
         if config["drift"]:
             drawn = generator.choice(config["real"], config["positives"], replace=False)
-            positives = jax.tree.map(lambda x: jnp.asarray(x[:, :, drawn], jnp.float32), real)
+            positives = jax.tree.map(lambda x: jnp.asarray(x[:, :, drawn]), real)
         state, terms, features = step(
             state, jax.random.fold_in(jax.random.key(config["seed"] + 1), i),
             jnp.asarray(2 * flat[chosen].astype(np.float32) - 1), jnp.asarray(flat_latents[chosen]), maps, positives)

@@ -51,11 +51,17 @@ class SliceDecoder(nn.Module):
         logits = logits + basis(x)
         image = from_logits(logits).reshape(-1, *self.size)
         if not self.grid:
-            return image
+            return leaky_clip(image)
         points = nn.Dense(2 * self.grid**2, kernel_init=nn.initializers.normal(0.001), name="displacement")(x)
         points = self.reach * jnp.tanh(points / self.reach)
         field = jax.image.resize(points.reshape(-1, self.grid, self.grid, 2), (len(z), *self.size, 2), "linear")
-        return warp(image, field)
+        return leaky_clip(warp(image, field))
+
+
+def leaky_clip(x, slope=0.01):
+    """Clips to [-1, 1] but for a slight slope: background may lie below black, where small changes do not show."""
+    clipped = x.clip(-1, 1)
+    return clipped + slope * (x - clipped)
 
 
 def warp(images, field):

@@ -56,7 +56,7 @@ def _evaluate_run():
     if not commands.is_first():
         return None
     write_evaluation(output, rows, pictures, title=f"{workdir.name}: {data_set}", facts=facts, columns=columns)
-    print(f"report: {output / 'report.html'}")
+    commands.say(f"report: {output / 'report.html'}")
 
 
 def _score_contrasts(trained, data_set):
@@ -112,7 +112,7 @@ def _evaluate_generation(workdir):
         facts=generation_facts(trained, seconds),
         spacing=(trained.config.data.spacing,) * 3,
     )
-    print(f"report: {output / 'report.html'}")
+    commands.say(f"report: {output / 'report.html'}")
 
 
 def _evaluate_folder():
@@ -129,7 +129,7 @@ def _evaluate_folder():
     score, columns = protocols[PROTOCOL.value]
     rows, pictures, facts = score(predictions, targets)
     write_evaluation(output, rows, pictures, title=predictions.name, facts=facts, columns=columns)
-    print(f"report: {output / 'report.html'}")
+    commands.say(f"report: {output / 'report.html'}")
 
 
 if __name__ == "__main__":

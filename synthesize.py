@@ -19,13 +19,6 @@ OUTPUT = flags.DEFINE_string("output", None, "folder for the results")
 SKIP = flags.DEFINE_boolean("skip_existing", False, "leave out cases whose results are there already")
 TARGET = flags.DEFINE_string("target", None, "missing MR: predict this contrast alone")
 FORCE = flags.DEFINE_boolean("force", False, "missing MR: predict --target from the others even if it is there")
-UNCERTAINTY = flags.DEFINE_integer(
-    "uncertainty",
-    0,
-    "missing MR: write <case>-<contrast>-sd.nii.gz, the standard deviation over so many views, mirrored and with a "
-    "source left out; 8 is all of them for a case that lacks one contrast",
-    0,
-)
 SIDE = flags.DEFINE_integer("side", None, "MR to CT: voxels along each axis to work at, 0 for the MR's own grid", 0)
 DTYPE = flags.DEFINE_enum(
     "dtype", None, ["float32", "bfloat16"], "of activations, where it is not to be that of the training"
@@ -38,6 +31,7 @@ SPACING = flags.DEFINE_float("spacing", 1.0, "voxel size to write of sampled vol
 
 
 def main():
+    commands.check_devices()
     if COUNT.value is None:
         _translate()
     else:
@@ -52,7 +46,7 @@ def _sample():
     workdir, output = place(commands.required_path("workdir")), local_place(commands.required_path("output"))
     options = {"depth": DEPTH.value, "spacing": SPACING.value, "deviation": DEVIATION.value}
     for path in synthesize_samples(load_generation(workdir), COUNT.value, SEED.value, output, **options):
-        print(path)
+        commands.say(path)
 
 
 def _translate():
@@ -63,11 +57,7 @@ def _translate():
 
     workdir = place(commands.required_path("workdir"))
     case, output = (local_place(commands.required_path(flag)) for flag in ("case", "output"))
-    if UNCERTAINTY.value == 1:
-        raise UserError("--uncertainty: one view differs from no other; give 2 or more")
     trained = for_inference(load_trained(workdir), DTYPE.value)
-    if UNCERTAINTY.value and trained.config.task != "missing_mr":
-        raise UserError(f"--uncertainty: a run of task {trained.config.task} has no views to compare; leave it out")
     opened = {"missing_mr": _contrasts, "mr_to_ct": _pairs}[trained.config.task]
     work = opened(trained, case.resolve(), output)
     root = work.cases.root
@@ -78,7 +68,7 @@ def _translate():
         if outcome.error:
             failures.append(str(outcome.error))
         for path in outcome.paths:
-            print(f"{path} was there" if outcome.skipped else path, flush=True)
+            commands.say(f"{path} was there" if outcome.skipped else path)
     if failures:
         raise UserError("\n".join(failures))
 
@@ -91,7 +81,7 @@ def _contrasts(trained, case, output):
     single = bool(contrast_paths(case.parent, case.name))
     root, names = (case.parent, [case.name]) if single else (case, find_cases(case))
     cases = BratsCases(root, names, (), trained.config.data.spacing or None)
-    return ContrastSynthesis(trained, cases, output, TARGET.value, FORCE.value, UNCERTAINTY.value)
+    return ContrastSynthesis(trained, cases, output, TARGET.value, FORCE.value)
 
 
 def _pairs(trained, case, output):

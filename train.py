@@ -35,7 +35,7 @@ def main():
     except Preempted as stop:
         told = f"{stop}; the same command goes on from there"
     if commands.is_first():
-        print(told)
+        commands.say(told)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def main():
         if trained.config.data.layout != "phantom":
             parser.error(f"--count: {arguments.workdir} is not of phantoms, of which alone more can be made")
         trained.config.data.cases.update(validation=arguments.count, test=arguments.count)
-    if not trained.networks.knots:
+    if not trained.networks.prior_slices:
         parser.error(f"{arguments.workdir}: was trained without a prior (config.model.prior.kind)")
     real = real_volumes(trained, arguments.workdir)
     count = min(len(real["validation"]), len(real["test"]))

@@ -33,10 +33,9 @@ from lift_jax.data.cases import CONTRASTS  # noqa: E402
 from lift_jax.evaluation.cost import lowered_passes, translation_flops  # noqa: E402
 from lift_jax.inference.budget import plan_chunks  # noqa: E402
 from lift_jax.inference.passes import SLICE_AXIS  # noqa: E402
-from lift_jax.losses.trajectories import PLANES  # noqa: E402
+from lift_jax.losses.triplanar import PLANES  # noqa: E402
 from lift_jax.models.build import configured_translator, initial_parameters  # noqa: E402
 from lift_jax.models.generation import fresh_parameters, generation_networks  # noqa: E402
-from lift_jax.training.generation import drifting_settings  # noqa: E402
 from lift_jax.training.generation_losses import mapper_loss  # noqa: E402
 from lift_jax.training.optimisers import grouped_adamw  # noqa: E402
 from lift_jax.training.parallel import DATA_AXIS, DIVIDED, WHOLE, compile_step  # noqa: E402
@@ -81,10 +80,10 @@ def translation(config, side: int, devices: int) -> Problem:
     network, stage = configured_translator(config), config.stage.joint
     params = jax.eval_shape(lambda key: initial_parameters(network, key), jax.random.key(0))
     volume, channels = (devices, stage.window, side, side), len(CONTRASTS)
-    shapes = {"sources": (*volume, channels), "target": volume, "brain": volume, "depth": volume[:2]}
+    shapes = {"sources": (*volume, channels), "target": volume, "depth": volume[:2]}
     shapes |= {"available": (devices, channels), "wanted": (devices, channels)}
     batch = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
-    loss = translation_loss(network, config.loss, config.loss.brain_weight, use_mixer=True, axis_name=DATA_AXIS)
+    loss = translation_loss(network, config.loss, use_mixer=True)
     return _problem(params, tuple(params), loss, batch, DIVIDED)
 
 
@@ -110,7 +109,8 @@ def generation(config, side: int, devices: int, volumes: int = 64) -> Problem:
         chunk=side * DEVICES,  # no loop, of which only one turn would be counted
         plane_weights=config.loss.planes.to_dict(),
         particles=config.loss.particles,
-        drifting=drifting_settings(config.loss, stage.affinity_floor) | {"guidance": config.loss.drifting.guidance},
+        temperatures=tuple(config.loss.temperatures),
+        field=config.loss.field,
         axis_name=DATA_AXIS,
     )
     return _problem(params, ("mapper",), loss, bank, WHOLE)

@@ -3,8 +3,9 @@
     python train.py --config configs/brats_missing_mr.py --config.data.root=DIR --workdir runs/brats
 
 The paper's settings where it states them (arXiv 2605.19060): AdamW 2e-5 for the U-Net and 2e-4 for the mixer, one
-volume of 48 slices a step. The network translates a volume at a 1,540th of cWDM's operations; docs/translator_shape.md
-says what its space-to-depth gives away: nothing that was seen. bfloat16 is for GPUs; several want a larger `batch`.
+volume of 48 slices a step. The network translates a volume at a 1,540th of cWDM's operations;
+docs/studies/translator_shape.md says what its space-to-depth gives away: nothing that was seen. bfloat16 is for
+GPUs; several want a larger `batch`.
 Variants: `no_mixer` (every slice by itself) and `small` (4 mm, minutes on two CPU cores, for a first look).
 """
 

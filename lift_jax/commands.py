@@ -3,6 +3,7 @@
 import os
 import pathlib
 import sys
+import tempfile
 import threading
 import traceback
 import warnings
@@ -32,6 +33,8 @@ def run(main: Callable[[], None]) -> None:
             _refuse(f"{arguments[1]}: not understood; all options begin with --")
         try:
             main()
+        except BrokenPipeError:
+            _close_output()  # whoever read the output has seen enough
         except UserError as error:
             _refuse(str(error))
         except KeyboardInterrupt:
@@ -53,10 +56,63 @@ def prepare_jax() -> None:
     Compiled functions are kept on disk, so that the next process of the same kind starts in seconds. Simulated devices
     may outnumber cores: their collectives wait on threads that XLA counts by `NPROC`.
     """
-    caches = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(caches / "lift_jax" / "compiled"))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _writable_cache()):
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     if SIMULATED_DEVICES in os.environ.get("XLA_FLAGS", ""):
         os.environ.setdefault("NPROC", "32")
+
+
+def _writable_cache() -> pathlib.Path | None:
+    """A folder for compiled functions: the user's cache, or, where that cannot be written, a private temporary one."""
+    user = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path(os.path.expanduser("~")) / ".cache")
+    temporary = pathlib.Path(tempfile.gettempdir()) / f"lift_jax-{os.getuid()}"
+    for root in (user, temporary):
+        folder = root / "lift_jax" / "compiled"
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if root == temporary and root.stat().st_uid != os.getuid():
+                continue  # another user's folder under our name
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue
+    return None
+
+
+def say(line: object) -> None:
+    """Prints a line of output at once; goes on in silence where nobody reads it any more (`… | head -1`)."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        _close_output()
+
+
+def _close_output() -> None:
+    """Sends what is still printed nowhere, so that neither printing nor the interpreter's end meets a closed pipe."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def check_devices() -> None:
+    """Asks JAX for its devices, which starts its backend; to be called after `join_processes`.
+
+    Raises:
+      UserError: JAX finds no device of the kind that JAX_PLATFORMS names.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        reason = " ".join(str(error).split())[:200]
+        reason = f" ({reason})" if reason else ""
+        raise UserError(
+            f"JAX_PLATFORMS={asked}: JAX finds no such device{reason}; install its plugin and driver, "
+            "or set JAX_PLATFORMS=cpu"
+        ) from None
 
 
 def define_host_flags() -> None:
@@ -96,6 +152,7 @@ def join_processes() -> None:
         )
     finally:
         timer.cancel()
+    check_devices()
 
 
 def is_first() -> bool:

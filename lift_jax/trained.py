@@ -1,6 +1,7 @@
 """A trained network, rebuilt from a work directory: its configuration as JSON, its averaged parameters from Orbax."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from lift_jax import run_directory
 from lift_jax.data.contrasts import volume_shape
 from lift_jax.errors import UserError
 from lift_jax.inference.passes import place, slice_mesh
-from lift_jax.models.build import configured_translator, initial_parameters, side_features
+from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.models.generation import GenerationNetworks, fresh_parameters, generation_networks
 from lift_jax.models.volume_translator import VolumeTranslator
 from lift_jax.places import Place
@@ -52,7 +53,7 @@ def load_trained(workdir: Place) -> Trained:
     """
     config = run_directory.read_config(workdir)
     network = configured_translator(config)
-    shapes = jax.eval_shape(lambda key: initial_parameters(network, key, side_features(config)), jax.random.key(0))
+    shapes = jax.eval_shape(functools.partial(initial_parameters, network), jax.random.key(0))
     stage = newest_stage(workdir, config)
     params, step = restore_ema(run_directory.checkpoint_directory(workdir, stage), shapes)
     return Trained(config, network, params, stage, step)

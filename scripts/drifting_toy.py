@@ -19,7 +19,7 @@ import optax
 from absl import app, flags
 from scipy.spatial.distance import cdist
 
-from lift_jax.losses.drifting import FIELDS, TEMPERATURES, DriftingOptions, drifting_loss
+from lift_jax.losses.drifting import FIELDS, TEMPERATURES, drifting_loss
 from lift_jax.places import write_aside
 
 matplotlib.use("Agg")
@@ -29,7 +29,6 @@ OUTPUT = flags.DEFINE_string("output", None, "directory of the pictures and the 
 GENERATOR = flags.DEFINE_enum("generator", "particles", ["particles", "network"], "what moves")
 CHOSEN = flags.DEFINE_list("fields", list(FIELDS), "names of fields")
 TEMPERATURE = flags.DEFINE_multi_float("temperature", list(TEMPERATURES), "each is used; give several")
-FLOOR = flags.DEFINE_float("affinity_floor", None, "least squared affinity, of all fields; each its own if not given")
 PARTICLES = flags.DEFINE_integer("particles", 96, "generated, and real, samples a step", 2)
 STEPS = flags.DEFINE_integer("steps", 200, "of descent", 5)
 SEED = flags.DEFINE_integer("seed", 0, "of everything")
@@ -147,8 +146,7 @@ def paths_of(field: str, banks: jax.Array) -> np.ndarray:
     move = descend if GENERATOR.value == "particles" else train
     key = jax.random.key(SEED.value)
 
-    options = DriftingOptions(affinity_floor=FLOOR.value)
-    loss = functools.partial(drifting_loss, field=field, temperatures=tuple(TEMPERATURE.value), options=options)
+    loss = functools.partial(drifting_loss, field=field, temperatures=tuple(TEMPERATURE.value))
 
     def run(bank):
         return move(key, bank, loss, PARTICLES.value, STEPS.value)
@@ -182,7 +180,6 @@ def draw(paths: dict[str, np.ndarray], real: np.ndarray, scores: dict[str, float
 def table(scores: dict[str, dict[str, float]], seconds: dict[str, float]) -> str:
     """Markdown: a row a field, a column a distribution."""
     settings = f"{GENERATOR.value}, {PARTICLES.value} a step, {STEPS.value} steps, temperatures {TEMPERATURE.value}"
-    settings += "" if FLOOR.value is None else f", affinity floor {FLOOR.value}"
     lines = [f"Energy distance at the end; {settings}, seed {SEED.value}.", ""]
     lines += [f"| field | {' | '.join(DISTRIBUTIONS)} | seconds |", "|---|" + "---|" * (len(DISTRIBUTIONS) + 1)]
     for name in next(iter(scores.values())):

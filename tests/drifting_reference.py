@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def drifting_reference(x, positives, negatives=None, weights=None, temperatures=(0.02, 0.05, 0.2)):
+def drifting_reference(x, positives, negatives=None, weights=None, temperatures=(0.02, 0.05, 0.2), floor=1e-6):
     """Loss `[L]`, gradient of its sum by x, distance scale, and raw force and effective neighbours per temperature."""
     x, positives = np.asarray(x, np.float64), np.asarray(positives, np.float64)
     locations, queries, features = x.shape
@@ -27,7 +27,7 @@ def drifting_reference(x, positives, negatives=None, weights=None, temperatures=
         kernel = -d / temperature
         over_targets = np.exp(kernel - log_sum(kernel, axis=2))
         over_queries = np.exp(kernel - log_sum(kernel, axis=1))
-        affinity = np.sqrt(np.maximum(over_targets * over_queries, 1e-6)) * w[:, None, :]
+        affinity = np.sqrt(np.maximum(over_targets * over_queries, floor)) * w[:, None, :]
         force = np.zeros_like(x)
         effective = []
         for place, i in np.ndindex(x.shape[:2]):

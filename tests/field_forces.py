@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from quick_compile import quick_jit
 
-from lift_jax.losses.drifting import DriftingOptions, drifting_loss
+from lift_jax.losses import drifting_loss
 
-RAW = DriftingOptions(normalise_force=False)
 NEAR = 0.7  # a temperature at which every particle is felt, some more than others
 N, P, Q, C = 6, 5, 4, 3
 
@@ -18,8 +17,8 @@ def particles(*counts, locations=2, features=C, seed=0):
     return [rng.normal(size=(locations, n, features)).astype(np.float32) for n in counts]
 
 
-def evaluate(x, positives, negatives, weights, *, field, temperature, options=RAW):
-    """Force `[L, N, C]` in scaled coordinates, read off the gradient, and the distance scale."""
+def evaluate(x, positives, negatives, weights, *, field, temperature):
+    """Force `[L, N, C]` before normalization, in scaled coordinates, and the distance scale."""
 
     def total(x):
         loss, stats = drifting_loss(
@@ -29,17 +28,18 @@ def evaluate(x, positives, negatives, weights, *, field, temperature, options=RA
             negative_weights=weights,
             temperatures=(temperature,),
             field=field,
-            options=options,
         )
         return loss.sum(), stats
 
     gradient, stats = jax.grad(total, has_aux=True)(x.astype(jnp.float32))
     unit = jnp.maximum(stats["distance_scale"] / x.shape[2] ** 0.5, 1e-3)
-    return -gradient * x.shape[1] * x.shape[2] * unit / 2, stats["distance_scale"]
+    # The gradient holds the normalized force, the statistics its mean square before.
+    magnitude = jnp.sqrt(jnp.maximum(stats[f"force_{temperature:g}"], 1e-8))
+    return -gradient * x.shape[1] * x.shape[2] * unit * magnitude / 2, stats["distance_scale"]
 
 
 # Compiled once for each field at one set of shapes, which most tests share.
-evaluate = quick_jit(evaluate, static_argnames=("field", "temperature", "options"))
+evaluate = quick_jit(evaluate, static_argnames=("field", "temperature"))
 
 
 def force_of(field, x, positives, negatives, weights=None, temperature=NEAR):

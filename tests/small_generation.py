@@ -18,7 +18,6 @@ def small_config():
         config.model.encoder.groups = 2
         config.model.generator.update({"code": 6, "widths": (8, 4), "groups": 2})
         config.model.mapper.update({"code": 5, "hidden": 16})
-        config.model.prior.knots = 5
         config.loss.particles = "segment"
         config.features.update({"grids": (1,), "pixels": 0, "gradients": (1,)})
     return config

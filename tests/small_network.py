@@ -17,9 +17,9 @@ def small_network(mixer="gru", grid=1, hidden=6, **translator) -> VolumeTranslat
     return VolumeTranslator(SliceTranslator(**translator), mixer, hidden, grid, frequencies=3)
 
 
-def random_parameters(network: VolumeTranslator, seed=0, side_features=0) -> dict:
+def random_parameters(network: VolumeTranslator, seed=0) -> dict:
     """Parameters of the right shapes, none of them zero: matrices and kernels scaled by their inputs, vectors small."""
-    shapes = jax.eval_shape(lambda key: initial_parameters(network, key, side_features), jax.random.key(0))
+    shapes = jax.eval_shape(lambda key: initial_parameters(network, key), jax.random.key(0))
     rng = np.random.default_rng(seed)
 
     def draw(shape):
@@ -38,7 +38,6 @@ def random_window(batch=1, slices=4, height=16, width=16, seed=0) -> dict[str, n
         "available": np.tile(np.float32([1, 1, 1, 0]), (batch, 1)),
         "wanted": np.tile(np.float32([0, 0, 0, 1]), (batch, 1)),
         "depth": np.tile(np.linspace(-1, 1, slices, dtype=np.float32), (batch, 1)),
-        "brain": (rng.random((batch, slices, height, width)) < 0.5).astype(np.float32),
     }
 
 

@@ -9,7 +9,6 @@ from lift_jax.data import cache
 from lift_jax.data.array_folders import LEFT_AFTER
 from lift_jax.data.cache import LAYOUT, cache_cases
 from lift_jax.data.cases import Case
-from lift_jax.data.phantom import PhantomCases
 from lift_jax.errors import UserError
 
 SHAPE = (5, 4, 3, 4)
@@ -33,9 +32,6 @@ class RandomCases:
             targets=generator.random(SHAPE, np.float32) if self._gained else sources,
             available=np.array([True, True, False, True]),
             affine=np.diag([2.0, 2.0, 3.0, 1.0]),
-            acquisition=generator.random(7, np.float32) if self._gained else None,
-            levels=generator.random(5, np.float32) if self._gained else None,
-            gains=generator.random((SHAPE[0], 4), np.float32) if self._gained else None,
         )
 
     def fingerprint(self, index):
@@ -55,28 +51,16 @@ def test_a_cached_case_is_its_source_to_half_precision(tmp_path):
             assert isinstance(array, np.memmap)
             np.testing.assert_array_equal(array, getattr(case, name).astype(np.float16))
             np.testing.assert_allclose(array, getattr(case, name), atol=2**-12)
-        for name in ("acquisition", "levels", "gains"):
-            np.testing.assert_array_equal(cached.array(name), getattr(case, name))
         assert cached.facts["name"] == case.name
         np.testing.assert_array_equal(cached.facts["available"], case.available)
         np.testing.assert_array_equal(cached.facts["affine"], case.affine)
-
-
-def test_phantoms_are_cached_with_all_that_an_oracle_is_told(tmp_path):
-    source = PhantomCases(0, 0, 1, (8, 8, 8), 20.0)
-    (cached,) = cache_cases(source, tmp_path, threads=1)
-    case = source.load(0)
-    np.testing.assert_array_equal(cached.array("targets"), case.targets.astype(np.float16))
-    for name in ("acquisition", "levels", "gains"):
-        np.testing.assert_array_equal(cached.array(name), getattr(case, name))
 
 
 def test_targets_are_stored_only_where_they_differ_from_the_sources(tmp_path):
     (scanned,) = cache_cases(RandomCases(1), tmp_path, threads=1)
     (gained,) = cache_cases(RandomCases(1, gained=True, salt="b"), tmp_path, threads=1)
     assert contents(scanned.directory) == ["facts.json", "sources.npy"]
-    arrays = ("acquisition", "gains", "levels", "sources", "targets")
-    assert contents(gained.directory) == sorted(["facts.json", *(f"{name}.npy" for name in arrays)])
+    assert contents(gained.directory) == ["facts.json", "sources.npy", "targets.npy"]
     np.testing.assert_array_equal(scanned.array("targets"), scanned.array("sources"))
 
 
@@ -106,7 +90,7 @@ def test_other_data_or_another_protocol_is_made_anew(tmp_path):
     ("failing", "full"),
     [
         ("sources.npy", OSError(errno.ENOSPC, "No space left on device")),
-        ("gains.npy", OSError("1000 requested and 40 written")),  # what NumPy makes of a short write
+        ("targets.npy", OSError("1000 requested and 40 written")),  # what NumPy makes of a short write
     ],
 )
 def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_case(tmp_path, monkeypatch, failing, full):

@@ -12,14 +12,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from configs.quickstart import get_config
-from lift_jax.data.brats import BratsCases
 from lift_jax.data.cases import CONTRASTS
-from lift_jax.errors import UserError
-from lift_jax.inference.files import ContrastSynthesis
-from lift_jax.models.build import volume_translator
 from lift_jax.run_directory import checkpoint_directory
-from lift_jax.trained import Trained, load_trained
+from lift_jax.trained import load_trained
 from lift_jax.training.checkpoints import restore_ema
 from tests.commands import SECONDS, SMALL_TRANSLATION, assert_refused, metrics, snapshot
 
@@ -333,22 +328,6 @@ def test_a_run_without_validation_cases_trains_and_one_without_test_cases_is_not
     result = command("train", *arguments)
     assert result.returncode == 0, result.stderr
     assert_refused(command("evaluate", f"--workdir={tmp_path / 'run'}"), f"{split}: 'test' holds no case")
-
-
-def test_an_oracle_cannot_translate_scans(tmp_path):
-    write_case(tmp_path, "scan", ("t1n", "t2w"))
-    config = get_config("tiny")
-    config.model.oracle = "acquisition"
-    oracle = Trained(config, volume_translator(config.model), {}, "joint", 24)
-    with pytest.raises(UserError, match=r"^scan: an oracle needs"):
-        work = ContrastSynthesis(oracle, BratsCases(tmp_path, ["scan"], (), 12.0), tmp_path / "results")
-        work.predict(work.read(0))
-    assert not (tmp_path / "results").exists()
-
-
-def test_one_view_is_no_uncertainty(tmp_path, command):
-    options = [f"--workdir={tmp_path}", f"--case={tmp_path}", f"--output={tmp_path / 'results'}"]
-    assert_refused(command("synthesize", *options, "--uncertainty=1"), "--uncertainty", "2 or more")
 
 
 @pytest.mark.parametrize("name", ["evaluate", "synthesize"])

@@ -34,7 +34,7 @@ def test_the_loop_of_the_recurrence_is_counted_for_every_slice(monkeypatch):
     assert 0.9 * missed < 11 * 12 * 32**2 <= missed
 
 
-@pytest.mark.parametrize(("mixer", "added"), [("gru", 11 * 12 * 6**2), ("attention", 0), ("none", 0)])
+@pytest.mark.parametrize(("mixer", "added"), [("gru", 11 * 12 * 6**2), ("convolution", 0), ("none", 0)])
 def test_a_volume_costs_its_chunks_and_its_mixer(mixer, added):
     network = small_network(mixer, widths=(8,))
     params = jax.eval_shape(lambda: random_parameters(network))

@@ -11,8 +11,8 @@ from drifting_reference import drifting_reference
 from jax.sharding import PartitionSpec as P
 from quick_compile import quick_jit
 
-from lift_jax.losses import pairs
-from lift_jax.losses.drifting import DriftingOptions, drifting_loss
+from lift_jax.losses import distances, drifting_loss
+from lift_jax.losses.drifting import drifting_losses
 
 TEMPERATURES = (0.05, 0.2)  # two show how forces add up; the published three take longer to compile
 
@@ -112,8 +112,8 @@ def test_blocks_of_particles_change_nothing(monkeypatch, limit):
     x, positives, negatives = particles(11, 6, 3)
     weights = random_weights((3, 3))
     whole = loss_and_gradient(x, positives, negatives, negative_weights=weights)
-    monkeypatch.setattr(pairs, "BLOCK_DISTANCES", limit)
-    assert pairs.block_size(11, 3 * 20) == {1: 1, 160: 2}[limit]
+    monkeypatch.setattr(distances, "BLOCK_DISTANCES", limit)
+    assert distances.block_size(11, 3 * 20) == {1: 1, 160: 2}[limit]
     blocks = loss_and_gradient(x, positives, negatives, negative_weights=weights)
     for actual, expected in zip(jax.tree.leaves(blocks), jax.tree.leaves(whole), strict=True):
         assert_close(actual, expected)
@@ -125,14 +125,14 @@ def test_memory_of_blocks_does_not_grow_with_particles(monkeypatch):
         compiled = quick_jit(lambda x, y: drifting_loss(x, y, temperatures=(0.1,))[0]).lower(*shapes).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    monkeypatch.setattr(pairs, "BLOCK_DISTANCES", 2**16)
+    monkeypatch.setattr(distances, "BLOCK_DISTANCES", 2**16)
     assert temporary_bytes(4096) < 8 * 2**20 < 4096 * 4096 * 4 / 4
 
 
 def test_blocks_are_as_even_as_they_can_be():
-    assert pairs.block_size(100, pairs.BLOCK_DISTANCES // 100) == 100
-    assert pairs.block_size(100, pairs.BLOCK_DISTANCES // 99) == 50
-    assert pairs.block_size(100, 2 * pairs.BLOCK_DISTANCES) == 1
+    assert distances.block_size(100, distances.BLOCK_DISTANCES // 100) == 100
+    assert distances.block_size(100, distances.BLOCK_DISTANCES // 99) == 50
+    assert distances.block_size(100, 2 * distances.BLOCK_DISTANCES) == 1
 
 
 # Symmetries.
@@ -253,7 +253,7 @@ def test_eight_devices_equal_one_that_holds_everything(mapping, negatives):
 def test_eight_devices_in_blocks_equal_one(monkeypatch):
     matrix, arrays = generator_and_batches()
     expected = quick_jit(generator_step)(matrix, *arrays)
-    monkeypatch.setattr(pairs, "BLOCK_DISTANCES", 1)
+    monkeypatch.setattr(distances, "BLOCK_DISTANCES", 1)
     actual = by_shard_map(functools.partial(generator_step, axis_name="data"), matrix, arrays)
     for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         assert_close(np.asarray(a), b)
@@ -297,22 +297,23 @@ def test_shapes_that_disagree_are_refused(wrong):
         drifting_loss(x, x, wrong)
 
 
-@pytest.mark.parametrize("scale", ["batch", "row", 0.7])
-def test_problems_side_by_side_are_those_alone(scale):
-    """Distance scale, forces and statistics are each problem's own; and only sizes that add up are taken."""
-    x, positives, negatives = particles(5, 6, 3, locations=6)
-    positives = positives * np.float32([1, 1, 3, 0.2, 0.2, 0.2])[:, None, None]
-    weights, options = random_weights((6, 3)), DriftingOptions(distance_scale=scale)
-    sizes, places = (2, 1, 3), [slice(0, 2), slice(2, 3), slice(3, 6)]
-    losses, gradients, stats = loss_and_gradient(
-        x, positives, negatives, negative_weights=weights, options=options, problems=sizes
-    )
-    for i, place in enumerate(places):
-        arrays = (a[place] for a in (x, positives, negatives))
-        loss, gradient, own = loss_and_gradient(*arrays, negative_weights=weights[place], options=options)
-        assert_close(losses[place], loss)
-        assert_close(gradients[place], gradient)
-        for name, value in own.items():
-            np.testing.assert_allclose(stats[name][i], value, rtol=1e-5)
-    with pytest.raises(ValueError, match="6 that there are"):
-        drifting_loss(x, positives, problems=(2, 3))
+def test_losses_of_many_feature_tensors_are_those_of_each_alone():
+    """Distance scale, normalization and statistics are each tensor's own, whichever are computed in one piece."""
+    tensors = {}
+    for name, locations, features, factor in (("a", 2, 4, 1), ("b", 1, 4, 3), ("c", 3, 4, 0.2), ("d", 2, 3, 1)):
+        x, positives = particles(5, 6, locations=locations, features=features, seed=locations)
+        tensors[name] = x, positives * np.float32(factor)
+
+    def total(generated):
+        together = {name: (x, tensors[name][1]) for name, x in generated.items()}
+        losses, stats = drifting_losses(together, temperatures=TEMPERATURES)
+        return sum(losses.values()), (losses, stats)
+
+    generated = {name: x for name, (x, _) in tensors.items()}
+    gradients, (losses, stats) = quick_jit(jax.grad(total, has_aux=True))(generated)
+    for name, arrays in tensors.items():
+        loss, gradient, own = loss_and_gradient(*arrays)
+        assert_close(losses[name], loss.mean())
+        assert_close(gradients[name], gradient / len(loss))
+        for key, value in own.items():
+            np.testing.assert_allclose(stats[name][key], value, rtol=1e-5)

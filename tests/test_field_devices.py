@@ -6,8 +6,7 @@ import pytest
 from field_forces import C, assert_close, particles
 from quick_compile import quick_jit
 
-from lift_jax.losses import pairs
-from lift_jax.losses.drifting import FIELDS, drifting_loss
+from lift_jax.losses import FIELDS, distances, drifting_loss
 
 
 @pytest.mark.parametrize("field", list(FIELDS))
@@ -33,7 +32,7 @@ def test_a_field_in_blocks_on_eight_devices_is_the_same(field, monkeypatch):
     def local(*arrays):
         return step(*arrays[:-1], jax.lax.pcast(arrays[-1], "data", to="varying"), axis_name="data")
 
-    monkeypatch.setattr(pairs, "BLOCK_DISTANCES", 1)
+    monkeypatch.setattr(distances, "BLOCK_DISTANCES", 1)
     sharded = quick_jit(jax.shard_map(local, mesh=mesh, in_specs=(share, share, share, whole), out_specs=whole))
     placed = [jax.device_put(a, jax.sharding.NamedSharding(mesh, share)) for a in arrays]
     actual = sharded(*placed, jax.device_put(matrix, jax.sharding.NamedSharding(mesh, whole)))

@@ -10,9 +10,8 @@ from field_forces import NEAR, C, N, P, Q, assert_close, evaluate, particles
 from jax.nn import logsumexp
 from quick_compile import quick_jit
 
-from lift_jax.losses.fields import kernel_gradient
+from lift_jax.losses.fields import kernel_gradient, sinkhorn
 from lift_jax.losses.kernels import matern
-from lift_jax.losses.transport import sinkhorn
 
 
 def squares_between(a, b):

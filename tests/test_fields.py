@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drifting_reference import drifting_reference
 from field_forces import NEAR, C, N, P, Q, assert_close, evaluate, force_of, particles
 from fields_reference import force_reference
 from quick_compile import quick_jit
 
-from lift_jax.losses.drifting import FIELDS, drifting_loss
-from lift_jax.losses.fields import kernel_gradient
+from lift_jax.losses import FIELDS, drifting_loss
+from lift_jax.losses.fields import kernel_gradient, mean_shift, sinkhorn
 from lift_jax.losses.kernels import LAPLACE, SHARP_LAPLACE
-from lift_jax.losses.transport import sinkhorn
 
 
 @pytest.fixture(params=list(FIELDS))
@@ -21,7 +21,7 @@ def field(request):
     return request.param
 
 
-@pytest.mark.parametrize("name", [name for name in FIELDS if name != "softmax"])
+@pytest.mark.parametrize("name", [name for name in FIELDS if not name.startswith("softmax")])
 def test_a_field_equals_its_formula_in_plain_float64(name):
     x, positives, negatives = particles(N, P, Q, locations=1)
     # Two locations alike but for the order of queries and real ones, so that one distance scale is right for both.
@@ -115,3 +115,51 @@ def test_the_registry_names_what_it_holds():
         ("sinkhorn", sinkhorn(20)),
     ]:
         np.testing.assert_array_equal(force_of(name, *arrays), force_of(same, *arrays))
+
+
+def test_forces_are_normalized_each_by_its_own_root_mean_square_and_added():
+    x, positives, _ = particles(N, P, Q)
+
+    def gradient(temperatures):
+        total = lambda x: drifting_loss(x, positives, temperatures=temperatures, field="mean_shift")[0].sum()  # noqa: E731
+        return np.asarray(quick_jit(jax.grad(total))(x))
+
+    assert_close(gradient((0.3, 0.8)), gradient((0.3,)) + gradient((0.8,)), 1e-4)
+
+
+def test_without_its_floor_the_published_field_is_the_same_formula():
+    x, positives, negatives = particles(N, P, Q)
+    temperatures, names = (0.05, NEAR), ("force_0.05", "force_0.7")
+    loss, stats = drifting_loss(x, positives, negatives, temperatures=temperatures, field="softmax_no_floor")
+    expected, _, _, forces, _ = drifting_reference(x, positives, negatives, temperatures=temperatures, floor=0.0)
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    np.testing.assert_allclose([stats[name] for name in names], forces, rtol=1e-4)
+
+
+def test_the_published_floor_holds_a_collapse_and_without_it_particles_part():
+    """Particles close together amid real ones all round: what moves them apart, beside what moves them all."""
+    rng = np.random.default_rng(0)
+    angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    ring = np.stack([np.cos(angles), np.sin(angles)], axis=-1)[None].astype(np.float32)
+    collapsed = (0.01 * rng.normal(size=(1, 32, 2)) + [0.1, 0]).astype(np.float32)
+
+    def gradient_and_stats(field):
+        def total(x):
+            loss, stats = drifting_loss(x, ring, temperatures=(0.1,), field=field)
+            return loss.sum(), stats
+
+        return quick_jit(jax.grad(total, has_aux=True))(collapsed)
+
+    def parting(force):
+        return np.abs(force - force.mean(axis=1, keepdims=True)).mean() / np.abs(force).mean()
+
+    held, stats = gradient_and_stats("softmax")
+    free, free_stats = gradient_and_stats("softmax_no_floor")
+    np.testing.assert_allclose(stats["neighbours_0.1"], 32, rtol=1e-3)
+    assert free_stats["neighbours_0.1"] < 31
+    assert parting(held) < 0.3 < parting(free)
+
+
+def test_a_field_may_be_a_function():
+    arrays = particles(N, P, Q)
+    np.testing.assert_array_equal(force_of(mean_shift, *arrays), force_of("mean_shift", *arrays))

@@ -111,6 +111,33 @@ def test_memory_is_not_taken_on_the_headers_word(tmp_path):
     assert peak < 16e6  # 32 MB were promised
 
 
+def test_a_gzip_stream_of_several_members_is_read_whole(tmp_path):
+    content = patched(small())
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content[:400]) + gzip.compress(content[400:]))
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz").array, small().get_fdata(dtype=np.float32).T)
+
+
+def test_a_file_one_slice_short_is_refused(tmp_path):
+    (tmp_path / "a.nii").write_bytes(patched(small())[: -4 * SHAPE[0] * SHAPE[1]])
+    with pytest.raises(UserError, match="too small to hold them"):
+        read_header(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("image_class", [nib.Nifti1Image, nib.Nifti2Image])
+def test_big_endian_files_of_both_versions_are_read(tmp_path, image_class):
+    header = image_class.header_class(endianness=">")
+    image = image_class(small().get_fdata(dtype=np.float32), small().affine, header)
+    image.to_filename(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz").array, small().get_fdata(dtype=np.float32).T)
+
+
+def test_zipped_analyze_is_refused_with_what_to_do(tmp_path):
+    content = nib.AnalyzeHeader().binaryblock
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content + bytes(300)))
+    with pytest.raises(UserError, match=r"convert it to \.nii\.gz"):
+        read_volume(tmp_path / "a.nii.gz")
+
+
 @st.composite
 def corruptions(draw):
     compressed = draw(st.booleans())
@@ -130,6 +157,7 @@ def damage(content, draw):
     del content[draw(st.one_of(st.just(len(content)), st.integers(0, len(content)))) :]
 
 
+@pytest.mark.filterwarnings("ignore::lift_jax.errors.DataWarning")
 @settings(max_examples=300, deadline=None)
 @given(corruptions())
 def test_random_corruption_is_read_or_refused_within_bounded_memory(tmp_path_factory, corruption):

@@ -10,7 +10,7 @@ from lift_jax.models.depth_encoding import depth_coordinates
 from lift_jax.models.generation import fresh_parameters
 from lift_jax.models.principal_trajectories import (
     independent_codes,
-    knot_weights,
+    interpolation_weights,
     principal_trajectories,
     trajectory_codes,
 )
@@ -84,7 +84,7 @@ def test_a_generator_with_components_is_the_linear_model(volumes, components):
 
 def test_trajectories_have_the_mean_and_the_covariance_of_real_ones(volumes, components):
     depth, count = SHAPE[0], len(volumes)
-    prior = principal_trajectories(volumes, components, count, depth)
+    prior = principal_trajectories(volumes, components, count)
     codes = np.stack([component_codes(components, 2 * volume - 1) for volume in volumes]).astype(np.float64)
     np.testing.assert_allclose(prior["bias"], codes.mean(0), atol=1e-4)
     kernel = np.asarray(prior["kernel"], np.float64).reshape(count, -1)
@@ -95,12 +95,12 @@ def test_trajectories_have_the_mean_and_the_covariance_of_real_ones(volumes, com
 
 
 def test_more_numbers_than_volumes_are_nought(volumes, components):
-    kernel = np.asarray(principal_trajectories(volumes[:3], components, 5, 4)["kernel"])
-    assert kernel.shape == (5, 4, CODE) and np.abs(kernel[:2]).max() > 0.01 and np.all(kernel[3:] == 0)
+    kernel = np.asarray(principal_trajectories(volumes[:3], components, 5)["kernel"])
+    assert kernel.shape == (5, SHAPE[0], CODE) and np.abs(kernel[:2]).max() > 0.01 and np.all(kernel[3:] == 0)
 
 
-def test_between_knots_codes_are_straight():
-    weights = np.asarray(knot_weights(jnp.asarray([-1.0, -0.75, 0.0, 1.0]), 5))
+def test_between_slices_codes_are_linear():
+    weights = np.asarray(interpolation_weights(jnp.asarray([-1.0, -0.75, 0.0, 1.0]), 5))
     np.testing.assert_allclose(weights[[0, 2, 3]], np.eye(5)[[0, 2, 4]], atol=1e-6)
     np.testing.assert_allclose(weights[1], [0.5, 0.5, 0, 0, 0], atol=1e-6)
 
@@ -123,11 +123,8 @@ def test_a_run_begins_with_the_principal_trajectories_of_its_volumes(volumes):
     assert np.all(np.isfinite(networks.random_codes(begun, jax.random.key(0), 7)))
 
 
-def test_by_default_steps_between_slices_vary_as_much_as_real_ones(volumes, components):
-    config = small_config()
-    config.model.prior.knots = 0
-    networks, _ = small_networks(config)
-    prior = principal_trajectories(volumes, components, len(volumes), networks.knots)
+def test_steps_between_slices_vary_as_much_as_real_ones(volumes, components):
+    prior = principal_trajectories(volumes, components, len(volumes))
     places = jnp.asarray(depth_coordinates(SHAPE[0]))
     bases = np.eye(len(volumes), dtype=np.float32)
     nothing = trajectory_codes(prior, jnp.zeros((1, len(volumes))), places)

@@ -6,13 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lift_jax.models.sequences import (
-    SEQUENCE_LAYERS,
-    BidirectionalGRU,
-    BidirectionalMinGRU,
-    WindowedAttention,
-    WindowedConvolution,
-)
+from lift_jax.models.sequences import SEQUENCE_LAYERS, BidirectionalGRU, WindowedConvolution
 
 HIDDEN, SLICES, SEQUENCES, FEATURES = 6, 9, 3, 5
 GATES = "rzn"  # reset, update, candidate: the order in which our stacked weights hold them
@@ -118,38 +112,6 @@ def dense(params, x):
     return np.asarray(x, np.float64) @ np.asarray(layer["kernel"], np.float64) + np.asarray(layer["bias"], np.float64)
 
 
-@pytest.mark.parametrize("slices", [1, 2, 9, 64])
-def test_min_gru_equals_its_recurrence_one_slice_after_the_other(slices):
-    layer = BidirectionalMinGRU(HIDDEN)
-    params, x = random_layer(layer, slices)
-    update, candidate = np.split(dense(params, x), 2, axis=-1)
-    update = 1 / (1 + np.exp(-update))
-    expected = np.zeros((slices, SEQUENCES, 2 * HIDDEN))
-    for half, order in ((slice(0, HIDDEN), range(slices)), (slice(HIDDEN, None), reversed(range(slices)))):
-        h = np.zeros((SEQUENCES, HIDDEN))
-        for k in order:
-            h = (1 - update[k, :, half]) * h + update[k, :, half] * candidate[k, :, half]
-            expected[k, :, half] = h
-    np.testing.assert_allclose(jax.jit(layer.apply)(params, x), expected, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize(("slices", "window"), [(1, 2), (9, 1), (9, 3), (9, 20)])
-def test_attention_equals_plain_float64_over_each_slices_neighbours(slices, window):
-    layer = WindowedAttention(HIDDEN, window=window, heads=3)
-    params, x = random_layer(layer, slices)
-    size = 2 * HIDDEN // 3
-    query, key, value = np.moveaxis(dense(params, x).reshape(slices, SEQUENCES, 3, 3, size), 2, 0)
-    bias = np.asarray(params["params"]["offset_bias"], np.float64)
-    expected = np.zeros((slices, SEQUENCES, 3, size))
-    for i, n, head in np.ndindex(slices, SEQUENCES, 3):
-        near = range(max(0, i - window), min(slices, i + window + 1))
-        logits = [query[i, n, head] @ key[j, n, head] / size**0.5 + bias[head, j - i + window] for j in near]
-        weights = np.exp(logits) / np.exp(logits).sum()
-        expected[i, n, head] = sum(weight * value[j, n, head] for weight, j in zip(weights, near, strict=True))
-    actual = jax.jit(layer.apply)(params, x)
-    np.testing.assert_allclose(actual, expected.reshape(actual.shape), rtol=1e-5, atol=1e-5)
-
-
 @pytest.mark.parametrize(("slices", "window"), [(1, 2), (9, 1), (9, 20)])
 def test_convolution_equals_plain_float64_over_each_slices_neighbours(slices, window):
     layer = WindowedConvolution(HIDDEN, window=window)
@@ -164,21 +126,9 @@ def test_convolution_equals_plain_float64_over_each_slices_neighbours(slices, wi
     np.testing.assert_allclose(jax.jit(layer.apply)(params, x), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_attention_sees_no_slice_beyond_its_window():
-    layer = WindowedAttention(HIDDEN, window=2, heads=4)
-    params, x = random_layer(layer)
-    moved = layer.apply(params, x.at[4].add(1.0)) - layer.apply(params, x)
-    assert (np.abs(moved).max(axis=(1, 2)) > 1e-6).tolist() == [abs(k - 4) <= 2 for k in range(SLICES)]
-
-
-def test_heads_that_do_not_divide_the_features_are_refused():
-    with pytest.raises(ValueError, match="5 heads do not divide"):
-        random_layer(WindowedAttention(HIDDEN, heads=5))
-
-
 @pytest.mark.parametrize("kind", SEQUENCE_LAYERS)
 def test_layers_of_every_kind_have_one_shape_and_finite_gradients_at_any_depth(kind):
-    layer = SEQUENCE_LAYERS[kind](HIDDEN, window=3, heads=4, name=None)
+    layer = SEQUENCE_LAYERS[kind](HIDDEN, window=3, name=None)
     params, _ = random_layer(layer)
     for slices in (1, 5):
         _, x = random_layer(layer, slices)

@@ -27,17 +27,15 @@ def test_the_mesh_is_of_all_devices_of_this_process():
 
 @pytest.fixture(scope="module", params=["gru", "none"])
 def trained(request):
-    small = {"widths": (8, 16)} if request.param == "gru" else {"widths": (8,), "neighbours": 1}
-    network = small_network(request.param, **small)
-    return network, random_parameters(network, side_features=2)
+    network = small_network(request.param, widths=(8, 16) if request.param == "gru" else (8,))
+    return network, random_parameters(network)
 
 
 @pytest.mark.parametrize("skip_memory", [1.0, 0.0])
 def test_a_volume_over_devices_equals_that_of_one(trained, skip_memory):
     """With as many slices a device at a time: other shapes of chunks round differently, on one device too."""
     sources = random_window(1, 13, 13, 16)["sources"][0]
-    side = np.random.default_rng(1).normal(size=(13, 2)).astype(np.float32)
-    options = {"chunk": 1, "skip_memory": skip_memory, "side": side}
+    options = {"chunk": 1, "skip_memory": skip_memory}
     expected = translate_volume(*trained, sources, AVAILABLE, (3, 1), **options)
     result = translate_volume(*trained, sources, AVAILABLE, (3, 1), mesh=mesh_of(8), **options)
     assert (result.shape, result.dtype) == (expected.shape, np.float32)

@@ -1,11 +1,11 @@
-"""The study of three sources, two and one: what is shown, and how differences and shares are told."""
+"""The study of three sources, two and one: what is shown, and how differences are told."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from benchmarks.source_subsets import COUNTS, METRICS, drawn_sources, share, table
+from experiments.source_subsets import COUNTS, METRICS, drawn_sources, table
 from lift_jax.data.cases import CONTRASTS, Case
 
 
@@ -35,15 +35,10 @@ def found(*means):
     noise = np.random.default_rng(0).normal(size=32)
     return {
         name: {(count, metric): mean + noise for count in COUNTS for metric in METRICS}
-        for name, mean in zip(("no_mixer", "stem_2", "oracle"), means, strict=True)
+        for name, mean in zip(("no_mixer", "stem_2"), means, strict=True)
     }
 
 
-def test_share_of_the_oracle_is_the_ratio_of_the_gains():
-    assert share(found(20.0, 20.5, 22.0), "stem_2", "no_mixer", "psnr", 3) == "25% [25%, 25%]"
-
-
 def test_differences_are_paired_by_case():
-    rows = dict(line.strip("| ").split(" | ", 1) for line in table(found(20.0, 20.5, 22.0)).splitlines()[2:])
+    rows = dict(line.strip("| ").split(" | ", 1) for line in table(found(20.0, 20.5)).splitlines()[2:])
     assert rows["**stem_2 - no_mixer**"].startswith("0.50 [0.50, 0.50]")
-    assert rows["stem_2, share of the oracle's gain"].startswith("25% [25%, 25%]")

@@ -92,8 +92,8 @@ def descent():
     """A step of plain gradient descent, the state before it, a batch of two windows a device for each of `STEPS` steps,
     and what comes of them on one device.
     """
-    network, optimiser = small_network(widths=(8,)), optax.sgd(0.003, momentum=0.9)
-    loss = translation_loss(network, missing_mr().loss, brain_weight=2.0, use_mixer=True)
+    network, optimiser = small_network(widths=(8,)), optax.sgd(0.001, momentum=0.9)
+    loss = translation_loss(network, missing_mr().loss, use_mixer=True)
     step = functools.partial(train_step, loss_function=loss, optimiser=optimiser, trained=GROUPS, ema_decay=0.9)
     state = initial_state(random_parameters(network), optimiser, GROUPS, jax.random.key(0))
     batches = [random_window(2 * DEVICES, slices=2, height=12, width=12, seed=seed) for seed in range(STEPS)]
@@ -119,15 +119,15 @@ def test_descent_under_pmap_equals_one_device(descent):
 
 
 def joint_stage(task):
-    """The joint stage of a task with all of its terms, among them the one that compares the windows of a batch."""
-    weights = {"similarity": 0.0, "drifting": 0.5, "drifting_temperatures": (0.2,)}  # quick to compile
+    """The joint stage of a task, without the similarity term, which is slow to compile."""
+    weights = {"similarity": 0.0}
     if task == "missing_mr":
         network, weights = small_network(widths=(8,)), missing_mr().loss.to_dict() | weights
-        loss = translation_loss(network, weights, 2.0, True, DATA_AXIS)
+        loss = translation_loss(network, weights, use_mixer=True)
         batches = [random_window(DEVICES, slices=2, height=12, width=12, seed=seed) for seed in range(STEPS)]
     else:
         network = small_network(widths=(8,), contrasts=1, combine=False)
-        loss = ct_loss(network, mr_to_ct().loss.to_dict() | weights, 3.0, True, DATA_AXIS)
+        loss = ct_loss(network, mr_to_ct().loss.to_dict() | weights, 3.0, use_mixer=True)
         batches = [random_pair(DEVICES, slices=2, side=12, seed=seed) for seed in range(STEPS)]
     optimiser = adamw(dict.fromkeys(GROUPS, 1e-3), warmup=2, weight_decay=0.01, clip=0.1)
     step = functools.partial(train_step, loss_function=loss, optimiser=optimiser, trained=GROUPS, ema_decay=0.9)
@@ -135,10 +135,10 @@ def joint_stage(task):
 
 
 @pytest.mark.parametrize(("task", "many"), [("missing_mr", (2, 4, DEVICES)), ("mr_to_ct", (DEVICES,))])
-def test_a_joint_stage_whose_loss_compares_windows_is_the_same_on_several_devices_as_on_one(task, many):
+def test_a_joint_stage_is_the_same_on_several_devices_as_on_one(task, many):
     step, state, batches = joint_stage(task)
     expected = run_sharded(step, state, batches, 1)
-    assert {"pixel", "through_plane", "drifting"} <= expected[1][0].keys()
+    assert {"pixel", "through_plane"} <= expected[1][0].keys()
     assert min(metrics["gradient_norm"] for metrics in expected[1]) > 0.1  # clipping acts at every step
     for devices in many:
         assert_same_run(run_sharded(step, state, batches, devices), expected)
@@ -150,7 +150,7 @@ def test_terms_of_weight_zero_are_left_out_and_a_loss_is_the_weighted_sum_of_its
 
     def loss(**weights):
         weights = missing_mr().loss.to_dict() | {"pixel": 0.0, "similarity": 0.0, "through_plane": 0.0} | weights
-        return jax.jit(translation_loss(network, weights, 0.0, use_mixer=True))(params, batch, jax.random.key(0))
+        return jax.jit(translation_loss(network, weights, use_mixer=True))(params, batch, jax.random.key(0))
 
     value, terms = loss(pixel=2.0, through_plane=0.5)
     assert terms.keys() == {"pixel", "through_plane"}

@@ -54,7 +54,7 @@ def shared(changes, base=small_generation):
         ({"model.generator.code": 8}, ["encoder"]),
         ({"stage.generator.rate": 3e-5}, ["encoder"]),
         ({"model.mapper.code": 7}, ["encoder"]),
-        ({"model.prior.knots": 4}, ["encoder"]),
+        ({"model.prior.kind": "normal"}, ["encoder"]),
         ({"model.encoder.blocks": 2}, []),
         ({"stage.encoder.covered": 0.4}, []),
         ({"optimiser.ema": 0.9}, []),

@@ -13,7 +13,6 @@ from lift_jax.inference.passes import decode_chunk, encode_chunk, mix_volume
 from lift_jax.inference.translate import translate_volume
 from lift_jax.models.blocks import depth_to_space, modulate, space_to_depth, upsample
 from lift_jax.models.depth_encoding import depth_coordinates, fourier_features
-from lift_jax.models.slice_translator import with_neighbours
 
 AVAILABLE = (True, True, True, False)
 
@@ -22,7 +21,7 @@ AVAILABLE = (True, True, True, False)
 def apply(network, params, window, use_mixer=True):
     """`[B, D, H, W]` in one pass."""
     inputs = (window[key] for key in ("sources", "available", "wanted", "depth"))
-    return network.apply({"params": params}, *inputs, window.get("side"), use_mixer=use_mixer)
+    return network.apply({"params": params}, *inputs, use_mixer=use_mixer)
 
 
 def untrained(network, params):
@@ -119,19 +118,18 @@ def test_a_network_without_mixer_has_no_mixer_parameters():
     assert random_parameters(small_network("none")).keys() == {"translator"}
 
 
-@pytest.mark.parametrize("kind", ["min_gru", "attention", "convolution"])
-def test_an_untrained_mixer_of_any_kind_changes_nothing_and_a_trained_one_does(kind):
-    network = small_network(kind)
+def test_an_untrained_convolution_changes_nothing_and_a_trained_one_does():
+    network = small_network("convolution")
     params = random_parameters(network)
     window = random_window()
     alone = apply(network, params, window, use_mixer=False)
     np.testing.assert_array_equal(apply(network, untrained(network, params), window), alone)
     assert np.abs(apply(network, params, window) - alone).max() > 1e-4
-    assert kind in params["mixer"]
+    assert "convolution" in params["mixer"]
 
 
 def test_an_unknown_mixer_is_refused():
-    with pytest.raises(ValueError, match="mixer kind 'lstm' is none of gru, min_gru, attention, convolution, none"):
+    with pytest.raises(ValueError, match="mixer kind 'lstm' is none of gru, convolution, none"):
         random_parameters(small_network("lstm"))
 
 
@@ -237,38 +235,6 @@ def test_a_grid_of_cells_works_for_whole_volumes():
     np.testing.assert_allclose(result[0], one_pass(network, params, sources, 3), atol=1e-5)
 
 
-@pytest.mark.parametrize(("slices", "count"), [(5, 1), (5, 2), (2, 2), (1, 1), (3, 0)])
-def test_neighbours_are_the_slices_around_and_at_the_ends_the_last(slices, count):
-    sources = np.random.default_rng(0).normal(size=(slices, 4, 2, 3)).astype(np.float32)
-    result = with_neighbours(sources, count)
-    assert result.shape == (slices, 4, 2, 3 * (1 + 2 * count))
-    for d in range(slices):
-        around = [d] + [d + sign * step for step in range(1, count + 1) for sign in (-1, 1)]
-        expected = np.concatenate([sources[min(max(i, 0), slices - 1)] for i in around], axis=-1)
-        np.testing.assert_array_equal(result[d], expected)
-    np.testing.assert_array_equal(with_neighbours(jnp.stack([sources, sources]), count, axis=1)[1], result)
-    assert count or result is sources  # a whole chunk would be copied for nothing
-
-
-@pytest.mark.parametrize(("chunk", "skip_memory", "depth"), [(1, 1.0, 7), (3, 0.0, 7), (0, 1.0, 7), (4, 1.0, 2)])
-def test_a_network_that_sees_neighbours_is_the_same_in_two_passes(chunk, skip_memory, depth):
-    network = small_network(neighbours=2, widths=(8,))
-    params = random_parameters(network)
-    sources = volume(depth=depth)
-    sources[..., 3] = np.nan  # is not available, in a slice or its neighbours
-    result = translate_volume(network, params, sources, AVAILABLE, (3,), chunk=chunk, skip_memory=skip_memory)
-    np.testing.assert_allclose(result[0], one_pass(network, params, sources, 3), atol=1e-4)
-
-
-def test_a_slice_is_seen_by_its_neighbours_and_by_no_other():
-    network = small_network("none", neighbours=1, widths=(8,))
-    params = random_parameters(network)
-    before, changed = volume(), volume()
-    changed[3] *= 0.5
-    effect = one_pass(network, params, changed, 3) - one_pass(network, params, before, 3)
-    np.testing.assert_array_equal(np.abs(effect).max(axis=(1, 2)) > 1e-5, np.abs(np.arange(7) - 3) <= 1)
-
-
 def test_targets_that_are_decoded_together_equal_those_decoded_alone(trained):
     together = translate_volume(*trained, volume(), AVAILABLE, (3, 1), chunk=3)
     for row, target in zip(together, (3, 1), strict=True):
@@ -290,15 +256,3 @@ def test_a_single_slice_is_a_volume(trained):
     sources = volume(depth=1)
     result = translate_volume(*trained, sources, AVAILABLE, (3,))
     np.testing.assert_allclose(result[0], one_pass(*trained, sources, 3), atol=1e-5)
-
-
-def test_side_information_reaches_its_own_slices():
-    network = small_network("none")
-    params = random_parameters(network, side_features=5)
-    sources = volume()
-    side = np.random.default_rng(1).normal(size=(7, 5)).astype(np.float32)
-    result = translate_volume(network, params, sources, AVAILABLE, (3,), chunk=3, side=side)
-    other = side.copy()
-    other[4] += 1
-    changed = translate_volume(network, params, sources, AVAILABLE, (3,), chunk=3, side=other)
-    np.testing.assert_array_equal(np.abs(changed - result).max(axis=(0, 2, 3)) > 1e-4, np.arange(7) == 4)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.volume_unet import VolumeConvolution, VolumeUnet, doubled, halved, parameters
+from experiments.volume_unet import VolumeConvolution, VolumeUnet, doubled, halved, parameters
 
 
 def normal(*shape, seed=0):

@@ -15,7 +15,7 @@ from lift_jax.data.volumes import (
     same_grid,
     write_volume,
 )
-from lift_jax.errors import UserError
+from lift_jax.errors import DataWarning, UserError
 
 SHAPE = (3, 4, 5)  # stored axis order: distinct sizes, so that a wrong order cannot pass
 AXIS_ORDERS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
@@ -97,8 +97,62 @@ def test_sform_and_qform_that_differ_are_both_kept(tmp_path):
     image = stored_image(oblique_affine())
     image.header.set_qform(axis_affine((0, 1, 2), (-1, 1, 1)), code="aligned")
     path = saved(nib.Nifti1Image(image.get_fdata(), None, image.header), tmp_path / "in.nii")
-    write_volume(tmp_path / "out.nii", read_volume(path).array, read_volume(path))
+    with pytest.warns(DataWarning, match=r"in.nii: its sform and qform are up to 74\.\d mm apart"):
+        volume = read_volume(path)
+    write_volume(tmp_path / "out.nii", volume.array, volume)
     assert_same_file_geometry(nib.load(tmp_path / "out.nii"), nib.load(path))
+
+
+def test_voxel_sides_of_sform_and_pixdim_that_differ_are_warned_about_by_reader_and_header(tmp_path):
+    image = nib.Nifti1Image(np.ones(SHAPE, np.float32), np.eye(4))
+    image.header["pixdim"][1:4] = 2
+    content = bytearray(image.to_bytes())
+    np.ndarray((), image.header.template_dtype, content)["pixdim"][1:4] = 2
+    path = tmp_path / "in.nii"
+    path.write_bytes(content)
+    for read in (read_volume, read_header):
+        with pytest.warns(DataWarning, match=r"its sform has voxels of 1x1x1 mm and its pixdim says 2x2x2 mm"):
+            assert read(path).spacing == (1, 1, 1)
+
+
+def test_a_result_carries_geometry_and_units_of_its_source_and_nothing_else(tmp_path):
+    image = stored_image(oblique_affine())
+    for field in ("aux_file", "db_name", "intent_name", "descrip"):
+        image.header[field] = b"Doe, Jane"
+    image.header.set_intent(1002, allow_unknown=True)  # label
+    image.header["cal_max"], image.header["toffset"], image.header["slice_duration"] = 700, 3, 0.1
+    path = saved(image, tmp_path / "in.nii.gz")
+    volume = read_volume(path)
+    write_volume(tmp_path / "out.nii", volume.array, volume)
+    assert b"Doe" not in (tmp_path / "out.nii").read_bytes()
+    header = nib.load(tmp_path / "out.nii").header
+    assert header["intent_code"] == 0 and header["cal_max"] == 0 and header["toffset"] == 0
+    assert_same_file_geometry(nib.load(tmp_path / "out.nii"), nib.load(path))
+
+
+def test_a_sheared_sform_is_warned_about_and_its_result_has_a_qform_without_shear(tmp_path):
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    affine[0, 1] = np.tan(np.deg2rad(0.6))
+    image = nib.Nifti1Image(np.ones(SHAPE, np.float32), None)
+    image.header.set_sform(affine, code="scanner")
+    image.header.set_zooms((1.0, 1.0, 2.0))
+    path = saved(nib.Nifti1Image(image.get_fdata(), None, image.header), tmp_path / "in.nii")
+    with pytest.warns(DataWarning, match=r"axes are up to 0\.6 degrees off right angles"):
+        volume = read_volume(path)
+    write_volume(tmp_path / "out.nii", volume.array, volume)
+    result = nib.load(tmp_path / "out.nii").header
+    np.testing.assert_allclose(result.get_sform(), affine, atol=1e-6)
+    qform, code = result.get_qform(coded=True)
+    axes = qform[:3, :3] / np.linalg.norm(qform[:3, :3], axis=0)
+    assert code > 0
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-6)  # which ITK asks for
+    np.testing.assert_allclose(qform, affine, atol=0.02)
+
+
+def test_a_name_as_long_as_the_file_system_allows_is_written(tmp_path):
+    name = "a" * (255 - len(".nii.gz")) + ".nii.gz"
+    write_volume(tmp_path / name, np.zeros((1, 1, 1)), new_geometry((1, 1, 1), np.eye(4)))
+    assert os.listdir(tmp_path) == [name]
 
 
 @pytest.mark.parametrize("image_class", [nib.Nifti1Image, nib.Nifti2Image])

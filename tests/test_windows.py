@@ -10,7 +10,6 @@ from lift_jax.data.windows import TakeWindow, batch_cases, slice_size, training_
 from lift_jax.errors import UserError
 
 DEPTH, HEIGHT, WIDTH, CHANNELS = 9, 6, 8, 4
-TISSUES = 3
 WINDOW = 4
 WHOLE = (HEIGHT, WIDTH)
 
@@ -37,9 +36,6 @@ class Noise:
             targets=targets,
             available=np.array(self.available),
             affine=np.eye(4),
-            acquisition=generator.random(3, np.float32),
-            levels=generator.random(2 * TISSUES * CHANNELS, np.float32),
-            gains=generator.uniform(0.9, 1.1, (self.shape[0], CHANNELS)).astype(np.float32),
         )
 
     def fingerprint(self, index):
@@ -88,17 +84,15 @@ def digest(window):
 
 def test_a_window_is_float32_of_the_shapes_told(cached):
     (case,) = cached()
-    shapes = {name: array.shape for name, array in take(case, oracle="levels").items()}
+    shapes = {name: array.shape for name, array in take(case).items()}
     assert shapes == {
         "sources": (WINDOW, HEIGHT, WIDTH, CHANNELS),
         "target": (WINDOW, HEIGHT, WIDTH),
         "available": (CHANNELS,),
         "wanted": (CHANNELS,),
         "depth": (WINDOW,),
-        "brain": (WINDOW, HEIGHT, WIDTH),
-        "side": (WINDOW, TISSUES * (1 + CHANNELS) + CHANNELS),
     }
-    assert all(array.dtype == np.float32 for array in take(case, oracle="levels").values())
+    assert all(array.dtype == np.float32 for array in take(case).values())
 
 
 def test_a_window_holds_consecutive_slices_of_its_case_at_the_depths_it_tells(cached):
@@ -182,11 +176,10 @@ def test_smaller_slices_are_padded_with_background_around(cached):
     inside = (slice(None), slice(1, 1 + HEIGHT), slice(1, 1 + WIDTH))
     rows = slice(start_of(window), start_of(window) + WINDOW)
     np.testing.assert_array_equal(window["sources"][inside], half(truth.sources[rows]))
-    around = np.ones(window["brain"].shape, bool)
+    around = np.ones(window["target"].shape, bool)
     around[inside] = False
     assert (window["sources"][around] == -1).all()
     assert (window["target"][around] == -1).all()
-    np.testing.assert_array_equal(window["brain"], ~around)
 
 
 def test_one_side_may_be_cropped_and_the_other_padded(cached):
@@ -199,25 +192,10 @@ def test_one_side_may_be_cropped_and_the_other_padded(cached):
 
 def test_a_short_volume_repeats_its_last_slice(cached):
     (case,), truth = cached(1, (3, HEIGHT, WIDTH)), Noise(1, (3, HEIGHT, WIDTH)).load(0)
-    window = take(case, window=5, flip=False, oracle="levels")
+    window = take(case, window=5, flip=False)
     index = [0, 1, 2, 2, 2]
     np.testing.assert_array_equal(window["sources"], half(truth.sources[index]))
     np.testing.assert_array_equal(window["depth"], np.array([-1, 0, 1, 1, 1], np.float32))
-    np.testing.assert_array_equal(window["brain"], np.ones((5, *WHOLE)))
-    np.testing.assert_array_equal(window["side"][2:], np.repeat(window["side"][2:3], 3, axis=0))
-
-
-def test_brain_is_where_any_contrast_is_above_zero(tmp_path):
-    case = Noise().load(0)
-    case.sources[:, :3] = 0
-    case.sources[:, 1, 2, 3] = 0.5
-    source = Noise()
-    object.__setattr__(source, "load", lambda index: case)
-    (cached_case,) = cache_cases(source, tmp_path, threads=1)
-    expected = np.ones(WHOLE)
-    expected[:3] = 0
-    expected[1, 2] = 1
-    np.testing.assert_array_equal(take(cached_case, flip=False)["brain"], np.broadcast_to(expected, (WINDOW, *WHOLE)))
 
 
 def test_gamma_bends_each_source_by_a_power_of_its_own_and_no_target(cached):
@@ -229,28 +207,6 @@ def test_gamma_bends_each_source_by_a_power_of_its_own_and_no_target(cached):
     powers = [(after / before)[..., c] for c in range(CHANNELS)]
     assert all(np.ptp(power) < 1e-4 for power in powers)
     assert len({round(power.mean(), 3) for power in powers}) == CHANNELS
-
-
-def test_an_oracle_is_told_levels_and_gains_of_its_own_slices(cached):
-    (case,), truth = cached(), Noise().load(0)
-    source_levels, target_levels = truth.levels.reshape(2, TISSUES, CHANNELS)
-    for seed in range(10):
-        window = take(case, seed, oracle="levels")
-        rows = slice(start_of(window), start_of(window) + WINDOW)
-        wanted = int(np.argmax(window["wanted"]))
-        told = [*target_levels[:, wanted], *source_levels.ravel()]
-        levels, gains = np.split(window["side"], [len(told)], axis=1)
-        np.testing.assert_allclose(0.5 + levels / 4, np.tile(told, (WINDOW, 1)), rtol=1e-6)
-        np.testing.assert_allclose(1 + gains / 10, truth.gains[rows], rtol=1e-6)
-
-
-def test_an_oracle_of_the_acquisition_is_told_what_contrasts_share_and_gains(cached):
-    (case,), truth = cached(), Noise().load(0)
-    window = take(case, oracle="acquisition")
-    rows = slice(start_of(window), start_of(window) + WINDOW)
-    shared, gains = np.split(window["side"], [truth.acquisition.size], axis=1)
-    np.testing.assert_array_equal(shared, np.tile(truth.acquisition, (WINDOW, 1)))
-    np.testing.assert_allclose(1 + gains / 10, truth.gains[rows], rtol=1e-6)
 
 
 def test_a_seed_fixes_every_batch_and_another_seed_gives_others(cached):

@@ -50,7 +50,7 @@ def training_step(dtype: str, window: int, small: bool) -> dict:
     )
     step = functools.partial(
         train_step,
-        loss_function=translation_loss(network, config.loss, 0.0, use_mixer=True),
+        loss_function=translation_loss(network, config.loss, use_mixer=True),
         optimiser=optimiser,
         trained=tuple(params),
         ema_decay=0.999,
@@ -69,7 +69,6 @@ def training_step(dtype: str, window: int, small: bool) -> dict:
         "available": np.tile(np.float32([0, 1, 1, 1]), (batch, 1)),
         "wanted": np.tile(np.float32([1, 0, 0, 0]), (batch, 1)),
         "depth": np.tile(np.linspace(-1, 1, window, dtype=np.float32), (batch, 1)),
-        "brain": np.ones(volume.shape[:-1], np.float32),
     }
     arrays = place_batch(arrays, mesh)
     seconds = []

@@ -3,8 +3,8 @@
     python sweep.py --sweep configs/sweeps/particles.py --workdir runs/particles
 
 Six variants with three seeds, about three hours of one CPU core (estimated: two of them took one);
-docs/loss_sweeps.md has the tables. Encoder and generator are trained once a seed. `:order` compares `segment` with
-what forgets depth alone; `:tiny` is all of it with one seed in two minutes, for checks.
+docs/studies/loss_sweeps.md has the tables. Encoder and generator are trained once a seed. `:order` compares
+`segment` with what forgets depth alone; `:tiny` is all of it with one seed in two minutes, for checks.
 """
 
 from configs.sweeps.small import known, small_generation, small_seeds

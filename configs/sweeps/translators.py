@@ -1,10 +1,10 @@
-"""LiFT-C's network: space-to-depth, width, depth, and what a slice is told of the others; what each is worth and costs.
+"""LiFT-C's network: space-to-depth, width, depth, and the z-mixer; what each is worth and costs.
 
     python sweep.py --sweep configs/sweeps/translators.py --workdir runs/translators
 
 Slices of 96² at 2 mm. The networks have a quarter of the features of those for 240² and 1 mm, so that they cost a
-sixteenth. All have one seed; `:finalists`, three shapes, and `:context`, what a slice is told of the others beside an
-oracle that is told what they could tell, have three. `:tiny` is for checks.
+sixteenth. All have one seed; `:finalists`, three shapes, and `:context`, with and without mixer, have three. `:tiny` is
+for checks.
 """
 
 from configs.sweeps.small import known, small_seeds, small_slices
@@ -25,15 +25,12 @@ COMPARED = {
     "convolution": {"model.mixer.kind": "convolution", "model.mixer.window": 2},
     "convolution_cells": {"model.mixer.kind": "convolution", "model.mixer.window": 2, "model.mixer.grid": 12},
     "no_mixer": {"model.mixer.kind": "none"},
-    "neighbours": {"model.mixer.kind": "none", "model.translator.neighbours": 1},
-    "neighbours_and_mixer": {"model.translator.neighbours": 1},
-    "oracle": {"model.mixer.kind": "none", "model.oracle": "acquisition"},
 }
 
 CHOSEN = {
     "finalists": ("stem_2", "stem_1", "stem_4_wide"),
-    "context": ("stem_2", "no_mixer", "neighbours", "neighbours_and_mixer", "oracle"),
-    "tiny": ("stem_2", "stem_4", "neighbours"),
+    "context": ("stem_2", "no_mixer"),
+    "tiny": ("stem_2", "stem_4", "no_mixer"),
 }
 
 

@@ -59,7 +59,6 @@ def unconditional() -> ConfigDict:
     model.prior = ConfigDict(
         {
             "kind": "principal",  # principal: begin as principal components of slices and volumes; normal: at random
-            "knots": 0,  # principal: depths at which trajectories are given, straight between; 0: every slice
         }
     )
 
@@ -74,21 +73,8 @@ def unconditional() -> ConfigDict:
     )
     config.loss = ConfigDict(
         {
-            "kind": "drifting",  # drifting; or log_kde, frechet: other losses, without field and switches
-            "field": "softmax",  # drifting: a name in losses.drifting.FIELDS
+            "field": "softmax_no_floor",  # drifting field: a name in losses.FIELDS
             "temperatures": (0.02, 0.05, 0.2),
-            "annealing": 0.0,  # over a stage, temperatures fall by e to the power of this; 0 leaves them
-            "drifting": ConfigDict(
-                {
-                    "self_exclusion": "mask",  # mask; independent: only `negatives` of a stage repel, not its batch
-                    "distance_scale": "batch",  # unit of distance: batch mean, each row's own mean, or frozen
-                    "frozen_scale": 1.0,  # frozen: that unit
-                    "guidance": 1.0,  # mapper: above 1, real slices of all depths repel; particles slice or segment
-                    "bias_correction": False,  # of means weighted by few samples
-                    "normalise_force": True,  # each temperature's force to a mean square of 1
-                    "features": "mean",  # mean or sum of squares over features
-                }
-            ),
             "particles": "segment",  # slice, segment, volume, unordered or unordered_segment
             "planes": ConfigDict({"axial": 1.0, "coronal": 1.0, "sagittal": 1.0}),  # weights of the mapper's terms
         }
@@ -120,8 +106,6 @@ def unconditional() -> ConfigDict:
             "steps": 2000,
             "batch": 128,  # generated slices a step, over all devices
             "positives": 128,  # real slices a step
-            "negatives": 0,  # further generated slices a step that only repel
-            "affinity_floor": 0.0,  # least squared affinity; below 0 each field's own, as published
             "decoding": 0.0,  # prior principal: weight of the error of real slices decoded from their own codes; 0 none
             "mixing": 0.0,  # of decoding: codes are moved towards random ones by up to this, below 1
             "rate": 2e-4,
@@ -132,8 +116,6 @@ def unconditional() -> ConfigDict:
             "steps": 1000,
             "batch": 8,  # generated volumes a step, over all devices
             "positives": 32,  # real volumes a step
-            "negatives": 0,  # further generated volumes a step that only repel
-            "affinity_floor": 0.0,  # as the generator's
             "positions": 12,  # depth positions along each plane
             "rate": 2e-4,
             "chunk": 256,  # slices that the gradient is taken through at a time

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from lift_jax.configuration.checks import not_empty, one_of
 from lift_jax.configuration.translator import add_run_sections, loss_section, network_section, shared_complaints
-from lift_jax.data.cases import CONTRASTS, ORACLES
+from lift_jax.data.cases import CONTRASTS
 
 LAYOUTS = ("phantom", "brats")
 
@@ -35,10 +35,8 @@ def missing_mr() -> ConfigDict:
     data.threads = 2  # reading ahead
 
     config.model = network_section()
-    config.model.oracle = ""  # phantom: tell the network its true gains and shared "acquisition", or tissue "levels"
 
     config.loss = loss_section()
-    config.loss.brain_weight = 0.0  # extra weight of voxels in the brain, in pixel and through-plane terms
 
     config.optimiser = ConfigDict(
         {
@@ -60,14 +58,11 @@ def complaints(config: ConfigDict) -> Iterator[str]:
     yield from one_of("data.layout", data.layout, LAYOUTS)
     for name in data.targets:
         yield from one_of("data.targets", name, CONTRASTS)
-    yield from one_of("model.oracle", config.model.oracle, ORACLES)
     yield from not_empty(config, ("data.targets",))
     if data.layout == "brats" and not data.root:
         yield "config.data.root: not set; give the folder of the cases, --config.data.root=DIR"
     if data.layout == "phantom" and data.spacing <= 0:
         yield "config.data.spacing: the phantom needs its voxel size in mm, such as 4.0"
-    if config.model.oracle and data.layout != "phantom":
-        yield "config.model.oracle: only the phantom knows its true acquisition; set it to ''"
     if not 0 <= data.source_drop < 1:
         yield f"config.data.source_drop: {data.source_drop} is not a probability below 1"
     yield from shared_complaints(config)

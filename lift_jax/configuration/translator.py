@@ -13,8 +13,6 @@ from lift_jax.configuration.checks import (
     one_of,
     positive_in_every_task,
 )
-from lift_jax.losses.drifting import FIELDS
-from lift_jax.losses.paired import PIXEL_LOSSES, SIMILARITY_LOSSES, THROUGH_PLANE_LOSSES
 from lift_jax.models.z_mixer import MIXER_KINDS
 
 STAGES = ("translator", "mixer", "joint")
@@ -28,7 +26,6 @@ def network_section() -> ConfigDict:
             "widths": (64, 128, 256, 512),  # features per resolution, finest first
             "blocks": 2,  # residual blocks per resolution
             "stem": 1,  # space-to-depth in front: 1, 2 or 4
-            "neighbours": 0,  # slices on each side as further input channels; 0: each slice by itself (2D)
             "groups": 8,  # of every GroupNorm
             "condition_features": 128,
             "remat": False,  # recompute blocks in the backward pass: less memory, a third more time
@@ -37,31 +34,23 @@ def network_section() -> ConfigDict:
     )
     model.mixer = ConfigDict(
         {
-            "kind": "gru",  # gru, min_gru, attention or convolution; or none: every slice by itself
+            "kind": "gru",  # gru or convolution; or none: every slice by itself
             "hidden": 256,  # recurrent state, each direction
             "grid": 1,  # bottlenecks are pooled to grid x grid cells
             "frequencies": 6,  # Fourier features of depth
-            "window": 8,  # attention, convolution: slices seen on each side
-            "heads": 4,  # attention: divides 2 hidden
+            "window": 8,  # convolution: slices seen on each side
         }
     )
     return model
 
 
 def loss_section() -> ConfigDict:
-    """Defaults of `config.loss`: weights of the terms, and what each of them is."""
+    """Defaults of `config.loss`: weights of the terms; 0 leaves a term out."""
     return ConfigDict(
         {
-            "pixel": 1.0,  # weight; 0 leaves a term out
-            "pixel_kind": "l1",  # l1, l2 or charbonnier
-            "similarity": 0.5,  # weight
-            "similarity_kind": "ms_ssim",  # of each slice: ms_ssim or ssim
-            "through_plane": 0.5,  # weight
-            "through_plane_kind": "first",  # difference along z: first, second, multi_gap; or gradient in all planes
-            "drifting": 0.0,  # weight: residuals (prediction minus mean source) drift to true ones; needs pixel
-            "drifting_field": "softmax",  # a name in losses.drifting.FIELDS
-            "drifting_temperatures": (0.02, 0.05, 0.2),
-            "drifting_patch": 8,  # side of the patches that are compared, pixels
+            "pixel": 1.0,  # L1
+            "similarity": 0.5,  # 1 - MS-SSIM of each slice
+            "through_plane": 0.5,  # L1 of first differences along z
         }
     )
 
@@ -115,8 +104,6 @@ def shared_complaints(config: ConfigDict) -> Iterator[str]:
     for i, width in enumerate(translator.widths):
         if width % translator.groups:
             yield f"config.model.translator.widths: entry {i}, {width}, is no multiple of groups, {translator.groups}"
-    if translator.neighbours < 0:
-        yield f"config.model.translator.neighbours: {translator.neighbours} must be 0 or more slices on each side"
     if config.inference.chunk < 0:
         yield f"config.inference.chunk: {config.inference.chunk} must be a number of slices, or 0 for what fits"
     if any(crop) and min(crop) <= 0:
@@ -125,39 +112,17 @@ def shared_complaints(config: ConfigDict) -> Iterator[str]:
     for side in crop:
         if side % multiple:
             yield f"config.data.crop: {side} is not a multiple of {multiple}, the network's stem and halvings"
-    if mixer.kind == "attention" and mixer.heads > 0 and 2 * mixer.hidden % mixer.heads:
-        yield f"config.model.mixer.heads: {mixer.heads} do not divide 2 hidden, {2 * mixer.hidden}"
     if "mixer" in config.stages and mixer.kind == "none":
         yield "config.stages: there is a stage mixer, but config.model.mixer.kind is none"
-    yield from _complaints_of_loss(config)
+    loss = config.loss
+    if not any(weight > 0 for weight in (loss.pixel, loss.similarity, loss.through_plane)):
+        yield "config.loss: no term has a weight above 0, so nothing would be trained"
     for name in config.stages:
         stage = config.stage[name]
         if stage.batch % stage.accumulate:
             yield f"config.stage.{name}.accumulate: {stage.accumulate} does not divide the batch of {stage.batch}"
         if stage.translator_rate <= 0 and (stage.mixer_rate <= 0 or mixer.kind == "none"):
             yield f"config.stage.{name}: no part of the network has a learning rate above 0, so nothing would learn"
-
-
-def _complaints_of_loss(config):
-    loss = config.loss
-    yield from one_of("loss.pixel_kind", loss.pixel_kind, PIXEL_LOSSES)
-    yield from one_of("loss.similarity_kind", loss.similarity_kind, SIMILARITY_LOSSES)
-    yield from one_of("loss.through_plane_kind", loss.through_plane_kind, THROUGH_PLANE_LOSSES)
-    yield from one_of("loss.drifting_field", loss.drifting_field, FIELDS)
-    yield from not_empty(config, ["loss.drifting_temperatures"])
-    yield from all_positive(config, ["loss.drifting_temperatures", "loss.drifting_patch"])
-    if not any(weight > 0 for weight in (loss.pixel, loss.similarity, loss.through_plane)):
-        yield "config.loss: no term has a weight above 0, so nothing would be trained"
-    if loss.drifting <= 0:
-        return
-    if loss.pixel <= 0:
-        yield "config.loss.drifting: knows no pairs, and so only goes beside a pixel term; give loss.pixel a weight"
-    for name in config.stages:
-        stage = config.stage[name]
-        if stage.batch * stage.window < 2:
-            yield f"config.stage.{name}.batch: one slice has no other to be repelled by, as loss.drifting needs; give 2"
-        if stage.accumulate > 1:
-            yield f"config.stage.{name}.accumulate: parts of a batch would drift by themselves; give 1"
 
 
 def _positive_keys(config):
@@ -169,7 +134,6 @@ def _positive_keys(config):
         "model.mixer.grid",
         "model.mixer.frequencies",
         "model.mixer.window",
-        "model.mixer.heads",
     ]
     return [
         *stage_keys,

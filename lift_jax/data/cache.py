@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from lift_jax.data.array_folders import remove_leftovers, save_array, whole_folder
 from lift_jax.data.cases import CaseSource, StoredCase
 from lift_jax.errors import UserError
+from lift_jax.progress import progress
 
 LAYOUT = 2
 """Version of how cases lie on disk, part of their folders' names: to be raised with any change to it."""
@@ -93,7 +93,7 @@ def cache_cases(
 
         with ThreadPoolExecutor(threads) as pool:
             tasks = pool.map(make, missing[begin:] + missing[:begin])
-            for _ in tqdm(tasks, total=len(missing), desc="preparing cases", unit="case"):
+            for _ in progress(tasks, total=len(missing), description="preparing subjects", unit="subject"):
                 pass
     return [CachedCase(path) for path in paths]
 

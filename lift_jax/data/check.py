@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 
 import nibabel as nib
 from absl import flags
-from tqdm import tqdm
 
 from lift_jax import commands
 from lift_jax.data.findings import LAYOUTS, Findings, by, check_cases
 from lift_jax.errors import UserError
+from lift_jax.progress import progress
 
 ROOT = flags.DEFINE_string("root", None, "folder of the case folders")
 LAYOUT = flags.DEFINE_enum("layout", "brats", sorted(LAYOUTS), "how the cases are stored")
@@ -71,8 +71,9 @@ def main() -> None:
         if kind not in checked.layout.kinds:
             raise UserError(f"--required: {kind!r} is none of {', '.join(checked.layout.kinds)}")
     cases = check_cases(root, LAYOUT.value, names, required, headers_only=HEADERS_ONLY.value, threads=THREADS.value)
-    findings = list(tqdm(cases, total=len(names), desc="checking", unit="case"))
-    print("\n".join(table(findings)))
+    findings = list(progress(cases, total=len(names), description="checking", unit="subject"))
+    for line in table(findings):
+        commands.say(line)
     sys.exit(any(case.problems for case in findings))
 
 

@@ -6,21 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-from nibabel.spatialimages import HeaderDataError
-
 from lift_jax.data.brats import BRATS, problems_of_contrasts
 from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.geometry import geometry_warnings
 from lift_jax.data.layouts import Layout
 from lift_jax.data.synthrad import SYNTHRAD, doubts_about_pair, problems_of_pair
-from lift_jax.data.volumes import GRID_TOLERANCE, Grid, Volume, corner_distance, read_volume
+from lift_jax.data.volumes import Grid, Volume, read_volume
 from lift_jax.errors import UserError
 
 THICK = 3.0
 """Longest over shortest voxel side from which on slices are remarked upon as thick."""
-
-SHEAR_DEGREES = 1.0
-"""Deviation from a right angle between two axes of a grid that is remarked upon."""
 
 SMALL_SIDE = 16
 """Voxels along an axis below which a volume is remarked upon as small."""
@@ -121,22 +116,8 @@ def _remarks(path: Path, grid: Grid) -> Iterator[str]:
         yield f"{path}: its voxels are {by(spacing[::-1], '.3g')} mm, thick along one axis; they are used as they are"
     if min(shape) < SMALL_SIDE:
         yield f"{path}: has {by(shape[::-1])} voxels, few for a volume; is it a part of one?"
-    axes = grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
-    shear = np.degrees(np.arcsin(np.clip(np.abs(axes.T @ axes - np.eye(3)).max(), 0, 1)))
-    if shear > SHEAR_DEGREES:
-        yield f"{path}: its axes are up to {shear:.2g} degrees off right angles; it is used as if they were not"
-    sform = grid.header.get_sform(coded=True)[0]
-    try:
-        with np.errstate(all="ignore"):
-            qform = grid.header.get_qform(coded=True)[0]
-    except (HeaderDataError, ValueError):
-        qform = np.full((4, 4), np.nan)
-    if sform is not None and qform is not None:
-        distance = corner_distance(sform, qform, grid.header["dim"][1:4])
-        if not np.isfinite(qform).all():
-            yield f"{path}: has a qform that cannot be used; its sform is used"
-        elif distance > GRID_TOLERANCE:
-            yield f"{path}: its sform and qform are up to {distance:.3g} mm apart; its sform is used"
+    for warning in geometry_warnings(grid.header):
+        yield f"{path}: {warning}"
 
 
 def by(numbers: Iterable[float], form: str = "") -> str:

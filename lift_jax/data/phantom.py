@@ -6,16 +6,9 @@ import numpy as np
 from scipy import ndimage
 
 from lift_jax.data.cases import CONTRASTS, Case
-from lift_jax.data.intensities import CWDM_QUANTILES, normalise_cwdm
+from lift_jax.data.intensities import normalise_cwdm
 from lift_jax.data.made_cases import MadeCases, check_grid
-from lift_jax.data.phantom_acquisition import (
-    draw_gains,
-    draw_protocol,
-    draw_relaxation,
-    scan,
-    shared_parameters,
-    tissue_levels,
-)
+from lift_jax.data.phantom_acquisition import Protocol, Relaxation, draw_gains, draw_protocol, draw_relaxation, scan
 from lift_jax.data.phantom_anatomy import Anatomy, make_anatomy, template_maps
 from lift_jax.data.phantom_fields import grid_axes
 from lift_jax.data.phantom_pathology import draw_lesions, draw_tumour
@@ -74,35 +67,36 @@ def make_phantom(seed: int, index: int, shape: tuple[int, int, int], spacing: fl
       spacing: voxel size in mm.
 
     Returns:
-      A case with all contrasts. `sources` are the normalised volumes after slice gains, `targets` without them;
-      `gains [D, C]` are the factors before normalisation. `acquisition` is what `shared_parameters` tells. `levels` is
-      `[2, TISSUES, CONTRASTS]` flattened (C order; 56 numbers): the noise-free level of each pure tissue, clipped to
-      [0, 1], in the normalised source volume at gain 1 (first half) and in the normalised target volume (second half),
-      bias field and texture aside. Tissues that the case doesn't hold have their level all the same.
+      A case with all contrasts. `sources` are the normalised volumes after the gains of `slice_gains`, `targets` those
+      without gains.
 
     Raises:
       UserError: the grid can't hold a volume.
     """
     head = make_head(seed, index, shape, spacing)
-    *_, physics, image, interleaving = _streams(seed, index)
-    relaxation, protocol = draw_relaxation(physics), draw_protocol(physics)
-    clean = scan(image, grid_axes(shape, spacing), head.mask, head.fractions, relaxation, protocol)
-    gains = draw_gains(interleaving, shape[0])
-    levels = tissue_levels(relaxation, protocol)
-    sources, source_levels = _normalise(clean * gains[:, None, None], levels)
-    targets, target_levels = _normalise(clean, levels)
+    *_, image, _ = _streams(seed, index)
+    clean = scan(image, grid_axes(shape, spacing), head.mask, head.fractions, *session(seed, index))
+    sources = _normalise(clean * slice_gains(seed, index, shape[0])[:, None, None])
     affine = np.diag([spacing, spacing, spacing, 1.0])
     affine[:3, 3] = [-(size - 1) / 2 * spacing for size in reversed(shape)]
     return Case(
         name=_name(seed, index),
         sources=sources,
-        targets=targets,
+        targets=_normalise(clean),
         available=np.ones(len(CONTRASTS), bool),
         affine=affine,
-        acquisition=shared_parameters(relaxation, protocol),
-        levels=np.stack([source_levels, target_levels]).astype(np.float32).ravel(),
-        gains=gains,
     )
+
+
+def session(seed: int, index: int) -> tuple[Relaxation, Protocol]:
+    """Draws the tissues and the sequences that case `index` of the data set `seed` is scanned with."""
+    physics = _streams(seed, index)[2]
+    return draw_relaxation(physics), draw_protocol(physics)
+
+
+def slice_gains(seed: int, index: int, slices: int) -> np.ndarray:
+    """Draws the factor on each slice of each source of case `index`, `[slices, CONTRASTS]` float32."""
+    return draw_gains(_streams(seed, index)[4], slices)
 
 
 def _streams(seed: int, index: int) -> list[np.random.Generator]:
@@ -114,16 +108,12 @@ def _name(seed: int, index: int) -> str:
     return f"phantom-{seed}-{index:05d}"
 
 
-def _normalise(volumes: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Normalises `[D, H, W, C]` contrast by contrast, and takes the tissue levels `[TISSUES, C]` along."""
+def _normalise(volumes: np.ndarray) -> np.ndarray:
+    """Normalises `[D, H, W, C]` contrast by contrast."""
     normalised = np.empty_like(volumes)
-    moved = np.empty_like(levels)
     for contrast in range(volumes.shape[-1]):
-        volume = np.ascontiguousarray(volumes[..., contrast])
-        normalised[..., contrast] = normalise_cwdm(volume)
-        low, high = np.quantile(volume, CWDM_QUANTILES)
-        moved[:, contrast] = np.clip((levels[:, contrast] - low) / (high - low), 0, 1)
-    return normalised, moved
+        normalised[..., contrast] = normalise_cwdm(np.ascontiguousarray(volumes[..., contrast]))
+    return normalised
 
 
 def tumour_sites() -> np.ndarray:

@@ -146,27 +146,6 @@ def draw_protocol(generator: np.random.Generator) -> Protocol:
     return Protocol(**site, site_gamma=site_gamma, t1_sequence=t1_sequence, **t1_times, **t2_times, gamma=gamma)
 
 
-SHARED_PARAMETERS = 5 + len(T1_SEQUENCES)
-
-
-def shared_parameters(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
-    """What the contrasts of a session have in common, `[SHARED_PARAMETERS]` float32, each varying by about one.
-
-    Field strength, the site's echo and repetition factors, its T1 weighting and exponent, and which T1 sequence it has
-    (one-hot). What one contrast has for itself is not in it: neither a sequence's own departure from these habits, nor
-    the dose of gadolinium, nor the tissues' own values.
-    """
-    numbers = [
-        (relaxation.field - 2.25) * 2,
-        np.log(protocol.site_echo) / SITE_ECHO_DEVIATION,
-        np.log(protocol.site_repetition) / SITE_REPETITION_DEVIATION,
-        (protocol.weighting - 0.5) * 3,
-        np.log(protocol.site_gamma) / GAMMA_DEVIATION[0],
-        *(protocol.t1_sequence == sequence for sequence in T1_SEQUENCES),
-    ]
-    return np.array(numbers, np.float32)
-
-
 def signals(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
     """The noise-free signal of pure tissues, `[TISSUES, CONTRASTS]` float64, relative to fully relaxed water.
 
@@ -191,12 +170,6 @@ def signals(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
     inverted = 1 - 2 * np.exp(-protocol.flair_inversion / t1) + np.exp(-protocol.flair_repetition / t1)
     flair = density * np.abs(inverted) * np.exp(-protocol.flair_echo / t2)
     return np.stack([t1_weighted(t1), t1_weighted(enhanced_t1), t2_weighted, flair], axis=-1)
-
-
-def tissue_levels(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
-    """Noise-free intensities of pure tissues, `[TISSUES, CONTRASTS]`: signals over the largest, to the power gamma."""
-    pure = signals(relaxation, protocol)
-    return (pure / pure.max(axis=0)) ** protocol.gamma
 
 
 def scan(

@@ -11,6 +11,8 @@ import gzip
 import itertools
 import math
 import os
+import uuid
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,8 +20,9 @@ import nibabel as nib
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
+from lift_jax.data.geometry import SHEAR_TOLERANCE, geometry_warnings, orthonormal_part, shear_degrees
 from lift_jax.data.nifti import is_gzip_name, is_nifti_name, read_nifti, read_nifti_header
-from lift_jax.errors import UserError
+from lift_jax.errors import DataWarning, UserError
 
 GRID_TOLERANCE = 0.01
 """Millimetres by which the corners of two volumes may lie apart on what counts as one grid."""
@@ -71,6 +74,7 @@ def read_volume(path: str | os.PathLike, *, contiguous: bool = True) -> Volume:
         numbers; or its affine cannot be used.
     """
     header, stored = read_nifti(Path(path))
+    _warn_about_geometry(path, header)
     grid = _grid_of(header)
     canonical = apply_orientation(stored, io_orientation(header.get_best_affine()))
     array = np.ascontiguousarray(canonical.T) if contiguous else canonical.T
@@ -83,7 +87,14 @@ def read_header(path: str | os.PathLike) -> Grid:
     Raises:
       UserError: as `read_volume`, as far as the header and the file's size can tell.
     """
-    return _grid_of(read_nifti_header(Path(path)))
+    header = read_nifti_header(Path(path))
+    _warn_about_geometry(path, header)
+    return _grid_of(header)
+
+
+def _warn_about_geometry(path: str | os.PathLike, header: nib.Nifti1Header) -> None:
+    for warning in geometry_warnings(header):
+        warnings.warn(f"{path}: {warning}", DataWarning, stacklevel=3)
 
 
 def write_volume(
@@ -92,7 +103,9 @@ def write_volume(
     """Writes a canonical array as NIfTI on the grid that the file of `like` has on disk.
 
     Axis order, shape, both affines and their codes, zooms and units are those of that file; voxels are not scaled.
-    The file is complete or absent: it is written aside and renamed, and replaces what was there.
+    Nothing else of its header is copied: names of people and of files stand there, and an intent of other voxels.
+    Beside a sheared sform, which ITK does not read alone, the nearest qform without shear is written.
+    The file is complete or absent: it is written under a temporary name, renamed, and replaces what was there.
 
     Args:
       path: ends in `.nii` or `.nii.gz`; its directory exists.
@@ -117,10 +130,8 @@ def write_volume(
 
     to_stored = ornt_transform(_CANONICAL_ORIENTATION, io_orientation(like.header.get_best_affine()))
     stored = apply_orientation(array.astype(dtype).T, to_stored)
-    header = like.header.copy()
+    header = _result_header(like.header)
     header.set_data_dtype(dtype)
-    header.set_slope_inter(1, 0)
-    header["cal_min"] = header["cal_max"] = 0  # the display window of the source
     header["descrip"] = description.encode("ascii", "replace")[:_DESCRIPTION_BYTES]
     image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     # No affine beside the header: nibabel then keeps the header's own sform and qform to the bit.
@@ -130,8 +141,25 @@ def write_volume(
     _write_whole(path, content)
 
 
+_GEOMETRY_FIELDS = (
+    *("dim", "pixdim", "xyzt_units", "qform_code", "sform_code"),
+    *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+    *("srow_x", "srow_y", "srow_z"),
+)
+
+
+def _result_header(source: nib.Nifti1Header) -> nib.Nifti1Header:
+    """A fresh header with the geometry and units of another, and nothing else of it."""
+    header = type(source)(endianness=source.endianness)
+    for field in _GEOMETRY_FIELDS:
+        header[field] = source[field]
+    if shear_degrees(source.get_best_affine()) > SHEAR_TOLERANCE and source["qform_code"] == 0:
+        header.set_qform(orthonormal_part(source.get_best_affine()), code=int(source["sform_code"]))
+    return header
+
+
 def _write_whole(path: Path, content: bytes) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = path.with_name(f".{uuid.uuid4().hex}.part")  # short, so that every name that fits can be written
     try:
         try:
             aside.write_bytes(content)

@@ -7,8 +7,7 @@ import grain
 import numpy as np
 
 from lift_jax.data.cache import CachedCase
-from lift_jax.data.cases import side_information
-from lift_jax.data.intensities import brain_mask, to_network
+from lift_jax.data.intensities import to_network
 from lift_jax.errors import UserError
 from lift_jax.models.depth_encoding import depth_coordinates
 
@@ -19,8 +18,7 @@ class TakeWindow(grain.transforms.RandomMap):
 
     The result, all float32, with T = `window` slices (repeating the last where the volume is shorter):
     `sources [T, H, W, C]` and `target [T, H, W]` in [-1, 1]; `available [C]`; `wanted [C]` one-hot; `depth [T]`, each
-    slice's place in the whole volume; `brain [T, H, W]`, 1 where any contrast is above zero; and with `oracle`,
-    `side [T, S]`.
+    slice's place in the whole volume.
 
     Attributes:
       window: consecutive slices.
@@ -29,7 +27,6 @@ class TakeWindow(grain.transforms.RandomMap):
       flip: mirror left and right, every other time.
       source_drop: probability that a source is withheld; one always stays.
       gamma: sources are raised to the power of e^N(0, gamma²), each contrast its own.
-      oracle: which of `ORACLES` to give as `side`.
     """
 
     window: int
@@ -38,7 +35,6 @@ class TakeWindow(grain.transforms.RandomMap):
     flip: bool = True
     source_drop: float = 0.25
     gamma: float = 0.0
-    oracle: str = ""
 
     def random_map(self, case: CachedCase, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """The window that `rng` draws from `case`."""
@@ -60,21 +56,15 @@ class TakeWindow(grain.transforms.RandomMap):
             return part[index - start] if len(part) < self.window else part
 
         sources, target = cut(sources), cut(targets[..., wanted])
-        brain = brain_mask(sources)
         if self.gamma > 0:
             sources **= np.exp(rng.normal(0, self.gamma, channels)).astype(np.float32)
-        element = {
+        return {
             "sources": to_network(sources),
             "target": to_network(target),
             "available": available,
             "wanted": np.eye(channels, dtype=np.float32)[wanted],
             "depth": depth_coordinates(slices)[index],
-            "brain": brain.astype(np.float32),
         }
-        if self.oracle:
-            truth = (case.array(name) for name in ("acquisition", "levels", "gains"))
-            element["side"] = side_information(self.oracle, *truth, wanted)[index]
-        return element
 
     def _draw_sources(self, others: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Of the channels `others`, each with probability 1 - source_drop, at least one."""

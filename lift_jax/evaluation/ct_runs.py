@@ -4,7 +4,6 @@ import statistics
 import time
 
 import numpy as np
-from tqdm import tqdm
 
 from lift_jax import hosts
 from lift_jax.data.cases import CaseSource
@@ -16,6 +15,7 @@ from lift_jax.evaluation.ct_figures import CtPicture
 from lift_jax.evaluation.ct_scores import WATER, score_ct
 from lift_jax.evaluation.scores import MODEL
 from lift_jax.inference.ct import predict_ct
+from lift_jax.progress import progress
 from lift_jax.trained import Trained
 
 
@@ -34,7 +34,9 @@ def score_ct_run(trained: Trained, cases: CaseSource) -> tuple[list[Row], dict[s
     """
     pieces: dict[int, dict] = {}
     compiled: set[tuple[int, ...]] = set()
-    for index in tqdm(hosts.own_share(len(cases.names)), desc="evaluating", unit="case", disable=not hosts.is_first()):
+    for index in progress(
+        hosts.own_share(len(cases.names)), description="evaluating", unit="subject", enabled=hosts.is_first()
+    ):
         case = cases.load(index)
         rows, seconds = [], []
         began = time.perf_counter()

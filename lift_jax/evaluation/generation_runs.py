@@ -87,7 +87,7 @@ def generation_facts(trained: TrainedGeneration, seconds: float) -> dict[str, st
         "data set": f"{config.data.layout}, {config.data.contrast}, {size}, {voxel}",
         "task": "volumes out of noise",
         "particles": config.loss.particles,
-        "loss": f"drifting, field {config.loss.field}" if config.loss.kind == "drifting" else config.loss.kind,
+        "loss": f"drifting, field {config.loss.field}",
         "encoder": encoder_name(trained),
         "training": stages,
         "checkpoint": f"stage {trained.stage}, step {trained.step:,}, averaged parameters",

@@ -29,7 +29,7 @@ def predict_hidden(
       network: the network; params: its parameters.
       case: a case that has the target.
       target: the contrast to hide and predict.
-      config: of the run, for its `inference` section and whether the network is an oracle.
+      config: of the run, for its `inference` section.
       mesh: see `translate_volume`.
     """
     available = other_contrasts(case, target)
@@ -39,7 +39,6 @@ def predict_hidden(
         case,
         available,
         [CONTRASTS.index(target)],
-        oracle=config.model.oracle,
         chunk=config.inference.chunk,
         skip_memory=config.inference.skip_memory,
         mesh=mesh,

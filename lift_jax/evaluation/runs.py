@@ -4,7 +4,6 @@ import statistics
 import time
 
 import numpy as np
-from tqdm import tqdm
 
 from lift_jax import hosts
 from lift_jax.data.cases import CONTRASTS, CaseSource
@@ -13,6 +12,7 @@ from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops
 from lift_jax.evaluation.held_out import other_contrasts, picture_hidden, predict_hidden
 from lift_jax.evaluation.report_figures import PictureCase
 from lift_jax.evaluation.scores import score_methods_cwdm
+from lift_jax.progress import progress
 from lift_jax.trained import Trained
 
 
@@ -40,7 +40,9 @@ def score_cases(trained: Trained, cases: CaseSource) -> tuple[list[Row], tuple[i
     """
     pieces: dict[int, dict] = {}
     compiled: set[tuple[int, ...]] = set()
-    for index in tqdm(hosts.own_share(len(cases.names)), desc="evaluating", unit="case", disable=not hosts.is_first()):
+    for index in progress(
+        hosts.own_share(len(cases.names)), description="evaluating", unit="subject", enabled=hosts.is_first()
+    ):
         case = cases.load(index)
         rows, seconds = [], []
         for name in trained.config.data.targets:
@@ -81,7 +83,7 @@ def run_facts(trained: Trained, cases: CaseSource, data_set: str, cost: dict[str
         "protocol": f"cWDM, at {spacing:g} mm" if spacing else "cWDM, native grid",
         "training": stages,
         "checkpoint": f"stage {trained.stage}, step {trained.step:,}, averaged parameters",
-        "mixer": trained.config.model.mixer.kind + (" (oracle)" * bool(trained.config.model.oracle)),
+        "mixer": trained.config.model.mixer.kind,
         "hardware": hardware(),
         "seconds per volume": f"{cost['seconds_per_volume']:.3g} (median, after compilation)",
         "operations per volume": f"{cost['flops_per_volume'] / 1e12:.3g} TFLOP",
@@ -90,9 +92,7 @@ def run_facts(trained: Trained, cases: CaseSource, data_set: str, cost: dict[str
 
 
 def volume_flops(trained: Trained, shape: tuple[int, ...]) -> float:
-    """Operations of translating one contrast of sources `(D, H, W, C)`; nan for an oracle, which is told more."""
-    if trained.config.model.oracle:
-        return np.nan
+    """Operations of translating one contrast of sources `(D, H, W, C)`."""
     multiple, inference = trained.network.translator.multiple, trained.config.inference
     padded = (shape[0], *(-(-side // multiple) * multiple for side in shape[1:3]), shape[3])
     options = {"chunk": inference.chunk, "skip_memory": inference.skip_memory}

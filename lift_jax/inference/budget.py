@@ -33,7 +33,6 @@ def plan_chunks(
     chunk: int,
     skip_memory: float,
     devices: int = 1,
-    side_features: int = 0,
 ) -> Chunks:
     """How to translate a volume within a budget; keeping all features, which saves a second encoding, comes first.
 
@@ -45,10 +44,9 @@ def plan_chunks(
       chunk: the most slices on a device at a time; 0: as many as the budget leaves room for, and one if it leaves none.
       skip_memory: the budget of each device, GiB.
       devices: over which slices are divided.
-      side_features: size of a slice's side information.
     """
     share, budget = -(-shape[0] // devices), skip_memory * 2**30
-    features, workspace = slice_bytes(network, params, shape[1:], side_features)
+    features, workspace = slice_bytes(network, params, shape[1:])
     if chunk:
         slices = _equal(share, chunk)
         return Chunks(slices, features * slices * -(-share // slices) <= budget)
@@ -58,18 +56,15 @@ def plan_chunks(
     return Chunks(_equal(share, max(int(budget // (features + workspace)), 1)), False)
 
 
-def slice_bytes(
-    network: VolumeTranslator, params: dict, shape: tuple[int, int, int], side_features: int = 0
-) -> tuple[int, int]:
+def slice_bytes(network: VolumeTranslator, params: dict, shape: tuple[int, int, int]) -> tuple[int, int]:
     """Bytes of a slice `(H, W, C)`: of its features, which pass 2 needs, and of what computing takes beside them."""
     height, width, contrasts = shape
     multiple = network.translator.multiple
-    padded = (1, height + -height % multiple, width + -width % multiple, network.translator.channels)
+    padded = (1, height + -height % multiple, width + -width % multiple, contrasts)
     skips, bottleneck, _ = jax.eval_shape(
         functools.partial(encode_chunk, network),
         params,
         jax.ShapeDtypeStruct(padded, jnp.float32),
-        jax.ShapeDtypeStruct((1, side_features), jnp.float32) if side_features else None,
         jax.ShapeDtypeStruct((contrasts,), jnp.float32),
     )
     arrays = [*skips, bottleneck]

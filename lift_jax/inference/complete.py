@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from lift_jax.data.cases import Case, side_information
+from lift_jax.data.cases import Case
 from lift_jax.data.intensities import from_network, to_network
-from lift_jax.errors import UserError
 from lift_jax.inference.translate import translate_volume
 from lift_jax.models.volume_translator import VolumeTranslator
 
@@ -19,7 +18,6 @@ def predict_contrasts(
     available: np.ndarray,
     targets: Sequence[int],
     *,
-    oracle: str = "",
     chunk: int,
     skip_memory: float,
     mesh: jax.sharding.Mesh | None = None,
@@ -31,14 +29,8 @@ def predict_contrasts(
       case: the case; its sources are looked at, never its targets.
       available: `[C]` bool, the sources to use.
       targets: channels that are wanted.
-      oracle: which of `ORACLES` to tell the network; an oracle answers one target at a time.
       chunk, skip_memory, mesh: see `translate_volume`.
-
-    Raises:
-      UserError: if an oracle is asked for a scan, whose true acquisition nobody knows.
     """
-    if oracle and case.acquisition is None:
-        raise UserError(f"{case.name}: an oracle needs the true acquisition, which only phantoms have; use another run")
     predictions = translate_volume(
         network,
         params,
@@ -48,7 +40,6 @@ def predict_contrasts(
         chunk=chunk,
         skip_memory=skip_memory,
         mesh=mesh,
-        side=side_information(oracle, case.acquisition, case.levels, case.gains, *targets) if oracle else None,
     )
     inside = (case.sources[..., np.flatnonzero(available)] > 0).any(axis=-1)
     return np.where(inside, np.clip(from_network(predictions), 0, 1), 0).astype(np.float32)

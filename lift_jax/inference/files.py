@@ -15,7 +15,6 @@ from lift_jax.data.regrid import regrid_brain_onto
 from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.errors import UserError
 from lift_jax.inference.complete import predict_contrasts
-from lift_jax.inference.uncertainty import predict_with_deviation, views
 from lift_jax.places import write_aside
 from lift_jax.trained import Trained
 
@@ -31,12 +30,11 @@ class ReadCase(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """Contrasts of a case `[D, H, W]` in [0, 1], on its own grid, what they were made from, and how sure they are."""
+    """Contrasts of a case `[D, H, W]` in [0, 1], on its own grid, and what they were made from."""
 
     name: str
     grid: Grid
     contrasts: dict[str, np.ndarray]
-    deviations: dict[str, np.ndarray]
     available: np.ndarray
 
 
@@ -46,8 +44,7 @@ class ContrastSynthesis:
 
     Voxels are float32 in [0, 1], the protocol's unit: the scanner's unit of a contrast that was never scanned is not
     known. Beside them, `<case>-synthesis.json` says what they were made from. A run that was trained at a fixed voxel
-    size works at that size, and its result is interpolated onto the case's grid. `<case>-<contrast>-sd.nii.gz` is its
-    standard deviation over several views, in the same unit, where that is asked for. A `folder.CaseWork`.
+    size works at that size, and its result is interpolated onto the case's grid. A `folder.CaseWork`.
 
     Attributes:
       trained: the run.
@@ -55,7 +52,6 @@ class ContrastSynthesis:
       output: folder for the results; made if it is not there.
       target: the contrast to predict, from all others; None predicts all that are missing.
       force: predict a target that is there already.
-      passes: views of the case, of `uncertainty.views`, that the standard deviation is over; 0 for none.
     """
 
     trained: Trained
@@ -63,7 +59,6 @@ class ContrastSynthesis:
     output: pathlib.Path
     target: str | None = None
     force: bool = False
-    passes: int = 0
 
     def __len__(self) -> int:
         """How many cases there are."""
@@ -98,15 +93,10 @@ class ContrastSynthesis:
         """The wanted contrasts."""
         targets = [CONTRASTS.index(contrast) for contrast in work.targets]
         inputs = self.trained.network, self.trained.params, work.case, work.available, targets
-        options = {"oracle": self.trained.config.model.oracle, **self.trained.options}
-        if self.passes:
-            made = predict_with_deviation(*inputs, self.passes, **options)
-        else:
-            made = predict_contrasts(*inputs, **options), []
+        made = predict_contrasts(*inputs, **self.trained.options)
         if work.native is not None:
-            made = [[regrid_brain_onto(volume, work.case.affine, *work.native) for volume in each] for each in made]
-        contrasts, deviations = (dict(zip(work.targets, volumes, strict=False)) for volumes in made)
-        return Predicted(work.case.name, work.grid, contrasts, deviations, work.available)
+            made = [regrid_brain_onto(volume, work.case.affine, *work.native) for volume in made]
+        return Predicted(work.case.name, work.grid, dict(zip(work.targets, made, strict=True)), work.available)
 
     def write(self, result: Predicted, seconds: float) -> list[pathlib.Path]:
         """Writes a case's contrasts, and last what they were made from.
@@ -116,16 +106,12 @@ class ContrastSynthesis:
         """
         make_folder(self.output)
         paths = self._volumes(result.name, list(result.contrasts))
-        for path, volume in zip(paths, [*result.contrasts.values(), *result.deviations.values()], strict=True):
+        for path, volume in zip(paths, result.contrasts.values(), strict=True):
             write_volume(path, volume, result.grid)
         facts = {
             "case": result.name,
             "targets": list(result.contrasts),
-            "sources": _names(result.available),
-            "deviation_over": [
-                {"sources": _names(view.available), "mirrored": view.mirrored}
-                for view in views(result.available, self.passes)
-            ],
+            "sources": [contrast for contrast, there in zip(CONTRASTS, result.available, strict=True) if there],
             "spacing_mm": self.cases.spacing,
             "seconds": round(seconds, 3),
         }
@@ -136,15 +122,10 @@ class ContrastSynthesis:
         return wanted_contrasts(name, available, self.target, self.force)
 
     def _volumes(self, name: str, targets: list[str]) -> list[pathlib.Path]:
-        kinds = ("", "-sd") if self.passes else ("",)
-        return [output_path(self.output, name, f"-{contrast}{kind}.nii.gz") for kind in kinds for contrast in targets]
+        return [output_path(self.output, name, f"-{contrast}.nii.gz") for contrast in targets]
 
     def _facts(self, name: str) -> pathlib.Path:
         return output_path(self.output, name, "-synthesis.json")
-
-
-def _names(available: np.ndarray) -> list[str]:
-    return [contrast for contrast, there in zip(CONTRASTS, available, strict=True) if there]
 
 
 def output_path(folder: pathlib.Path, name: str, ending: str) -> pathlib.Path:

@@ -30,21 +30,16 @@ def place(tree, mesh: Mesh | None, layout: P = WHOLE):
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="mesh")
-def encode_chunk(network, params, sources, side, available, mesh=None):
-    """A chunk `[n, H, W, C]` to `(skips, bottleneck, pooled [n, g, g, F])`, the last on every device.
+def encode_chunk(network, params, sources, available, mesh=None):
+    """A chunk `[n, H, W, C]` to `(skips, bottleneck, pooled [n, g, g, F])`, the last on every device."""
 
-    Where the network looks at neighbours, `sources` is what `with_neighbours` makes.
-    """
-
-    def encode(params, sources, side, available):
+    def encode(params, sources, available):
         repeated = jnp.broadcast_to(available, (sources.shape[0], *available.shape))
         variables = {"params": params}
-        skips, bottleneck = network.apply(variables, sources, repeated, side, method="encode")
+        skips, bottleneck = network.apply(variables, sources, repeated, method="encode")
         return skips, bottleneck, network.apply(variables, skips, bottleneck, method="pool")
 
-    skips, bottleneck, pooled = _over_slices(encode, mesh, (WHOLE, DIVIDED, DIVIDED, WHOLE))(
-        params, sources, side, available
-    )
+    skips, bottleneck, pooled = _over_slices(encode, mesh, (WHOLE, DIVIDED, WHOLE))(params, sources, available)
     if mesh is not None:
         pooled = jax.lax.with_sharding_constraint(pooled, NamedSharding(mesh, WHOLE))
     return skips, bottleneck, pooled
@@ -60,17 +55,17 @@ def mix_volume(network, params, pooled, depth, available, target):
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="mesh")
-def decode_chunk(network, params, skips, bottleneck, available, target, context, side, mesh=None):
+def decode_chunk(network, params, skips, bottleneck, available, target, context, mesh=None):
     """Features of a chunk to its slices, `[n, H, W]` float32; `target` is a channel number."""
 
-    def decode(params, skips, bottleneck, available, target, context, side):
+    def decode(params, skips, bottleneck, available, target, context):
         n, contrasts = bottleneck.shape[0], available.shape[0]
         wanted = jax.nn.one_hot(jnp.full(n, target), contrasts)
         repeated = jnp.broadcast_to(available, (n, contrasts))
-        return network.apply({"params": params}, skips, bottleneck, repeated, wanted, context, side, method="decode")
+        return network.apply({"params": params}, skips, bottleneck, repeated, wanted, context, method="decode")
 
-    layouts = (WHOLE, DIVIDED, DIVIDED, WHOLE, WHOLE, DIVIDED, DIVIDED)
-    return _over_slices(decode, mesh, layouts)(params, skips, bottleneck, available, target, context, side)
+    layouts = (WHOLE, DIVIDED, DIVIDED, WHOLE, WHOLE, DIVIDED)
+    return _over_slices(decode, mesh, layouts)(params, skips, bottleneck, available, target, context)
 
 
 def _over_slices(function, mesh: Mesh | None, layouts: tuple[P, ...]):

@@ -14,7 +14,7 @@ import numpy as np
 from lift_jax.inference.budget import plan_chunks
 from lift_jax.inference.passes import DIVIDED, decode_chunk, encode_chunk, mix_volume, place
 from lift_jax.models.depth_encoding import depth_coordinates
-from lift_jax.models.slice_translator import BACKGROUND, with_neighbours
+from lift_jax.models.slice_translator import BACKGROUND
 from lift_jax.models.volume_translator import VolumeTranslator
 
 
@@ -27,7 +27,6 @@ def translate_volume(
     *,
     chunk: int = 8,
     skip_memory: float = 1.0,
-    side: np.ndarray | None = None,
     mesh: jax.sharding.Mesh | None = None,
 ) -> np.ndarray:
     """Contrasts of a volume of any size, `[len(targets), D, H, W]` float32 in network intensities (not clamped).
@@ -43,13 +42,11 @@ def translate_volume(
       targets: channels that are wanted; all are decoded from one encoding.
       chunk: the most slices on a device at a time; 0: as many as fit, see `plan_chunks`.
       skip_memory: GiB of each device; if its slices' features fit, they are kept and pass 2 does not encode again.
-      side: `[D, S]`, the oracle's side information.
       mesh: devices over which slices are divided, as `slice_mesh` makes it; only what was pooled is sent between them.
     """
     depth, height, width, _ = sources.shape
     devices = 1 if mesh is None else mesh.size
-    side_features = 0 if side is None else side.shape[-1]
-    options = {"chunk": chunk, "skip_memory": skip_memory, "devices": devices, "side_features": side_features}
+    options = {"chunk": chunk, "skip_memory": skip_memory, "devices": devices}
     slices, keep = plan_chunks(network, params, sources.shape, **options)
     count = slices * devices
     starts = range(0, depth, count)
@@ -57,14 +54,9 @@ def translate_volume(
     params = place(params, mesh)
     available, depths = place((np.asarray(available, np.float32), depth_coordinates(depth)), mesh)
 
-    def rows(array, start):
-        return place(_rows(array, start, count), mesh, DIVIDED)
-
     def encode(start):
-        around = network.translator.neighbours
-        part = with_neighbours(_rows(sources, start - around, count + 2 * around), around)[around : around + count]
-        part = np.pad(part, ((0, 0), *padding, (0, 0)), constant_values=BACKGROUND)
-        return encode_chunk(network, params, place(part, mesh, DIVIDED), rows(side, start), available, mesh=mesh)
+        part = np.pad(_rows(sources, start, count), ((0, 0), *padding, (0, 0)), constant_values=BACKGROUND)
+        return encode_chunk(network, params, place(part, mesh, DIVIDED), available, mesh=mesh)
 
     kept, pooled = [], []
     for start in starts:
@@ -84,7 +76,7 @@ def translate_volume(
         stop = min(start + count, depth)
         for j, target in enumerate(targets):
             context = _rows(contexts[j], start, count)
-            decoded = decode_chunk(network, params, *features, available, target, context, rows(side, start), mesh=mesh)
+            decoded = decode_chunk(network, params, *features, available, target, context, mesh=mesh)
             result[j, start:stop] = np.asarray(decoded)[: stop - start, top : top + height, left : left + width]
         del features
     return result

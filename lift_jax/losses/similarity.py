@@ -1,4 +1,4 @@
-"""Structural similarity of slices as a loss, at one scale and at several."""
+"""Multi-scale structural similarity of slices as a loss."""
 
 import jax
 import jax.numpy as jnp
@@ -12,17 +12,6 @@ SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 
 SSIM_K = (0.01, 0.03)
 """Stabilisers K1, K2, as fractions of the data range (ibid.)."""
-
-
-def ssim_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """One minus structural similarity of each slice, averaged over the window (Wang et al., IEEE TIP 2004), `[B]`.
-
-    Windows of slices `[B, D, H, W]` in [-1, 1].
-    """
-    b, d, h, w = prediction.shape
-    fitting_scales(h, w)
-    luminance, contrast = _ssim_terms(*_slices_of_unit_range(prediction, target))
-    return 1 - (luminance * contrast).mean(axis=(1, 2)).reshape(b, d).mean(axis=1)
 
 
 def ms_ssim_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:

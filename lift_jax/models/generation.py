@@ -26,7 +26,8 @@ class GenerationNetworks:
       generator: codes `[N, K]` to axial slices `[N, H, W, 1]`.
       mapper: volume codes `[B, Z]` and depths `[D]` to codes `[B, D, K]`, or to a correction of the prior's.
       volume_code: numbers in a volume's code, Z.
-      knots: depths at which the prior is given (see `principal_trajectories`); 0: none, codes are normal numbers.
+      prior_slices: depths at which the prior is given, one a slice (see `principal_trajectories`); 0: no prior, codes
+        are normal numbers.
       features: what is compared of maps and images.
     """
 
@@ -35,7 +36,7 @@ class GenerationNetworks:
     mapper: DepthMapper
     features: FeatureSet
     volume_code: int
-    knots: int
+    prior_slices: int
 
     def encode(self, params: dict, images: jax.Array) -> dict[str, jax.Array]:
         """Images `[N, h, w, 1]` in [-1, 1] to named feature tensors `[N, L, C]` float32."""
@@ -48,7 +49,7 @@ class GenerationNetworks:
     def map_depth(self, params: dict, z: jax.Array, depth: jax.Array) -> jax.Array:
         """Volume codes `[B, Z]` and depths `[D]` to slice codes `[B, D, K]`."""
         codes = self.mapper.apply({"params": params["mapper"]}, z, depth)
-        return codes + trajectory_codes(params["prior"], z, depth) if self.knots else codes
+        return codes + trajectory_codes(params["prior"], z, depth) if self.prior_slices else codes
 
     def random_codes(self, params: dict, key: jax.Array, count: int, deviation: float = 1.0) -> jax.Array:
         """Codes of slices that know nothing of each other, `[count, K]`: what the generator is trained on.
@@ -56,7 +57,7 @@ class GenerationNetworks:
         With a prior, each is of a random depth of a volume of its own, whose numbers have standard deviation
         `deviation`.
         """
-        if not self.knots:
+        if not self.prior_slices:
             return jax.random.normal(key, (count, self.generator.code))
         key_volume, key_depth = jax.random.split(key)
         z = deviation * jax.random.normal(key_volume, (count, self.volume_code))
@@ -74,14 +75,14 @@ def generation_networks(config: ConfigDict, shape: tuple[int, int, int]) -> Gene
         "dtype": jnp.dtype(model.generator.dtype),
     }
     mapper = {key: model.mapper[key] for key in ("hidden", "layers", "frequencies", "normalise")}
-    knots = (model.prior.knots or shape[0]) if model.prior.kind == "principal" else 0
+    prior_slices = shape[0] if model.prior.kind == "principal" else 0
     return GenerationNetworks(
         _encoder(model.encoder),
         SliceGenerator(tuple(shape[1:]), **generator),
-        DepthMapper(model.generator.code, residual=knots > 0, **mapper),
+        DepthMapper(model.generator.code, residual=prior_slices > 0, **mapper),
         FeatureSet(tuple(features.grids), features.local, features.pixels, tuple(features.gradients)),
         model.mapper.code,
-        knots,
+        prior_slices,
     )
 
 
@@ -94,8 +95,8 @@ def fresh_parameters(networks: GenerationNetworks, config: ConfigDict) -> dict:
     """Random parameters of all three networks, and a prior of noughts."""
     key_encoder, key_generator, key_mapper = jax.random.split(jax.random.key(config.seed), 3)
     model = config.model
-    prior = no_trajectories(networks.volume_code, networks.knots, networks.generator.code)
-    return ({"prior": prior} if networks.knots else {}) | {
+    prior = no_trajectories(networks.volume_code, networks.prior_slices, networks.generator.code)
+    return ({"prior": prior} if networks.prior_slices else {}) | {
         "encoder": initial_encoder_parameters(networks.encoder, key_encoder),
         "generator": _initial(networks.generator, key_generator, (1, model.generator.code)),
         "mapper": _initial(networks.mapper, key_mapper, (1, model.mapper.code), (1,)),

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 
 class BidirectionalGRU(nn.Module):
@@ -52,66 +51,6 @@ def _stacked_orthogonal(key, shape, dtype=jnp.float32):
     return jnp.stack([jnp.concatenate(blocks[3 * d : 3 * d + 3], axis=-1) for d in range(directions)])
 
 
-class BidirectionalMinGRU(nn.Module):
-    """Minimal gated recurrent units both ways (Feng et al., arXiv 2410.01201): `[D, N, F] -> [D, N, 2 hidden]`.
-
-    `h_t = (1 - z_t) h_{t-1} + z_t h̃_t`, where `z_t = σ(W x_t)` and `h̃_t = U x_t` do not look at the state: the
-    recurrence is linear, and an associative scan takes log D steps in place of D.
-    """
-
-    hidden: int
-
-    @nn.compact
-    def __call__(self, x):
-        """`x [D, N, F]`."""
-        update, candidate = jnp.split(nn.Dense(4 * self.hidden, name="input")(x), 2, axis=-1)
-        update = nn.sigmoid(update)
-
-        def along(keep, add, reverse):
-            def compose(earlier, later):
-                return earlier[0] * later[0], earlier[1] * later[0] + later[1]
-
-            return jax.lax.associative_scan(compose, (keep, add), reverse=reverse)[1]
-
-        keep, add = 1 - update, update * candidate
-        halves = zip(jnp.split(keep, 2, axis=-1), jnp.split(add, 2, axis=-1), (False, True), strict=True)
-        return jnp.concatenate([along(*half) for half in halves], axis=-1)
-
-
-class WindowedAttention(nn.Module):
-    """Attention of each slice to those at most `window` away, itself among them: `[D, N, F] -> [D, N, 2 hidden]`.
-
-    Where the other lies is told by a learnt number for each offset and head, added before the softmax (Raffel et al.,
-    arXiv 1910.10683, one bucket an offset); nothing depends on the place in the window or the length of the sequence.
-    All pairs are computed and the far ones masked, which costs little at some hundreds of slices.
-
-    Attributes:
-      hidden: half the output.
-      window: slices seen on each side.
-      heads: divides `2 hidden`.
-    """
-
-    hidden: int
-    window: int = 8
-    heads: int = 4
-
-    @nn.compact
-    def __call__(self, x):
-        """`x [D, N, F]`; raises ValueError if the heads do not divide the output."""
-        if 2 * self.hidden % self.heads:
-            raise ValueError(f"{self.heads} heads do not divide 2 x {self.hidden} features")
-        d, n, _ = x.shape
-        size = 2 * self.hidden // self.heads
-        inputs = nn.Dense(6 * self.hidden, name="input")(x).reshape(d, n, 3, self.heads, size)
-        query, key, value = (inputs[:, :, i] for i in range(3))
-        bias = self.param("offset_bias", nn.initializers.zeros, (self.heads, 2 * self.window + 1))
-        offset = np.arange(d)[None] - np.arange(d)[:, None]
-        place = np.clip(offset + self.window, 0, 2 * self.window)
-        logits = jnp.einsum("inhs,jnhs->nhij", query, key) / size**0.5 + bias[None, :, place]
-        weights = nn.softmax(jnp.where(np.abs(offset)[None, None] <= self.window, logits, -jnp.inf))
-        return jnp.einsum("nhij,jnhs->inhs", weights, value).reshape(d, n, 2 * self.hidden)
-
-
 class WindowedConvolution(nn.Module):
     """A convolution along depth, each feature by itself: `[D, N, F] -> [D, N, 2 hidden]`.
 
@@ -137,9 +76,7 @@ class WindowedConvolution(nn.Module):
 
 
 SEQUENCE_LAYERS: dict[str, Callable[..., nn.Module]] = {
-    "gru": lambda hidden, window, heads, name: BidirectionalGRU(hidden, name=name),
-    "min_gru": lambda hidden, window, heads, name: BidirectionalMinGRU(hidden, name=name),
-    "attention": WindowedAttention,
-    "convolution": lambda hidden, window, heads, name: WindowedConvolution(hidden, window, name=name),
+    "gru": lambda hidden, window, name: BidirectionalGRU(hidden, name=name),
+    "convolution": WindowedConvolution,
 }
-"""Layers by name, made of `hidden`, `window`, `heads` and the `name` of their parameters."""
+"""Layers by name, made of `hidden`, `window` and the `name` of their parameters. A new kind is one line here."""

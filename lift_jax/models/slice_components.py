@@ -10,10 +10,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from lift_jax.data.intensities import to_network
 from lift_jax.models.slice_generator import to_logits
+from lift_jax.progress import progress
 
 OVERSAMPLING, ITERATIONS = 16, 4
 """Of the randomised subspace iteration (Halko, Martinsson, Tropp, arXiv 0909.4061)."""
@@ -43,7 +43,7 @@ def principal_components(volumes: np.ndarray, count: int, seed: int = 0) -> Comp
     pixels = int(np.prod(volumes.shape[2:]))
     mean = sum(_logits(volume).mean(axis=0) for volume in volumes) / len(volumes)
     basis = np.random.default_rng(seed).normal(size=(pixels, min(count + OVERSAMPLING, pixels)))
-    for _ in tqdm(range(ITERATIONS), desc="principal components of real slices", unit="pass"):
+    for _ in progress(range(ITERATIONS), description="principal components of real slices", unit="pass"):
         basis = np.linalg.qr(_covariance_times(volumes, mean, np.linalg.qr(basis)[0]))[0]
     variances, rotation = np.linalg.eigh(basis.T @ _covariance_times(volumes, mean, basis))
     deviations = np.sqrt(np.maximum(variances, 0))[::-1]

@@ -3,7 +3,6 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lift_jax.models.blocks import (
     ConditionEmbedding,
@@ -20,25 +19,6 @@ BACKGROUND = -1.0
 """Network intensity of air, and of a contrast that is not there."""
 
 
-def with_neighbours(sources, count: int, axis: int = 0):
-    """Slices with those around them as channels, `[…, D, …, C] -> […, D, …, (1 + 2 count) C]`: 0, -1, 1, -2, 2, ….
-
-    At both ends the last slice stands for those that are missing.
-
-    Args:
-      sources: NumPy or JAX array, of any dtype.
-      count: of neighbours on each side; 0 changes nothing.
-      axis: of the slices.
-    """
-    if count == 0:
-        return sources
-    array = jnp if isinstance(sources, jax.Array) else np
-    places = np.arange(sources.shape[axis])
-    steps = [0, *(sign * step for step in range(1, count + 1) for sign in (-1, 1))]
-    shifted = [sources.take(np.clip(places + step, 0, len(places) - 1), axis) for step in steps]
-    return array.concatenate(shifted, axis=-1)
-
-
 class SliceTranslator(nn.Module):
     """A residual U-Net with modulated features, in two halves so that a mixer can stand between them.
 
@@ -53,7 +33,6 @@ class SliceTranslator(nn.Module):
       widths: features at each resolution, finest first; each next one has half the side.
       blocks: residual blocks per resolution, in the encoder and in the decoder.
       stem: space-to-depth factor in front of the finest resolution (1, 2 or 4).
-      neighbours: slices on each side that are looked at too, as further channels (0 for a purely 2D network).
       groups: groups of every GroupNorm; divides all widths.
       combine: the head tells how to combine the sources at every voxel, so that their detail passes undiminished; False
         where the target is nothing like them, as CT is nothing like MR, and the head tells its value itself.
@@ -66,7 +45,6 @@ class SliceTranslator(nn.Module):
     widths: tuple[int, ...] = (64, 128, 256, 512)
     blocks: int = 2
     stem: int = 1
-    neighbours: int = 0
     groups: int = 8
     combine: bool = True
     condition_features: int = 128
@@ -77,11 +55,6 @@ class SliceTranslator(nn.Module):
     def multiple(self) -> int:
         """What both sides of a slice must be a multiple of."""
         return self.stem * 2 ** (len(self.widths) - 1)
-
-    @property
-    def channels(self) -> int:
-        """What `encode` takes of every place: the sources of the slice itself and of its neighbours."""
-        return self.contrasts * (1 + 2 * self.neighbours)
 
     @property
     def modulated(self) -> tuple[int, ...]:
@@ -117,24 +90,21 @@ class SliceTranslator(nn.Module):
         self.decoder = [level(width) for width in self.widths[-2::-1]]
         self.head = nn.Conv(self.outputs * self.stem**2, (3, 3), dtype=jnp.float32)
 
-    def encode(self, sources, available, side=None):
+    def encode(self, sources, available):
         """Slices to features.
 
         Args:
-          sources: `[N, H, W, C]` in [-1, 1], with neighbours `[N, H, W, (1 + 2 n) C]` as `with_neighbours` makes them;
-            contrasts that are not available are not looked at.
+          sources: `[N, H, W, C]` in [-1, 1]; contrasts that are not available are not looked at.
           available: `[N, C]` bool or 0/1.
-          side: `[N, S]` further facts about each slice (the oracle's), or None.
 
         Returns:
           `(skips, bottleneck)`: the sources, 0 where there is nothing, then features before each halving, finest first;
           and `[N, h, w, widths[-1]]`.
         """
-        here = jnp.tile(available, (1, 1 + 2 * self.neighbours))
-        sources = jnp.where(here[:, None, None] > 0, sources, BACKGROUND)
-        film = self.encoder_modulation(self.encoder_condition(_join(available, side)))
+        sources = jnp.where(available[:, None, None] > 0, sources, BACKGROUND)
+        film = self.encoder_modulation(self.encoder_condition(_join(available)))
         x = self.stem_conv(space_to_depth(sources.astype(self.dtype), self.stem))
-        skips = [sources[..., : self.contrasts] - BACKGROUND]
+        skips = [sources - BACKGROUND]
         for i, (blocks, scale_shift) in enumerate(zip(self.encoder, split_modulation(film, self.widths), strict=True)):
             if i:
                 skips.append(x)
@@ -144,7 +114,7 @@ class SliceTranslator(nn.Module):
                 x = block(x)
         return skips, x
 
-    def decode(self, skips, bottleneck, available, target, context=None, side=None):
+    def decode(self, skips, bottleneck, available, target, context=None):
         """Features to the wanted contrast, `[N, H, W]` float32 in network intensities (not clamped).
 
         Args:
@@ -152,9 +122,8 @@ class SliceTranslator(nn.Module):
           available: `[N, C]` as in `encode`.
           target: `[N, C]` one-hot, the contrast that is wanted.
           context: `[N, g, g, context_features]` from the mixer, or None for no mixer.
-          side: as in `encode`.
         """
-        film = self.decoder_modulation(self.decoder_condition(_join(available, target, side)))
+        film = self.decoder_modulation(self.decoder_condition(_join(available, target)))
         if context is not None:
             film = film + context
         scale_shifts = iter(split_modulation(film, self.modulated))
@@ -171,11 +140,11 @@ class SliceTranslator(nn.Module):
         told = modulate(depth_to_space(self.head(x), self.stem), *next(scale_shifts))
         return (told[..., :-1] * skips[0]).sum(axis=-1) + told[..., -1] + BACKGROUND
 
-    def __call__(self, sources, available, target, context=None, side=None):
+    def __call__(self, sources, available, target, context=None):
         """`encode` and `decode` in one: `[N, H, W, C] -> [N, H, W]`."""
-        skips, bottleneck = self.encode(sources, available, side)
-        return self.decode(skips, bottleneck, available, target, context, side)
+        skips, bottleneck = self.encode(sources, available)
+        return self.decode(skips, bottleneck, available, target, context)
 
 
 def _join(*conditions) -> jax.Array:
-    return jnp.concatenate([c.astype(jnp.float32) for c in conditions if c is not None], axis=-1)
+    return jnp.concatenate([c.astype(jnp.float32) for c in conditions], axis=-1)

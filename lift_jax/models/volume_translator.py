@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from lift_jax.models.slice_translator import BACKGROUND, SliceTranslator, with_neighbours
+from lift_jax.models.slice_translator import BACKGROUND, SliceTranslator
 from lift_jax.models.z_mixer import MIXER_KINDS, ZMixer, pool_cells, source_statistics
 
 
@@ -28,7 +28,7 @@ class VolumeTranslator(nn.Module):
       hidden: recurrent state of the mixer, each direction.
       grid: side of the grid of cells that a bottleneck is pooled to, each a sequence of its own.
       frequencies: Fourier frequencies of depth.
-      window, heads: slices that a mixer with a window sees on each side, and heads of one that attends.
+      window: slices that a convolution sees on each side.
     """
 
     translator: SliceTranslator
@@ -37,7 +37,6 @@ class VolumeTranslator(nn.Module):
     grid: int = 1
     frequencies: int = 6
     window: int = 8
-    heads: int = 4
 
     def setup(self):
         """Makes the mixer; raises ValueError if there is none of this kind."""
@@ -46,11 +45,11 @@ class VolumeTranslator(nn.Module):
         self.mixer = None
         if self.mixer_kind != "none":
             features = self.translator.context_features
-            self.mixer = ZMixer(self.hidden, features, self.frequencies, self.mixer_kind, self.window, self.heads)
+            self.mixer = ZMixer(self.hidden, features, self.frequencies, self.mixer_kind, self.window)
 
-    def encode(self, sources, available, side=None):
-        """Slices, with their neighbours where it looks at any, to features; see `SliceTranslator.encode`."""
-        return self.translator.encode(sources, available, side)
+    def encode(self, sources, available):
+        """Slices to features; see `SliceTranslator.encode`."""
+        return self.translator.encode(sources, available)
 
     def pool(self, skips, bottleneck):
         """What the mixer keeps of slices as `encode` returned them, `[N, g, g, F]` float32: statistics, then means."""
@@ -64,18 +63,17 @@ class VolumeTranslator(nn.Module):
         condition = jnp.concatenate([available, target], axis=-1)
         return None if self.mixer is None else self.mixer(pooled, depth, condition)
 
-    def decode(self, skips, bottleneck, available, target, context=None, side=None):
+    def decode(self, skips, bottleneck, available, target, context=None):
         """Features to slices `[N, H, W]`; see `SliceTranslator.decode`."""
-        return self.translator.decode(skips, bottleneck, available, target, context, side)
+        return self.translator.decode(skips, bottleneck, available, target, context)
 
-    def __call__(self, sources, available, target, depth, side=None, *, use_mixer=True):
+    def __call__(self, sources, available, target, depth, *, use_mixer=True):
         """A window in one pass.
 
         Args:
           sources: `[B, D, H, W, C]` in [-1, 1].
           available: `[B, C]` bool; target: `[B, C]` one-hot.
           depth: `[B, D]` in [-1, 1], each slice's place in its whole volume.
-          side: `[B, D, S]` further facts of each slice, or None.
           use_mixer: False translates every slice by itself (the stage that trains the translator alone).
         """
         b, d = sources.shape[:2]
@@ -84,12 +82,10 @@ class VolumeTranslator(nn.Module):
             return x.reshape(b * d, *x.shape[2:])
 
         here, wanted = (slices(jnp.repeat(x[:, None], d, axis=1)) for x in (available, target))
-        side = None if side is None else slices(side)
-        sources = with_neighbours(sources, self.translator.neighbours, axis=1)
-        skips, bottleneck = self.encode(slices(sources), here, side)
+        skips, bottleneck = self.encode(slices(sources), here)
         context = None
         if use_mixer and self.mixer is not None:
             pooled = self.pool(skips, bottleneck)
             context = slices(self.mix(pooled.reshape(b, d, *pooled.shape[1:]), depth, available, target))
-        prediction = self.decode(skips, bottleneck, here, wanted, context, side)
+        prediction = self.decode(skips, bottleneck, here, wanted, context)
         return prediction.reshape(b, d, *prediction.shape[1:])

@@ -72,7 +72,7 @@ class ZMixer(nn.Module):
       features: size of the context, scales and shifts of the decoder's features.
       frequencies: Fourier frequencies of the depth.
       kind: a name in `SEQUENCE_LAYERS`.
-      window: slices seen on each side by attention and convolution; heads: of attention.
+      window: slices that a convolution sees on each side.
     """
 
     hidden: int
@@ -80,7 +80,6 @@ class ZMixer(nn.Module):
     frequencies: int = 6
     kind: str = "gru"
     window: int = 8
-    heads: int = 4
 
     @nn.compact
     def __call__(self, pooled, depth, condition):
@@ -93,7 +92,7 @@ class ZMixer(nn.Module):
         facts = jnp.broadcast_to(facts, (b, d, g, g, facts.shape[-1]))
         sequence = jnp.concatenate([pooled, departures(pooled), facts], axis=-1)
         sequence = sequence.transpose(1, 0, 2, 3, 4).reshape(d, b * g * g, -1)
-        layer = SEQUENCE_LAYERS[self.kind](self.hidden, window=self.window, heads=self.heads, name=self.kind)
+        layer = SEQUENCE_LAYERS[self.kind](self.hidden, window=self.window, name=self.kind)
         states = layer(sequence)
         # Beside the states, the slice itself: a gain is how it differs from its neighbours.
         states = nn.silu(nn.Dense(self.hidden, name="merge")(jnp.concatenate([states, sequence], axis=-1)))

@@ -22,7 +22,7 @@ NOT_OF_STAGE: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "generator": (
             *(f"model.mapper.{key}" for key in ("hidden", "layers", "frequencies", "normalise")),  # its code is drawn
-            *("loss.particles", "loss.planes", "loss.drifting.guidance", "stage.mapper"),
+            *("loss.particles", "loss.planes", "stage.mapper"),
         ),
         "mapper": (),
     },

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from lift_jax.data.array_folders import remove_leftovers, save_array, whole_folder
 from lift_jax.data.intensities import to_network
 from lift_jax.errors import UserError
-from lift_jax.losses.trajectories import PLANES
+from lift_jax.losses.triplanar import PLANES
 from lift_jax.models.generation import GenerationNetworks
+from lift_jax.progress import progress
 
 VERSION = 1
 """Part of every digest: to be raised with any change to what is stored."""
@@ -63,7 +63,7 @@ def _encode_plane(networks, encoder, volumes, plane, chunk, dtype) -> dict[str, 
     encode = jax.jit(functools.partial(networks.encode, {"encoder": encoder}))
     axis = PLANES.index(plane)
     tensors: dict[str, np.ndarray] = {}
-    for i, volume in enumerate(tqdm(volumes, desc=f"{plane} features of real volumes", unit="volume")):
+    for i, volume in enumerate(progress(volumes, description=f"{plane} features of real volumes", unit="volume")):
         slices = to_network(np.moveaxis(np.asarray(volume, np.float32), axis, 0))[..., None]
         for start in range(0, len(slices), chunk):
             # Every chunk has one shape, so that one function is compiled: the last slice is repeated to its end.

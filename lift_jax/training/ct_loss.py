@@ -10,27 +10,19 @@ from lift_jax.evaluation.through_plane import BONE_THRESHOLD
 from lift_jax.models.slice_translator import BACKGROUND
 from lift_jax.models.volume_translator import VolumeTranslator
 from lift_jax.training.step import LossFunction
-from lift_jax.training.translation_loss import mean_source, weighted_sum
+from lift_jax.training.translation_loss import weighted_sum
 
 
-def ct_loss(
-    network: VolumeTranslator,
-    loss: Mapping,
-    bone_weight: float,
-    use_mixer: bool,
-    axis_name: str | None = None,
-) -> LossFunction:
-    """The weighted sum of pixel, similarity, through-plane and drifting losses as a `LossFunction`.
+def ct_loss(network: VolumeTranslator, loss: Mapping, bone_weight: float, use_mixer: bool) -> LossFunction:
+    """The weighted sum of pixel, similarity and through-plane losses as a `LossFunction`.
 
     Predictions are air outside the body, in training as in inference.
 
     Args:
       network: the network to apply.
-      loss: a configuration's section `loss`: weights of the terms, of which those of weight 0 are not computed, and
-        their kinds.
+      loss: a configuration's section `loss`: weights of the terms, of which those of weight 0 are not computed.
       bone_weight: what voxels of bone (true CT above `BONE_THRESHOLD`) weigh more than others in the pixel term.
       use_mixer: False trains every slice by itself.
-      axis_name: the mapped axis whose devices share the batch; the drifting term sees the residuals of all.
 
     Returns:
       A function of `(params, batch, key)`, where the batch is what `TakePair` makes, stacked: `[B, T, …]`.
@@ -44,7 +36,6 @@ def ct_loss(
         target = batch["target"]
         prediction = jnp.where(batch["body"] > 0, prediction, BACKGROUND)
         voxels = 1 + bone_weight * (target > threshold) if bone_weight > 0 else None
-        reference = mean_source(batch["sources"], batch["available"])
-        return weighted_sum(prediction, target, reference, loss, axis_name, pixel_weights=voxels)
+        return weighted_sum(prediction, target, loss, voxels)
 
     return loss_function

@@ -14,7 +14,6 @@ from lift_jax.places import Place
 from lift_jax.training.cases import agree_on_cases, cache_shared
 from lift_jax.training.ct_loss import ct_loss
 from lift_jax.training.ct_validation import validate_ct
-from lift_jax.training.parallel import DATA_AXIS
 from lift_jax.training.starting import starting_parameters
 from lift_jax.training.translator_stages import check_batches, train_stages, training_size
 
@@ -42,6 +41,6 @@ def train_ct_translation(config: ConfigDict, workdir: Place) -> None:
         params,
         cases,
         take_window=functools.partial(TakePair, size=size, flip=data.flip, gamma=data.gamma),
-        loss=functools.partial(ct_loss, network, config.loss, config.loss.bone_weight, axis_name=DATA_AXIS),
+        loss=functools.partial(ct_loss, network, config.loss, config.loss.bone_weight),
         look=functools.partial(validate_ct, network, cases=sources["validation"], config=config),
     )

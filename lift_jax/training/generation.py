@@ -13,7 +13,6 @@ from lift_jax.data.contrasts import contrast_source, stack_volumes, volume_shape
 from lift_jax.data.slices import TakeSlice
 from lift_jax.data.splits import check_members
 from lift_jax.data.windows import batch_cases, training_batches
-from lift_jax.losses.drifting import DriftingOptions
 from lift_jax.models.generation import autoencoder, fresh_parameters, generation_networks
 from lift_jax.models.resnet import resnet18_parameters
 from lift_jax.places import Place
@@ -32,7 +31,7 @@ from lift_jax.training.optimisers import grouped_adamw
 from lift_jax.training.parallel import DATA_AXIS
 from lift_jax.training.stages import Everywhere, Stage, finished_parameters, run_stage
 from lift_jax.training.starting import starting_parameters
-from lift_jax.training.step import LossFunction, TrainState, initial_state, train_step
+from lift_jax.training.step import LossFunction, initial_state, train_step
 
 TRAINED = {
     "encoder": ("autoencoder",),
@@ -66,7 +65,7 @@ def train_generation(config: ConfigDict, workdir: Place) -> None:
     cache = run_directory.cache_directory(workdir, config)
     real = {split: stack_volumes(cache_shared(source, config, workdir)) for split, source in sources.items()}
     params = with_trained(params, start)
-    begins = networks.knots and not (config.start_from and "generator" in start)
+    begins = networks.prior_slices and not (config.start_from and "generator" in start)
     for index, name in enumerate(config.stages):
         if begins and name == "generator" and not saved_steps(run_directory.checkpoint_directory(workdir, name)):
             # What a linear algebra library finds may differ between machines, in signs too.
@@ -82,7 +81,7 @@ def train_generation(config: ConfigDict, workdir: Place) -> None:
 
 def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
     settings = config.stage[name]
-    annealing = config.loss.annealing / settings.steps
+    drifting = {"temperatures": tuple(config.loss.temperatures), "field": config.loss.field}
     look = {"real": real["validation"][: config.log.validation_cases], "config": config}
     if name == "encoder":
         batches = training_batches(
@@ -115,11 +114,9 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
             networks,
             batch=settings.batch,
             positives=settings.positives,
-            negatives=settings.negatives,
             decoding=settings.decoding,
             mixing=settings.mixing,
-            drifting=drifting_settings(config.loss, settings.affinity_floor),
-            annealing=annealing,
+            **drifting,
             axis_name=DATA_AXIS,
         )
         if settings.decoding:
@@ -136,33 +133,11 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
         chunk=settings.chunk,
         plane_weights=config.loss.planes.to_dict(),
         particles=config.loss.particles,
-        negatives=settings.negatives,
-        drifting=drifting_settings(config.loss, settings.affinity_floor) | {"guidance": config.loss.drifting.guidance},
-        annealing=annealing,
+        **drifting,
         axis_name=DATA_AXIS,
     )
     validate = functools.partial(look_at_volumes, networks, **look)
     return _planned(index, name, loss, params, Everywhere(bank), settings.batch * shape[0], validate, config)
-
-
-def drifting_settings(loss: ConfigDict, affinity_floor: float) -> dict:
-    """What `drift_all` is to be given, of a configuration's section `loss` and the floor of a stage."""
-    switches = loss.drifting.to_dict()
-    switches.pop("guidance")
-    frozen, floor = switches.pop("frozen_scale"), None if affinity_floor < 0 else affinity_floor
-    scale = frozen if switches["distance_scale"] == "frozen" else switches["distance_scale"]
-    options = DriftingOptions(**switches | {"distance_scale": scale, "affinity_floor": floor})
-    return {
-        "kind": loss.kind,
-        "field": loss.field,
-        "temperatures": tuple(loss.temperatures),
-        "options": options,
-    }
-
-
-def numbered_step(state: TrainState, batch: dict, *, loss_function: LossFunction, **settings):
-    """`train_step` with a loss that is told which step it is."""
-    return train_step(state, batch, loss_function=functools.partial(loss_function, step=state.step), **settings)
 
 
 def _batch_names(batch: int, cases: Sequence[str], seed: int, step: int) -> list[str]:
@@ -180,10 +155,8 @@ def _planned(index, name, loss: LossFunction, params, batches, slices, validate,
         weight_decay=optimiser.weight_decay,
         clip=optimiser.clip,
     )
-    drifts = name in ("generator", "mapper")
-    take = numbered_step if config.loss.annealing and drifts else train_step
     step = functools.partial(
-        take, loss_function=loss, optimiser=transformation, trained=TRAINED[name], ema_decay=optimiser.ema
+        train_step, loss_function=loss, optimiser=transformation, trained=TRAINED[name], ema_decay=optimiser.ema
     )
     key = jax.random.fold_in(jax.random.key(config.seed), 10 + index)
     state = initial_state(params, transformation, TRAINED[name], key)

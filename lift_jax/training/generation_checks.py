@@ -11,7 +11,7 @@ from lift_jax.training.parallel import check_batch
 def check_generation(config: ConfigDict, devices: int) -> None:
     """Refuses batches that do not divide over so many devices, and volumes or settings that do not fit the networks."""
     for name in config.stages:
-        for key in ("batch", "positives", "negatives"):
+        for key in ("batch", "positives"):
             if key in config.stage[name]:
                 check_batch(config.stage[name][key], 1, devices, f"stage.{name}.{key}")
     shape = volume_shape(config.data)

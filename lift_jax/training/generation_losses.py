@@ -5,15 +5,14 @@ and gradients do not depend on how many devices there are.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 
 from lift_jax.data.intensities import to_network
-from lift_jax.losses.drifting_options import annealed_temperatures
-from lift_jax.losses.particle_losses import Particles, drift_all, mean_statistics
-from lift_jax.losses.trajectories import (
+from lift_jax.losses.drifting import drifting_losses, mean_statistics
+from lift_jax.losses.triplanar import (
     depth_positions,
     draw_real,
     encode_trajectories,
@@ -47,11 +46,10 @@ def generator_loss(
     *,
     batch: int,
     positives: int,
-    negatives: int = 0,
     decoding: float = 0.0,
     mixing: float = 0.0,
-    drifting: Mapping,
-    annealing: float = 0.0,
+    temperatures: Sequence[float],
+    field: str,
     axis_name: str | None,
 ) -> LossFunction:
     """The slice generator's loss: generated slices drift towards real axial ones, whatever their depth.
@@ -63,13 +61,11 @@ def generator_loss(
       networks: of which the generator is trained.
       batch: generated slices, over all devices.
       positives: real slices, over all devices, drawn from the batch's bank `{"axial": {name: [V, D, L, C]}}`.
-      negatives: further generated slices, over all devices, that only repel.
       decoding: weight of the mean absolute error of `batch` real slices out of `{"volumes": [V, D, H, W]}` in [0, 1],
         decoded from their principal components' codes; above 0 the generator's linear path stays those components.
       mixing: most that the codes to decode from are moved towards random ones (`mixed_codes`), each by a random share
         of up to this: from what real codes are to what random ones are, a code has a brain that it stands for.
-      drifting: `temperatures` and what else `drift_all` is to be given.
-      annealing: see `annealed`.
+      temperatures, field: see `drifting_loss`.
       axis_name: the mapped axis, or None.
     """
 
@@ -87,7 +83,7 @@ def generator_loss(
             codes = mixed_codes(params["prior"], codes, z, share, depth)
         return codes, images
 
-    def loss_function(params, bank, key, step=0):
+    def loss_function(params, bank, key):
         key_code, key_volume, key_depth = jax.random.split(key, 3)
         if decoding:
             params = params | {"generator": _with_constant(params["generator"], "linear")}
@@ -95,14 +91,10 @@ def generator_loss(
         volumes, depth = next(iter(bank["axial"].values())).shape[:2]
         volume = local_rows(jax.random.randint(key_volume, (positives,), 0, volumes), axis_name)
         place = local_rows(jax.random.randint(key_depth, (positives,), 0, depth), axis_name)
-        problems = {
-            name: Particles(_by_place(x), _by_place(bank["axial"][name][volume, place]))
-            for name, x in generated.items()
+        particles = {
+            name: (_by_location(x), _by_location(bank["axial"][name][volume, place])) for name, x in generated.items()
         }
-        if negatives:
-            others = features(jax.lax.stop_gradient(params), jax.random.fold_in(key_code, 1), negatives)
-            problems = {name: problem._replace(negatives=_by_place(others[name])) for name, problem in problems.items()}
-        losses, stats = drift_all(problems, **annealed(drifting, annealing, step), axis_name=axis_name)
+        losses, stats = drifting_losses(particles, temperatures=temperatures, field=field, axis_name=axis_name)
         loss, stats = sum(losses.values()), mean_statistics(list(stats.values()))
         if decoding:
             codes, images = real_codes(params, bank["volumes"], jax.random.fold_in(key_volume, 1))
@@ -123,9 +115,8 @@ def mapper_loss(
     chunk: int,
     plane_weights: Mapping[str, float],
     particles: str,
-    negatives: int = 0,
-    drifting: Mapping,
-    annealing: float = 0.0,
+    temperatures: Sequence[float],
+    field: str,
     axis_name: str | None,
 ) -> LossFunction:
     """The depth mapper's loss: trajectories of generated volumes drift towards real ones in all planes.
@@ -140,10 +131,7 @@ def mapper_loss(
       positives: real volumes, over all devices, drawn from the batch's bank `{plane: {name: [V, D, L, C]}}`.
       positions: depth positions along each plane.
       chunk: slices at a time.
-      plane_weights, particles: see `triplanar_drifting_loss`.
-      negatives: further generated volumes, over all devices, that only repel.
-      drifting: `temperatures` and what else `triplanar_drifting_loss` is to be given.
-      annealing: see `annealed`.
+      plane_weights, particles, temperatures, field: see `triplanar_drifting_loss`.
       axis_name: the mapped axis, or None.
     """
     planes = [plane for plane, weight in plane_weights.items() if weight > 0]
@@ -156,7 +144,7 @@ def mapper_loss(
         encode = functools.partial(in_chunks, functools.partial(networks.encode, params), chunk=chunk)
         return encode_trajectories(slices.reshape(-1, *shape), places, encode)
 
-    def loss_function(params, bank, key, step=0):
+    def loss_function(params, bank, key):
         key_code, key_volume, key_place = jax.random.split(key, 3)
         places = {
             plane: depth_positions(jax.random.fold_in(key_place, i), positions, shape[i])
@@ -164,29 +152,19 @@ def mapper_loss(
             if plane in planes
         }
         generated = features(params, key_code, batch, places)
-        others = None
-        if negatives:
-            others = features(jax.lax.stop_gradient(params), jax.random.fold_in(key_code, 1), negatives, places)
         volumes = next(iter(bank[planes[0]].values())).shape[0]
         drawn = local_rows(jax.random.permutation(key_volume, volumes)[:positives], axis_name)
         return triplanar_drifting_loss(
             generated,
             draw_real(bank, places, drawn),
-            others,
             plane_weights=plane_weights,
             particles=particles,
-            **annealed(drifting, annealing, step),
+            temperatures=temperatures,
+            field=field,
             axis_name=axis_name,
         )
 
     return loss_function
-
-
-def annealed(drifting: Mapping, rate: float, step: jax.Array | int) -> Mapping:
-    """Settings of the drifting loss with `annealed_temperatures`; as they are if the rate is 0."""
-    if rate == 0:
-        return drifting
-    return {**drifting, "temperatures": annealed_temperatures(drifting["temperatures"], step, rate)}
 
 
 def local_rows(array: jax.Array, axis_name: str | None) -> jax.Array:
@@ -228,6 +206,6 @@ def _with_constant(parameters: dict, part: str) -> dict:
     return parameters | {part: jax.lax.stop_gradient(parameters[part])}
 
 
-def _by_place(x: jax.Array) -> jax.Array:
+def _by_location(x: jax.Array) -> jax.Array:
     """`[N, L, C]` to the drifting loss's `[L, N, C]`, float32."""
     return x.astype(jnp.float32).transpose(1, 0, 2)

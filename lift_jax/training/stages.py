@@ -8,10 +8,10 @@ from typing import Protocol
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from lift_jax import hosts, run_directory
 from lift_jax.places import Place
+from lift_jax.progress import progress
 from lift_jax.training.checkpoints import (
     finish_saving,
     open_checkpoints,
@@ -144,7 +144,7 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: Place) -> dict:
                 stage.name, config, skipped=int(state.skipped), losses=log.earlier("loss"), cases=stage.cases
             ) as monitor,
             Stalls(stage.name, hosts.hang_seconds()) as stalls,
-            tqdm(total=stage.steps, initial=done, desc=stage.name, unit="step", disable=not is_first) as bar,
+            progress(description=stage.name, unit="step", total=stage.steps, initial=done, enabled=is_first) as bar,
         ):
             clock = _Clock(stage.slices)
             for step in range(done + 1, stage.steps + 1):

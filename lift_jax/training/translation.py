@@ -10,10 +10,9 @@ from lift_jax.data.cases import CONTRASTS
 from lift_jax.data.sources import case_source
 from lift_jax.data.splits import check_members
 from lift_jax.data.windows import TakeWindow
-from lift_jax.models.build import configured_translator, initial_parameters, side_features
+from lift_jax.models.build import configured_translator, initial_parameters
 from lift_jax.places import Place
 from lift_jax.training.cases import agree_on_cases, cache_shared
-from lift_jax.training.parallel import DATA_AXIS
 from lift_jax.training.starting import starting_parameters
 from lift_jax.training.translation_loss import translation_loss
 from lift_jax.training.translator_stages import check_batches, train_stages, training_size
@@ -33,7 +32,7 @@ def train_translation(config: ConfigDict, workdir: Place) -> None:
     check_members(sources["train"].names, "train", data.split_file)
     agree_on_cases(sources)
     network = configured_translator(config)
-    fresh = initial_parameters(network, jax.random.key(config.seed), side_features(config))
+    fresh = initial_parameters(network, jax.random.key(config.seed))
     params = starting_parameters(config, workdir, fresh)
     run_directory.prepare(workdir, config)
     cases = cache_shared(sources["train"], config, workdir)
@@ -44,7 +43,6 @@ def train_translation(config: ConfigDict, workdir: Place) -> None:
         flip=data.flip,
         source_drop=data.source_drop,
         gamma=data.gamma,
-        oracle=config.model.oracle,
     )
     train_stages(
         config,
@@ -52,6 +50,6 @@ def train_translation(config: ConfigDict, workdir: Place) -> None:
         params,
         cases,
         take_window=take_window,
-        loss=functools.partial(translation_loss, network, config.loss, config.loss.brain_weight, axis_name=DATA_AXIS),
+        loss=functools.partial(translation_loss, network, config.loss),
         look=functools.partial(validate, network, cases=sources["validation"], config=config),
     )

@@ -9,7 +9,6 @@ from ml_collections import ConfigDict
 
 from lift_jax.data.cache import CachedCase
 from lift_jax.data.windows import batch_cases, slice_size, training_batches
-from lift_jax.errors import UserError
 from lift_jax.models.volume_translator import VolumeTranslator
 from lift_jax.places import Place
 from lift_jax.training.optimisers import grouped_adamw
@@ -31,12 +30,9 @@ def training_size(
     """Rows and columns of training slices, see `slice_size`.
 
     Raises:
-      UserError: if the cases differ in size and are not cropped, or patches of the loss do not fit.
+      UserError: if the cases differ in size and are not cropped.
     """
-    size, patch = slice_size(cases, config.data.crop, network.translator.multiple, array), config.loss.drifting_patch
-    if config.loss.drifting > 0 and min(size) < patch:
-        raise UserError(f"config.loss.drifting_patch: {patch} pixels do not fit in slices of {size[0]}x{size[1]}")
-    return size
+    return slice_size(cases, config.data.crop, network.translator.multiple, array)
 
 
 def train_stages(

@@ -1,7 +1,7 @@
 """A 3D U-Net as a baseline of LiFT-C: the same data and loss, and as many operations of training.
 
-    python -m benchmarks.volume_unet --beside runs/translators/runs/stem_2-0 runs/translators/runs/stem_2-1 \
-        --workdir runs/volume_unet --output docs/volume_unet
+    python -m experiments.volume_unet --beside runs/translators/runs/stem_2-0 runs/translators/runs/stem_2-1 \
+        --workdir runs/volume_unet --output runs/volume_unet/table
 
 Trains one for each run `--beside`, such as those of `configs/sweeps/translators.py`, with that run's windows and seed
 and, unless `--steps` says otherwise, for as many steps as cost what the run's own did. Scores all on the same held-out
@@ -107,7 +107,7 @@ class VolumeUnet(nn.Module):
     widths: tuple[int, ...] = (16, 32, 64)
 
     @nn.compact
-    def __call__(self, sources, available, target, depth, side=None, *, use_mixer=True):
+    def __call__(self, sources, available, target, depth, *, use_mixer=True):
         """`[B, D, H, W, C]` in [-1, 1] to `[B, D, H, W]`."""
         shown = jnp.where(available[:, None, None, None] > 0, sources, BACKGROUND) - BACKGROUND
         return _UnetBody(self.widths, name="translator")(shown, jnp.concatenate([available, target], axis=-1))
@@ -145,13 +145,12 @@ def step_flops(network, params, config: ConfigDict) -> float:
     shapes = {
         "sources": (stage.batch, stage.window, height, width, len(CONTRASTS)),
         "target": (stage.batch, stage.window, height, width),
-        "brain": (stage.batch, stage.window, height, width),
         "available": (stage.batch, len(CONTRASTS)),
         "wanted": (stage.batch, len(CONTRASTS)),
         "depth": (stage.batch, stage.window),
     }
     batch = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
-    loss = translation_loss(network, config.loss, config.loss.brain_weight, use_mixer=True)
+    loss = translation_loss(network, config.loss, use_mixer=True)
     gradient = jax.jit(jax.grad(lambda params, batch: loss(params, batch, None)[0]))
     return gradient.lower(params, batch).compile().cost_analysis()["flops"]
 
@@ -194,7 +193,7 @@ def train(config: ConfigDict, workdir: pathlib.Path, network: VolumeUnet) -> dic
     take = functools.partial(
         TakeWindow, size=size, targets=targets, flip=config.data.flip, source_drop=config.data.source_drop
     )
-    loss = functools.partial(translation_loss, network, config.loss, config.loss.brain_weight)
+    loss = functools.partial(translation_loss, network, config.loss)
     return train_stages(config, workdir, params, cases, take_window=take, loss=loss, look=lambda params: ({}, {}))
 
 

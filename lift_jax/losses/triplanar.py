@@ -4,23 +4,19 @@ A trajectory is the sequence of a volume's slice features along one of the three
 volumes are taken at the same depth positions; what is one particle of the drifting loss is a choice (`particles`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 
-from lift_jax.losses.drifting_options import PUBLISHED, DriftingOptions, guidance_weight
-from lift_jax.losses.particle_losses import Particles, drift_all, mean_statistics
-from lift_jax.losses.targets import first_query
+from lift_jax.losses.drifting import TEMPERATURES, Statistics, drifting_losses, mean_statistics
+from lift_jax.losses.fields import Field
 
 PLANES = ("axial", "coronal", "sagittal")
 """Planes of slices; their normals are axes 0, 1 and 2 of a volume `[D, H, W]`."""
 
 PARTICLES = ("slice", "segment", "volume", "unordered", "unordered_segment")
 """Kinds of particles, see `make_particles`."""
-
-DEPTH_PARTICLES = ("slice", "segment")
-"""Those of which each is of one depth, so that depth can be guided by."""
 
 STEP_PARTICLES = ("segment", "unordered_segment")
 """Those that hold the steps between depth positions, of which there must be two."""
@@ -112,82 +108,38 @@ def make_particles(trajectories: jax.Array, kind: str) -> Tensors:
 def triplanar_drifting_loss(
     generated: Mapping[str, Tensors],
     real: Mapping[str, Tensors],
-    negatives: Mapping[str, Tensors] | None = None,
     *,
     plane_weights: Mapping[str, float],
     particles: str = "segment",
-    guidance: float = 1.0,
-    options: DriftingOptions = PUBLISHED,
+    temperatures: Sequence[float] = TEMPERATURES,
+    field: str | Field = "softmax",
     axis_name: str | None = None,
-    **choices,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+) -> tuple[jax.Array, Statistics]:
     """The weighted sum over planes of the drifting losses of all feature tensors (LiFT, arXiv 2605.19060).
 
     Args:
       generated: `{plane: {name: [B, T, L, C]}}`; gradients flow into these.
       real: `{plane: {name: [P, T, L, C]}}`, at the same depth positions.
-      negatives: `{plane: {name: [Q, T, L, C]}}`, further generated volumes that only repel; or None.
       plane_weights: weight of each plane; one of weight 0 is not computed.
       particles: see `make_particles`.
-      guidance: α; above 1, real particles of other depths repel too, with `guidance_weight`.
-      options: see `DriftingOptions`.
+      temperatures, field: see `drifting_loss`.
       axis_name: mapped axis whose devices share the global batch: each holds its own share of the volumes.
-      choices: `kind`, `temperatures` and `field` of `drift_all`.
 
     Returns:
       The scalar loss, and statistics `<plane>_<statistic>` averaged over feature tensors.
-
-    Raises:
-      ValueError: if there is guidance, but particles that are of no one depth.
     """
-    if guidance > 1 and particles not in DEPTH_PARTICLES:
-        raise ValueError(f"guidance is by depth, for particles {' or '.join(DEPTH_PARTICLES)}, not {particles}")
-    problems = {}
+    pairs = {}
     for plane in (plane for plane, weight in plane_weights.items() if weight > 0):
         for name, x in generated[plane].items():
-            others = None if negatives is None else negatives[plane][name]
-            for part, problem in _problems(x, real[plane][name], others, particles).items():
-                if guidance > 1:
-                    problem = guided(problem, guidance, x.shape[2], options.self_exclusion == "mask", axis_name)
-                problems[plane, f"{name}_{part}"] = problem
-    losses, stats = drift_all(problems, options=options, axis_name=axis_name, **choices)
+            ours, theirs = (
+                make_particles(x, particles),
+                make_particles(real[plane][name].astype(jnp.float32), particles),
+            )
+            pairs |= {(plane, f"{name}_{part}"): (ours[part], theirs[part]) for part in ours}
+    losses, stats = drifting_losses(pairs, temperatures=temperatures, field=field, axis_name=axis_name)
     loss = sum(plane_weights[plane] * value for (plane, _), value in losses.items())
     means = {}
-    for plane in dict.fromkeys(plane for plane, _ in problems):
-        for name, value in mean_statistics([stats[pair] for pair in problems if pair[0] == plane]).items():
+    for plane in dict.fromkeys(plane for plane, _ in pairs):
+        for name, value in mean_statistics([stats[key] for key in pairs if key[0] == plane]).items():
             means[f"{plane}_{name}"] = value
     return loss, means
-
-
-def guided(problem: Particles, alpha: float, places: int, own: bool, axis_name: str | None) -> Particles:
-    """The problem with real particles of all depths as further negatives, as many as there are real ones at a depth.
-
-    Real slices of any depth stand for the unconditional samples of arXiv 2602.04770, whose condition here is depth.
-
-    Args:
-      problem: particles of one depth a location, `[T · places, N, C]`, depth by depth.
-      alpha: strength of the guidance, above 1.
-      places: locations of one depth.
-      own: generated particles repel each other.
-      axis_name: mapped axis whose devices share the global batch.
-    """
-    real = problem.real
-    locations, count, _ = real.shape
-    devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
-    # Each volume is moved along depth by another number of positions, so that each depth sees all of them.
-    moved = places * (first_query(count, axis_name) + jnp.arange(count))
-    others = real[(jnp.arange(locations)[:, None] + moved[None]) % locations, jnp.arange(count)[None]]
-    given = 0 if problem.negatives is None else problem.negatives.shape[1]
-    particles = devices * (given + own * problem.generated.shape[1]) + (not own)
-    weights = jnp.full((1, count), guidance_weight(alpha, particles, devices * count))
-    if problem.negatives is None:
-        return problem._replace(negatives=others, negative_weights=weights)
-    negatives = jnp.concatenate([problem.negatives, others], axis=1)
-    return problem._replace(negatives=negatives, negative_weights=jnp.concatenate([jnp.ones((1, given)), weights], 1))
-
-
-def _problems(generated, real, negatives, kind: str) -> dict[str, Particles]:
-    """Of one feature tensor along one plane."""
-    parts = make_particles(generated, kind)
-    given = [make_particles(x.astype(jnp.float32), kind) for x in (real, negatives) if x is not None]
-    return {part: Particles(x, *(other[part] for other in given)) for part, x in parts.items()}

@@ -1,6 +1,6 @@
 """What context along depth is worth in MR to CT, on phantom heads: no mixer and mixers, at equal steps.
 
-    python -m benchmarks.mr_to_ct_context --workdir runs/mr_to_ct_context --output docs/mr_to_ct_context
+    python -m experiments.mr_to_ct_context --workdir runs/mr_to_ct_context --output runs/mr_to_ct_context/table
 
 One translator is trained on single slices. From it each kind goes on, on the same windows of slices, at the same rate
 and for the same number of steps: with no mixer, with one that sees each slice as one vector (`mixer`), and with one

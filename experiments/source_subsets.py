@@ -1,12 +1,11 @@
 """How well runs of LiFT-C do with three sources, with two and with one, on the same held-out phantoms.
 
-    python -m benchmarks.source_subsets --runs runs/translators/runs --names no_mixer neighbours stem_2 oracle \
-        --seeds 0 1 2 --output docs/source_subsets
+    python -m experiments.source_subsets --runs runs/translators/runs --names no_mixer stem_2 \
+        --seeds 0 1 2 --output runs/source_subsets
 
 Every contrast of every case is hidden in turn and predicted from three, two and one of the others; which ones is drawn
 once for a case and contrast, and the same for all runs. A case's value is its mean over contrasts and seeds.
-Differences from the first name are paired by case; intervals are percentile bootstraps over cases, 95 %. Where one of
-the names is `oracle`, the last rows say how much of its gain over the first name each of the others has.
+Differences from the first name are paired by case; intervals are percentile bootstraps over cases, 95 %.
 """
 
 import argparse
@@ -19,7 +18,7 @@ from lift_jax.data.cases import CONTRASTS, Case
 from lift_jax.data.sources import case_source
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.held_out import other_contrasts
-from lift_jax.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_mean, paired_difference
+from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
 from lift_jax.evaluation.scores import score_cwdm
 from lift_jax.inference.complete import predict_contrasts
 from lift_jax.places import write_aside
@@ -27,7 +26,6 @@ from lift_jax.trained import Trained, load_trained
 
 METRICS = {"psnr": ("PSNR (dB)", 2), "delta_z_mae": ("Δz MAE", 4)}
 COUNTS = (3, 2, 1)
-ORACLE = "oracle"
 
 
 def drawn_sources(case: Case, target: str, index: int) -> dict[int, np.ndarray]:
@@ -43,8 +41,7 @@ def score_case(trained: Trained, case: Case, index: int) -> dict[tuple[int, str]
     for name in trained.config.data.targets:
         channel = CONTRASTS.index(name)
         for count, available in drawn_sources(case, name, index).items():
-            options = {"oracle": trained.config.model.oracle, **trained.options}
-            (made,) = predict_contrasts(trained.network, trained.params, case, available, [channel], **options)
+            (made,) = predict_contrasts(trained.network, trained.params, case, available, [channel], **trained.options)
             shown = case.sources[..., available]
             scores = score_cwdm(case.targets[..., channel], made, shown, shown[..., 0])
             for metric in METRICS:
@@ -64,7 +61,7 @@ def score_run(workdir: pathlib.Path, cases: int) -> dict[tuple[int, str], np.nda
 
 
 def table(found: dict[str, dict[tuple[int, str], np.ndarray]]) -> str:
-    """Means, differences from the first name, and shares of the oracle's gain, as Markdown."""
+    """Means, and differences from the first name, as Markdown."""
     columns = [(metric, count) for metric in METRICS for count in COUNTS]
     heading = [f"{METRICS[metric][0]}, {count} source{'s' * (count > 1)}" for metric, count in columns]
     lines = ["| | " + " | ".join(heading) + " |", "|---" * (len(columns) + 1) + "|"]
@@ -81,18 +78,7 @@ def table(found: dict[str, dict[tuple[int, str], np.ndarray]]) -> str:
     for name in others:
         pairs = [(found[name][count, metric], found[first][count, metric], metric) for metric, count in columns]
         row(f"**{name} - {first}**", [told(paired_difference(a, b, seed=0), metric) for a, b, metric in pairs])
-    if ORACLE in others:
-        for name in (name for name in others if name != ORACLE):
-            row(f"{name}, share of the oracle's gain", [share(found, name, first, *column) for column in columns])
     return "\n".join(lines)
-
-
-def share(found, name: str, first: str, metric: str, count: int) -> str:
-    """The gain of a run over the first as a part of the oracle's, with its interval over cases."""
-    gain, ceiling = (found[each][count, metric] - found[first][count, metric] for each in (name, ORACLE))
-    draws = np.random.default_rng(0).integers(len(gain), size=(RESAMPLES, len(gain)))
-    low, high = np.percentile(gain[draws].mean(1) / ceiling[draws].mean(1), [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    return f"{gain.mean() / ceiling.mean():.0%} [{low:.0%}, {high:.0%}]"
 
 
 def main():

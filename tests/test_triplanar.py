@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from lift_jax.losses.drifting import drifting_loss
-from lift_jax.losses.trajectories import (
+from lift_jax.losses import drifting_loss
+from lift_jax.losses.triplanar import (
     PARTICLES,
     PLANES,
     depth_positions,
@@ -113,30 +113,6 @@ def test_the_loss_is_the_weighted_sum_of_every_tensors_own():
             expected += weight * sum(drift(ours[part], theirs[part]) for part in ours)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     assert not any(name.startswith("sagittal") for name in stats)
-
-
-def test_guidance_repels_by_real_particles_of_every_depth_with_its_weight():
-    """Against the loss with negatives gathered one by one: volume p gives its slice `p` positions further on."""
-    generated, real, negatives = trajectories(4, seed=0), trajectories(6, seed=1), trajectories(5, seed=2)
-    alpha, weights = 1.5, {"axial": 1.0}
-    x, y, z = (
-        jnp.asarray(make_particles(jnp.asarray(side["axial"]["fine"]), "slice")["slice"])
-        for side in (generated, real, negatives)
-    )
-    only = [{"axial": {"fine": side["axial"]["fine"]}} for side in (generated, real, negatives)]
-    loss, _ = triplanar_drifting_loss(*only, plane_weights=weights, particles="slice", guidance=alpha)
-    depth, places = 3, 4
-    others = np.empty(y.shape, np.float32)
-    for t in range(depth):
-        for place in range(places):
-            for p in range(6):
-                others[t * places + place, p] = y[(t + p) % depth * places + place, p]
-    repelling = jnp.concatenate([z, others], axis=1)
-    each = (alpha - 1) * (4 - 1 + 5) / 6
-    expected = drifting_loss(x, y, repelling, negative_weights=jnp.array([[1.0] * 5 + [each] * 6]))[0].mean()
-    np.testing.assert_allclose(loss, expected, rtol=1e-5)
-    with pytest.raises(ValueError, match="slice or segment"):
-        triplanar_drifting_loss(*only, plane_weights=weights, particles="volume", guidance=alpha)
 
 
 @pytest.mark.parametrize("kind", PARTICLES)

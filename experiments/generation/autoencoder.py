@@ -52,7 +52,9 @@ def components_of(volumes: np.ndarray, count: int) -> dict:
 def component_codes(components: dict, slices):
     """Slices `[N, ...]` in [-1, 1] to codes of mean 0 and variance 1 `[N, count]`."""
     rows = components["rows"]
-    return (to_logits(slices.reshape(len(slices), -1)) - components["mean"]) @ (rows / (rows**2).sum(1, keepdims=True)).T
+    return (to_logits(slices.reshape(len(slices), -1)) - components["mean"]) @ (
+        rows / (rows**2).sum(1, keepdims=True)
+    ).T
 
 
 def networks(config, shape):
@@ -100,7 +102,13 @@ def main():
             "decoder": jax.jit(decoder.init)(k2, jnp.zeros((1, config["latent"])))["params"],
         }
         params["decoder"]["linear"] = {"kernel": components["rows"][: config["latent"]], "bias": components["mean"]}
-        state = {"params": params, "average": params, "opt": optimiser.init(params), "components": components, "step": 0}
+        state = {
+            "params": params,
+            "average": params,
+            "opt": optimiser.init(params),
+            "components": components,
+            "step": 0,
+        }
     print("parameters", {k: sum(x.size for x in jax.tree.leaves(v)) for k, v in state["params"].items()}, flush=True)
     components = state["components"]
 

@@ -25,7 +25,7 @@ from experiments.generation.imagenet import alexnet, load as load_network, merge
 from experiments.generation.mapper import DEFAULTS as MAPPER_DEFAULTS, Mapper, map_volumes
 from experiments.generation.phantoms import load as load_phantoms
 from experiments.generation.trajectories import decode_volumes, linear_prior, load_run
-from lift_jax.losses.drifting import DriftingOptions, drifting_loss
+from lift_jax.losses.drifting import drifting_loss
 
 DEFAULTS = {
     "train": "decoder", "planes": [0, 1, 2], "bins": 8, "steps": 400, "batch": 8, "rate": 1e-4, "moments": 1.0, "drift": 0.0,
@@ -76,9 +76,7 @@ def volume_features(layers, volumes, planes, bins, grid, key):
     for plane in planes:
         places = places_of(jax.random.fold_in(key, plane), batch, bins, volumes.shape[1 + plane])
         maps = slice_features(layers, cut(volumes, plane, places), grid)
-        out[str(plane)] = [
-            x.reshape(x.shape[0], batch, bins, -1).transpose(2, 0, 1, 3) for x in maps
-        ]
+        out[str(plane)] = [x.reshape(x.shape[0], batch, bins, -1).transpose(2, 0, 1, 3) for x in maps]
     return out
 
 
@@ -108,7 +106,9 @@ def batched_moments(x: np.ndarray):
 def transport(generated, real):
     """Affine optimal transport between Gaussians, `y = x A + b`: `A = S^½ (S^½ R S^½)^-½ ... `, `[..., C, C]`, `[..., C]`."""
     (m1, s1), (m2, s2) = generated, real
-    ridge = 0.02 * np.trace(s2, axis1=-2, axis2=-1)[..., None, None] / s2.shape[-1] * np.eye(s2.shape[-1], dtype=np.float32)
+    ridge = (
+        0.02 * np.trace(s2, axis1=-2, axis2=-1)[..., None, None] / s2.shape[-1] * np.eye(s2.shape[-1], dtype=np.float32)
+    )
     s1, s2 = s1 + ridge, s2 + ridge
     root2 = _power(s2, 0.5)
     middle = _power(root2 @ s1 @ root2, -0.5)
@@ -132,7 +132,9 @@ def real_features(config, data, run, volumes, layers) -> dict:
     function = jax.jit(lambda v, k: volume_features(layers, v, [0, 1, 2], config["bins"], config["grid"], k))
     blocks = []
     for i in range(0, config["real"], 32):
-        block = function(2 * jnp.asarray(volumes[i : i + 32], jnp.float32) - 1, jax.random.fold_in(jax.random.key(7), i))
+        block = function(
+            2 * jnp.asarray(volumes[i : i + 32], jnp.float32) - 1, jax.random.fold_in(jax.random.key(7), i)
+        )
         blocks.append(jax.tree.map(lambda x: np.asarray(x, np.float16), block))
     features = jax.tree.map(lambda *x: np.concatenate(x, axis=2), *blocks)
     file.write_bytes(pickle.dumps(features))
@@ -160,8 +162,12 @@ def main():
     mapper = Mapper(latents.shape[-1], *(shapes[k] for k in MAPPER_KEYS))
     if mapper_params is None:
         mapper_params = jax.jit(mapper.init)(jax.random.key(0), jnp.zeros((1, config["codes"])))["params"]
-    (run / "config.json").write_text(json.dumps(
-        {k: shapes[k] for k in MAPPER_KEYS} | config | {"autoencoder": str(ae_run), "from": str(mapper_run)}, indent=1))
+    (run / "config.json").write_text(
+        json.dumps(
+            {k: shapes[k] for k in MAPPER_KEYS} | config | {"autoencoder": str(ae_run), "from": str(mapper_run)},
+            indent=1,
+        )
+    )
 
     volumes = load_phantoms(ae_config["data"], 0, ae_config["train"]).astype(np.float16)
     size = volumes.shape[1:]
@@ -172,7 +178,9 @@ def main():
     directions = jax.tree.map(lambda x: principal_directions(x.astype(np.float32), config["principal"]), real)
     real = jax.tree.map(lambda x, d: x.astype(np.float32) @ d, real, directions)
     real_moments = jax.tree.map(batched_moments, real)
-    units = jax.tree.map(lambda m: float(np.trace(m[1], axis1=-2, axis2=-1).mean()), real_moments, is_leaf=lambda x: isinstance(x, tuple))
+    units = jax.tree.map(
+        lambda m: float(np.trace(m[1], axis1=-2, axis2=-1).mean()), real_moments, is_leaf=lambda x: isinstance(x, tuple)
+    )
     print("real moments", flush=True)
     flat = volumes.reshape(-1, *size[1:])
     filled = np.flatnonzero(flat.reshape(len(flat), -1).max(1) > 0.02)
@@ -188,7 +196,6 @@ def main():
     else:
         params = {k: whole[k] for k in trained}
         state = {"params": params, "average": whole, "opt": optimiser.init(params), "step": 0}
-    options = DriftingOptions(affinity_floor=0.0)
 
     def latents_of(params, z, prior_=None):
         return map_volumes(mapper, params["mapper"], prior, z)
@@ -213,11 +220,13 @@ def main():
                 if config["moments"] and maps is not None:
                     a, b = maps[p][m]
                     target = jnp.einsum("lgnc,lgcd->lgnd", f, a) + b[:, :, None]
-                    terms["moments"] += ((f - jax.lax.stop_gradient(target)) ** 2).sum(-1).mean() / units[p][m] / len(features)
+                    terms["moments"] += (
+                        ((f - jax.lax.stop_gradient(target)) ** 2).sum(-1).mean() / units[p][m] / len(features)
+                    )
                 if config["drift"]:
                     g = f.reshape(-1, *f.shape[2:])
                     r = positives[p][m].reshape(-1, *positives[p][m].shape[2:])
-                    terms["drift"] += drifting_loss(g, r, temperatures=config["temperatures"], options=options)[0].mean() / len(features)
+                    terms["drift"] += drifting_loss(g, r, temperatures=config["temperatures"])[0].mean() / len(features)
         loss = config["moments"] * terms["moments"] + config["drift"] * terms["drift"]
         if "decoder" in trained_params and config["anchor"]:
             own = decoder.apply({"params": params["decoder"]}, codes)
@@ -228,11 +237,13 @@ def main():
     @jax.jit
     def step(state, key, x, codes, maps, positives):
         (_, (terms, features)), gradient = jax.value_and_grad(loss_function, has_aux=True)(
-            state["params"], key, x, codes, maps, positives)
+            state["params"], key, x, codes, maps, positives
+        )
         updates, opt = optimiser.update(gradient, state["opt"])
         params = optax.apply_updates(state["params"], updates)
         average = state["average"] | jax.tree.map(
-            lambda a, p: 0.98 * a + 0.02 * p, {k: state["average"][k] for k in trained}, params)
+            lambda a, p: 0.98 * a + 0.02 * p, {k: state["average"][k] for k in trained}, params
+        )
         return {"params": params, "average": average, "opt": opt, "step": state["step"] + 1}, terms, features
 
     held_out = load_phantoms(ae_config["data"], 3136 if size[0] == 32 else ae_config["train"], 256)
@@ -241,14 +252,27 @@ def main():
 
     def judge(state, label):
         z = np.random.default_rng(1).standard_normal((128, config["codes"])).astype(np.float32)
-        made = np.concatenate([np.asarray(generate(state["average"], jnp.asarray(z[i : i + 16]))) for i in range(0, 128, 16)])
+        made = np.concatenate(
+            [np.asarray(generate(state["average"], jnp.asarray(z[i : i + 16]))) for i in range(0, 128, 16)]
+        )
         made = ((made + 1) / 2).clip(0, 1)
         print(label, score(made), flush=True)
         picture(run / f"samples-{label}.png", [held_out[128:], made])
 
-    only = jax.jit(lambda params, key: jax.tree.map(project, volume_features(
-        layers, make(params, jax.random.normal(key, (config["batch"], config["codes"])))[0],
-        config["planes"], config["bins"], config["grid"], key), directions))
+    only = jax.jit(
+        lambda params, key: jax.tree.map(
+            project,
+            volume_features(
+                layers,
+                make(params, jax.random.normal(key, (config["batch"], config["codes"])))[0],
+                config["planes"],
+                config["bins"],
+                config["grid"],
+                key,
+            ),
+            directions,
+        )
+    )
     queue, maps = [], None
     if config["moments"]:
         current = whole | state["params"]
@@ -259,8 +283,13 @@ def main():
     for i in range(int(state["step"]), config["steps"]):
         if config["moments"] and (maps is None or i % config["refresh"] == 0):
             generated = jax.tree.map(lambda *x: batched_moments(np.concatenate(x, axis=2).astype(np.float32)), *queue)
-            maps = {p: [tuple(map(jnp.asarray, transport(generated[p][m], real_moments[p][m])))
-                        for m in range(len(generated[p]))] for p in generated}
+            maps = {
+                p: [
+                    tuple(map(jnp.asarray, transport(generated[p][m], real_moments[p][m])))
+                    for m in range(len(generated[p]))
+                ]
+                for p in generated
+            }
         generator = np.random.default_rng([config["seed"], i])
         chosen = np.concatenate([generator.choice(filled, 52), generator.choice(len(flat), 12)])
         positives = None
@@ -268,15 +297,24 @@ def main():
             drawn = generator.choice(config["real"], config["positives"], replace=False)
             positives = jax.tree.map(lambda x: jnp.asarray(x[:, :, drawn]), real)
         state, terms, features = step(
-            state, jax.random.fold_in(jax.random.key(config["seed"] + 1), i),
-            jnp.asarray(2 * flat[chosen].astype(np.float32) - 1), jnp.asarray(flat_latents[chosen]), maps, positives)
+            state,
+            jax.random.fold_in(jax.random.key(config["seed"] + 1), i),
+            jnp.asarray(2 * flat[chosen].astype(np.float32) - 1),
+            jnp.asarray(flat_latents[chosen]),
+            maps,
+            positives,
+        )
         if config["moments"]:
             queue = queue[1:] + [jax.tree.map(np.asarray, features)]
         for k, v in terms.items():
             sums[k] = sums.get(k, 0.0) + float(v)
         if (i + 1) % 25 == 0:
-            print(i + 1, f"{time.time() - start:.0f} s, {time.process_time():.0f} of CPU",
-                  {k: round(v / 25, 4) for k, v in sums.items()}, flush=True)
+            print(
+                i + 1,
+                f"{time.time() - start:.0f} s, {time.process_time():.0f} of CPU",
+                {k: round(v / 25, 4) for k, v in sums.items()},
+                flush=True,
+            )
             sums = {}
         if (i + 1) % 100 == 0 or i + 1 == config["steps"]:
             temporary = file.with_suffix(".part")

@@ -25,9 +25,10 @@ def load(path: str) -> list[tuple[jax.Array, jax.Array]]:
 
 def convolve(x, kernel, bias, stride=1, padding=0):
     pads = ((padding, padding), (padding, padding))
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    ) + bias
+    return (
+        jax.lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        + bias
+    )
 
 
 def pool(x, side, stride):

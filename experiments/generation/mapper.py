@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from experiments.generation.trajectories import decode_volumes, linear_prior, load_run
-from lift_jax.losses.drifting import DriftingOptions, drifting_loss
+from lift_jax.losses.drifting import drifting_loss
 
 DEFAULTS = {
     "codes": 1024, "hidden": 384, "layers": 4, "knots": 16, "steps": 1500, "batch": 192, "positives": 384, "rate": 3e-4,
@@ -85,16 +85,21 @@ def main():
         params = jax.jit(network.init)(jax.random.key(config["seed"]), jnp.zeros((1, config["codes"])))["params"]
         state = {"params": params, "average": jax.tree.map(jnp.copy, params), "opt": optimiser.init(params), "step": 0}
     print("parameters", sum(x.size for x in jax.tree.leaves(state["params"])), flush=True)
-    options = DriftingOptions(affinity_floor=0.0)
 
     def loss_function(params, key):
         k1, k2, k3 = jax.random.split(key, 3)
         z = jax.random.normal(k1, (config["batch"], config["codes"]))
-        correction = jnp.einsum("df,bfk->bdk", interpolation(depth, config["knots"]), network.apply({"params": params}, z))
+        correction = jnp.einsum(
+            "df,bfk->bdk", interpolation(depth, config["knots"]), network.apply({"params": params}, z)
+        )
         chosen = jax.random.permutation(k2, len(real))[: config["positives"]]
-        d = jnp.floor((jnp.arange(config["depths"]) + jax.random.uniform(k3, (config["depths"],))) * (depth - 1) / config["depths"])
+        d = jnp.floor(
+            (jnp.arange(config["depths"]) + jax.random.uniform(k3, (config["depths"],)))
+            * (depth - 1)
+            / config["depths"]
+        )
         d = d.astype(jnp.int32)
-        drift = functools.partial(drifting_loss, temperatures=config["temperatures"], options=options)
+        drift = functools.partial(drifting_loss, temperatures=config["temperatures"])
         segments = lambda x: jnp.concatenate([x[:, d], x[:, d + 1] - x[:, d]], -1).swapaxes(0, 1)
         rows = jnp.concatenate([prior["rows"][:, d], prior["rows"][:, d + 1]], 1)
         linear = prior["mean"][jnp.concatenate([d, d + 1])] + jnp.einsum("bz,zdk->bdk", z, rows)
@@ -122,8 +127,12 @@ def main():
         state, terms = step(state, jax.random.fold_in(jax.random.key(config["seed"] + 1), i))
         sums = {k: sums.get(k, 0.0) + float(v) for k, v in terms.items()}
         if (i + 1) % 100 == 0:
-            print(i + 1, f"{time.time() - start:.0f} s, {time.process_time():.0f} of CPU",
-                  {k: round(v / 100, 4) for k, v in sums.items()}, flush=True)
+            print(
+                i + 1,
+                f"{time.time() - start:.0f} s, {time.process_time():.0f} of CPU",
+                {k: round(v / 100, 4) for k, v in sums.items()},
+                flush=True,
+            )
             sums = {}
         if (i + 1) % 500 == 0 or i + 1 == config["steps"]:
             temporary = file.with_suffix(".part")
@@ -137,9 +146,20 @@ def main():
     z = jnp.asarray(np.random.default_rng(1).standard_normal((128, config["codes"])).astype(np.float32))
     t = np.asarray(jax.jit(functools.partial(map_volumes, network))(state["average"], prior, z))
     made = decode_volumes(ae_config, ae_state["average"]["decoder"], t, size)
-    print("variance of coordinates, against real", [
-        round(float((coordinates(jnp.asarray(t))[:, a:b] ** 2).sum() / len(t) / (real_coordinates[:, a:b] ** 2).mean(0).sum()), 2)
-        for a, b in ((0, 8), (8, 32), (32, 128))])
+    print(
+        "variance of coordinates, against real",
+        [
+            round(
+                float(
+                    (coordinates(jnp.asarray(t))[:, a:b] ** 2).sum()
+                    / len(t)
+                    / (real_coordinates[:, a:b] ** 2).mean(0).sum()
+                ),
+                2,
+            )
+            for a, b in ((0, 8), (8, 32), (32, 128))
+        ],
+    )
     print("after drifting in latent space", score(made), flush=True)
     picture(run / "samples.png", [held_out[128:], made])
 

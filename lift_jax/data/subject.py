@@ -48,9 +48,7 @@ class Subject:
         return self.references.get(channel, self.images[channel])
 
 
-def foreground(
-    subject: Subject, channels: Iterable[str], protocols: Mapping[str, IntensityProtocol]
-) -> np.ndarray:
+def foreground(subject: Subject, channels: Iterable[str], protocols: Mapping[str, IntensityProtocol]) -> np.ndarray:
     """The foreground that some channels of a subject show, `[D, H, W]` bool.
 
     It is the subject's mask, or else where any of the channels is above its background. A channel that is to be

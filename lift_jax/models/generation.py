@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from lift_jax.models.alexnet import AlexNet
 from lift_jax.models.depth_mapper import DepthMapper
 from lift_jax.models.encoders import ResidualEncoder, initial_encoder_parameters
 from lift_jax.models.features import FeatureSet
@@ -110,6 +111,8 @@ def _initial(module, key, *shapes):
 
 
 def _encoder(encoder: ConfigDict) -> nn.Module:
+    if encoder.kind == "alexnet":
+        return AlexNet()
     if encoder.kind == "resnet18":
         return ResNet18()
     return ResidualEncoder(tuple(encoder.widths), encoder.blocks, encoder.groups)

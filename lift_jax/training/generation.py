@@ -13,6 +13,7 @@ from lift_jax.data.contrasts import contrast_source, stack_volumes, volume_shape
 from lift_jax.data.slices import TakeSlice
 from lift_jax.data.splits import check_members
 from lift_jax.data.windows import batch_cases, training_batches
+from lift_jax.models.alexnet import alexnet_parameters
 from lift_jax.models.generation import autoencoder, fresh_parameters, generation_networks
 from lift_jax.models.resnet import resnet18_parameters
 from lift_jax.places import Place
@@ -57,7 +58,9 @@ def train_generation(config: ConfigDict, workdir: Place) -> None:
     networks = generation_networks(config, shape)
     check_count(config, len(sources["train"].names))
     params = fresh_parameters(networks, config)
-    if config.model.encoder.kind == "resnet18":
+    if config.model.encoder.kind == "alexnet":
+        params["encoder"] = alexnet_parameters()
+    elif config.model.encoder.kind == "resnet18":
         params["encoder"] = resnet18_parameters(config.model.encoder.weights)
     held = functools.partial(stage_parameters, params=params, networks=networks, config=config)
     start = starting_parameters(config, workdir, params, held)

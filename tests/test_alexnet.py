@@ -36,9 +36,8 @@ def test_the_folded_layers_equal_the_published_ones_on_the_enlarged_slice():
     images = random.uniform(-1, 1, (2, 16, 22))
     first = published_first(images, kernel, bias)
     pooled = np.stack([first[:, :, i : i + 6 : 2, j : j + 9 : 2] for i in range(3) for j in range(3)]).max(0)
-    expected = np.maximum(
-        conv(pooled, second["kernel"].transpose(3, 2, 0, 1), padding=2) + second["bias"][:, None, None], 0
-    )
+    expected = conv(pooled, second["kernel"].transpose(3, 2, 0, 1), padding=2) + second["bias"][:, None, None]
+    expected = np.maximum(expected, 0)
     params = {"conv0": dict(zip(("kernel", "bias"), fold_first(kernel, bias), strict=True)), "conv1": second}
     maps = AlexNet().apply({"params": jax.tree.map(jnp.float32, params)}, jnp.float32(images)[..., None])
     assert [m.shape for m in maps] == [(2, 8, 11, 64), (2, 3, 5, 192)]

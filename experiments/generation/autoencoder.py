@@ -3,7 +3,6 @@
 L1 on pixels and on their differences, AlexNet feature loss, KL. Resumable: RUN/state.pkl.
 """
 
-import functools
 import json
 import pickle
 import sys
@@ -15,15 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.generation.imagenet import alexnet, load as load_network, merged_alexnet
 from experiments.generation.networks import SliceDecoder, SliceEncoder
 from experiments.generation.phantoms import load as load_phantoms
+from lift_jax.models.alexnet import AlexNet, alexnet_parameters
 from lift_jax.models.slice_generator import to_logits
 
 DEFAULTS = {
-    "data": "/work/runs/liftu/p32", "train": 2560, "alexnet": "/work/runs/liftu/weights/alexnet.safetensors",
-    "components": 384, "latent": 128, "hidden": 512, "layers": 3, "grid": 8, "reach": 4.0, "steps": 6000, "batch": 128, "judged": 16, "rate": 5e-4,
-    "kl": 2e-5, "gradient": 1.0, "feature": 0.1, "seed": 0, "maps": 2,
+    "data": "runs/p32", "train": 3072, "components": 384, "latent": 128, "hidden": 512, "layers": 3, "grid": 8,
+    "reach": 4.0, "steps": 3000, "batch": 128, "judged": 12, "rate": 5e-4, "kl": 2e-5, "gradient": 1.0, "feature": 0.1, "seed": 0,
 }  # fmt: skip
 
 
@@ -69,10 +67,10 @@ def encode_slices(config, state, slices):
     return SliceEncoder(config["latent"]).apply({"params": state["average"]["encoder"]}, codes)
 
 
-def feature_distance(layers, a, b):
+def feature_distance(a, b):
     """Mean absolute difference of AlexNet's maps, each in units of the real one's mean."""
     total = 0.0
-    maps = alexnet(layers, jnp.concatenate([a, b])[..., None])
+    maps = AlexNet().apply({"params": alexnet_parameters()}, jnp.concatenate([a, b])[..., None])
     for both in maps:
         x, y = jnp.split(both, 2)
         total += jnp.abs(x - y).mean() / jax.lax.stop_gradient(y.mean())
@@ -88,7 +86,6 @@ def main():
     filled = np.flatnonzero(flat.reshape(len(flat), -1).max(1) > 0.02)
     empty = np.setdiff1d(np.arange(len(flat)), filled)
     encoder, decoder = networks(config, size)
-    layers = merged_alexnet(load_network(config["alexnet"]))[: config["maps"]]
     schedule = optax.warmup_cosine_decay_schedule(0, config["rate"], 200, config["steps"], 0.02 * config["rate"])
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.99))
     file = run / "state.pkl"
@@ -123,7 +120,7 @@ def main():
         terms = {
             "pixels": jnp.abs(y - x).mean(),
             "gradient": sum(jnp.abs(jnp.diff(y - x, axis=a)).mean() for a in (1, 2)) / 2,
-            "feature": feature_distance(layers, y[:judged], x[:judged]) if config["feature"] else 0.0,
+            "feature": feature_distance(y[:judged], x[:judged]) if config["feature"] else 0.0,
             "kl": kl,
         }
         loss = terms["pixels"] + sum(config[k] * terms[k] for k in ("gradient", "feature", "kl"))

@@ -1,14 +1,13 @@
 """Trains decoder or mapper through AlexNet's maps of whole generated volumes, plane by plane.
 
-`python -m experiments.generation.finish AE_RUN MAPPER_RUN RUN [key=value ...]`. Resumable: RUN/state.pkl. MAPPER_RUN may be
-`-` (a mapper of zeros), or a run of this script, of which decoder and mapper are taken over.
+`python -m experiments.generation.finish AE_RUN MAPPER_RUN RUN [key=value ...]`. Resumable: RUN/state.pkl. MAPPER_RUN
+may be `-` (a mapper of zeros), or a run of this script, of which decoder and mapper are taken over.
 
 Two losses. `moments`: features drift along the affine optimal transport from the moments of the last generated volumes
 to real moments, which is the gradient of the Fréchet distance (arXiv 2604.28190). `drift`: the drifting loss.
 Problems are separate for each plane, depth bin, map and cell.
 """
 
-import functools
 import json
 import pickle
 import sys
@@ -21,16 +20,17 @@ import numpy as np
 import optax
 
 from experiments.generation.autoencoder import networks
-from experiments.generation.imagenet import alexnet, load as load_network, merged_alexnet
-from experiments.generation.mapper import DEFAULTS as MAPPER_DEFAULTS, Mapper, map_volumes
+from experiments.generation.mapper import DEFAULTS as MAPPER_DEFAULTS
+from experiments.generation.mapper import Mapper, map_volumes
 from experiments.generation.phantoms import load as load_phantoms
-from experiments.generation.trajectories import decode_volumes, linear_prior, load_run
+from experiments.generation.trajectories import linear_prior, load_run
 from lift_jax.losses.drifting import drifting_loss
+from lift_jax.models.alexnet import AlexNet, alexnet_parameters
 
 DEFAULTS = {
-    "train": "decoder", "planes": [0, 1, 2], "bins": 8, "steps": 400, "batch": 8, "rate": 1e-4, "moments": 1.0, "drift": 0.0,
-    "positives": 64, "anchor": 10.0, "queue": 256, "refresh": 8, "real": 2048, "grid": 3, "seed": 0, "codes": 1024,
-    "independent": False, "codes_weight": 0.0, "temperatures": [0.02, 0.05, 0.2], "maps": 2, "principal": 64,
+    "train": "decoder", "planes": [0, 1, 2], "bins": 8, "steps": 400, "batch": 8, "rate": 2e-4, "moments": 1.0,
+    "drift": 0.0, "positives": 64, "anchor": 10.0, "queue": 256, "refresh": 8, "real": 1024, "grid": 3, "seed": 0,
+    "codes": 1024, "independent": False, "temperatures": [0.02, 0.05, 0.2], "principal": 64,
 }  # fmt: skip
 MAPPER_KEYS = ("hidden", "layers", "knots")
 
@@ -44,10 +44,10 @@ def cells(side: int, grid: int) -> np.ndarray:
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
-def slice_features(layers, images, grid):
+def slice_features(images, grid):
     """Images `[N, H, W]` in [-1, 1] to `[cells, N, C]` for each map: mean, deviation, and means over a grid."""
     features = []
-    for x in alexnet(layers, images[..., None]):
+    for x in AlexNet().apply({"params": alexnet_parameters()}, images[..., None]):
         mean = x.mean((1, 2))
         deviation = jnp.sqrt(((x - mean[:, None, None]) ** 2).mean((1, 2)) + 1e-4)
         a, b = cells(x.shape[1], grid), cells(x.shape[2], grid)
@@ -69,22 +69,15 @@ def places_of(key, batch, bins, size):
     return ((jnp.arange(bins)[None] + jitter) * size / bins).astype(jnp.int32)
 
 
-def volume_features(layers, volumes, planes, bins, grid, key):
+def volume_features(volumes, planes, bins, grid, key):
     """Volumes `[B, D, H, W]` in [-1, 1] to `{plane: [map: [bins, cells, B, C]]}`."""
     out = {}
     batch = len(volumes)
     for plane in planes:
         places = places_of(jax.random.fold_in(key, plane), batch, bins, volumes.shape[1 + plane])
-        maps = slice_features(layers, cut(volumes, plane, places), grid)
+        maps = slice_features(cut(volumes, plane, places), grid)
         out[str(plane)] = [x.reshape(x.shape[0], batch, bins, -1).transpose(2, 0, 1, 3) for x in maps]
     return out
-
-
-def moments(x: np.ndarray):
-    """`[..., N, C]` to means `[..., C]` and covariances."""
-    mean = x.mean(-2)
-    centred = x - mean[..., None, :]
-    return mean, np.einsum("...nc,...nd->...cd", centred, centred, optimize=True) / (x.shape[-2] - 1)
 
 
 def project(x, directions):
@@ -104,15 +97,17 @@ def batched_moments(x: np.ndarray):
 
 
 def transport(generated, real):
-    """Affine optimal transport between Gaussians, `y = x A + b`: `A = S^½ (S^½ R S^½)^-½ ... `, `[..., C, C]`, `[..., C]`."""
+    """Affine optimal transport between Gaussians, `y = x A + b`, `[..., C, C]` and `[..., C]`."""
     (m1, s1), (m2, s2) = generated, real
     ridge = (
-        0.02 * np.trace(s2, axis1=-2, axis2=-1)[..., None, None] / s2.shape[-1] * np.eye(s2.shape[-1], dtype=np.float32)
+        0.1 * np.trace(s2, axis1=-2, axis2=-1)[..., None, None] / s2.shape[-1] * np.eye(s2.shape[-1], dtype=np.float32)
     )
     s1, s2 = s1 + ridge, s2 + ridge
     root2 = _power(s2, 0.5)
     middle = _power(root2 @ s1 @ root2, -0.5)
-    a = root2 @ middle @ root2
+    values, vectors = np.linalg.eigh(root2 @ middle @ root2)
+    # Where generated features hardly vary, the map would blow noise up.
+    a = (vectors * values.clip(0.5, 2.0)[..., None, :]) @ vectors.swapaxes(-1, -2)
     b = m2 - np.einsum("...c,...cd->...d", m1, a)
     return a.astype(np.float32), b.astype(np.float32)
 
@@ -123,13 +118,13 @@ def _power(s, p):
     return (vectors * values[..., None, :] ** p) @ vectors.swapaxes(-1, -2)
 
 
-def real_features(config, data, run, volumes, layers) -> dict:
+def real_features(config, data, volumes) -> dict:
     """Features of real volumes, cached beside the data: `{plane: [map: [bins, cells, V, C]]}` float16."""
-    name = f"features-{config['real']}-{config['bins']}-{config['grid']}-{config['maps']}.pkl"
+    name = f"features-{config['real']}-{config['bins']}-{config['grid']}.pkl"
     file = Path(data).parent / f"{Path(data).name}-{name}"
     if file.exists():
         return pickle.loads(file.read_bytes())
-    function = jax.jit(lambda v, k: volume_features(layers, v, [0, 1, 2], config["bins"], config["grid"], k))
+    function = jax.jit(lambda v, k: volume_features(v, [0, 1, 2], config["bins"], config["grid"], k))
     blocks = []
     for i in range(0, config["real"], 32):
         block = function(
@@ -151,6 +146,7 @@ def main():
         key, value = argument.split("=", 1)
         config[key] = value if isinstance(DEFAULTS[key], str) else type(DEFAULTS[key])(json.loads(value))
     ae_config, ae_state = load_run(ae_run)
+    volumes = load_phantoms(ae_config["data"], 0, ae_config["train"]).astype(np.float16)
     latents = np.load(ae_run / "latents.npy")
     prior = jax.tree.map(jnp.asarray, linear_prior(latents, config["codes"]))
     shapes = dict(MAPPER_DEFAULTS)
@@ -159,6 +155,8 @@ def main():
         shapes |= json.loads((mapper_run / "config.json").read_text())
         before = jax.tree.map(jnp.asarray, pickle.loads((mapper_run / "state.pkl").read_bytes()))["average"]
         decoder_params, mapper_params = before.get("decoder", decoder_params), before.get("mapper", before)
+    decoder = networks(ae_config, volumes.shape[2:])[1]
+    decoder_params = ae_state["average"]["decoder"] | decoder_params
     mapper = Mapper(latents.shape[-1], *(shapes[k] for k in MAPPER_KEYS))
     if mapper_params is None:
         mapper_params = jax.jit(mapper.init)(jax.random.key(0), jnp.zeros((1, config["codes"])))["params"]
@@ -169,11 +167,8 @@ def main():
         )
     )
 
-    volumes = load_phantoms(ae_config["data"], 0, ae_config["train"]).astype(np.float16)
     size = volumes.shape[1:]
-    decoder = networks(ae_config, size[1:])[1]
-    layers = merged_alexnet(load_network(ae_config["alexnet"]))[: config["maps"]]
-    real = real_features(config, ae_config["data"], run, volumes, layers)
+    real = real_features(config, ae_config["data"], volumes)
     real = {str(p): real[str(p)] for p in config["planes"]}
     directions = jax.tree.map(lambda x: principal_directions(x.astype(np.float32), config["principal"]), real)
     real = jax.tree.map(lambda x, d: x.astype(np.float32) @ d, real, directions)
@@ -197,22 +192,19 @@ def main():
         params = {k: whole[k] for k in trained}
         state = {"params": params, "average": whole, "opt": optimiser.init(params), "step": 0}
 
-    def latents_of(params, z, prior_=None):
-        return map_volumes(mapper, params["mapper"], prior, z)
-
     def make(params, z):
-        t = latents_of(params, z)
+        t = map_volumes(mapper, params["mapper"], prior, z)
         if config["independent"]:  # slices of independent volumes: shuffled over volumes at each depth
             t = jnp.stack([jnp.roll(t[:, d], d, axis=0) for d in range(t.shape[1])], 1)
         y = decoder.apply({"params": params["decoder"]}, t.reshape(-1, t.shape[-1]))
-        return y.reshape(len(z), *size), t
+        return y.reshape(len(z), *size)
 
     def loss_function(trained_params, key, x, codes, maps, positives):
         params = whole | trained_params
         k1, k2 = jax.random.split(key)
         z = jax.random.normal(k1, (config["batch"], config["codes"]))
-        y, t = make(params, z)
-        features = volume_features(layers, y, config["planes"], config["bins"], config["grid"], k2)
+        y = make(params, z)
+        features = volume_features(y, config["planes"], config["bins"], config["grid"], k2)
         features = jax.tree.map(project, features, directions)
         terms = {"moments": 0.0, "drift": 0.0}
         for p in features:
@@ -248,7 +240,7 @@ def main():
 
     held_out = load_phantoms(ae_config["data"], 3136 if size[0] == 32 else ae_config["train"], 256)
     score = Score(held_out[:128], str(Path(ae_config["data"]).parent / f"held{size[0]}"))
-    generate = jax.jit(lambda params, z: make(params, z)[0])
+    generate = jax.jit(lambda params, z: make(params, z))
 
     def judge(state, label):
         z = np.random.default_rng(1).standard_normal((128, config["codes"])).astype(np.float32)
@@ -263,7 +255,6 @@ def main():
         lambda params, key: jax.tree.map(
             project,
             volume_features(
-                layers,
                 make(params, jax.random.normal(key, (config["batch"], config["codes"])))[0],
                 config["planes"],
                 config["bins"],
@@ -295,7 +286,7 @@ def main():
         positives = None
         if config["drift"]:
             drawn = generator.choice(config["real"], config["positives"], replace=False)
-            positives = jax.tree.map(lambda x: jnp.asarray(x[:, :, drawn]), real)
+            positives = jax.tree.map(lambda x, drawn=drawn: jnp.asarray(x[:, :, drawn]), real)
         state, terms, features = step(
             state,
             jax.random.fold_in(jax.random.key(config["seed"] + 1), i),
@@ -305,7 +296,7 @@ def main():
             positives,
         )
         if config["moments"]:
-            queue = queue[1:] + [jax.tree.map(np.asarray, features)]
+            queue = [*queue[1:], jax.tree.map(np.asarray, features)]
         for k, v in terms.items():
             sums[k] = sums.get(k, 0.0) + float(v)
         if (i + 1) % 25 == 0:

@@ -35,6 +35,7 @@ class Mapper(nn.Module):
 
     @nn.compact
     def __call__(self, z):
+        """`z [B, Z]`."""
         x = nn.Dense(self.hidden)(z)
         for _ in range(self.layers):
             x = x + nn.Dense(self.hidden)(nn.silu(nn.LayerNorm()(x)))
@@ -72,7 +73,10 @@ def main():
     lengths = jnp.sqrt((prior["rows"] ** 2).sum((1, 2)))
     directions = (prior["rows"] / lengths[:, None, None]).reshape(config["codes"], -1)
     directions = directions[: max(config["blocks"])]
-    coordinates = lambda t: (t - prior["mean"]).reshape(len(t), -1) @ directions.T
+
+    def coordinates(t):
+        return (t - prior["mean"]).reshape(len(t), -1) @ directions.T
+
     real_coordinates = jnp.asarray(np.asarray(jax.jit(coordinates)(jnp.asarray(real))))
     real = jnp.asarray(real)
     network = Mapper(latent, config["hidden"], config["layers"], config["knots"])
@@ -100,7 +104,10 @@ def main():
         )
         d = d.astype(jnp.int32)
         drift = functools.partial(drifting_loss, temperatures=config["temperatures"])
-        segments = lambda x: jnp.concatenate([x[:, d], x[:, d + 1] - x[:, d]], -1).swapaxes(0, 1)
+
+        def segments(x):
+            return jnp.concatenate([x[:, d], x[:, d + 1] - x[:, d]], -1).swapaxes(0, 1)
+
         rows = jnp.concatenate([prior["rows"][:, d], prior["rows"][:, d + 1]], 1)
         linear = prior["mean"][jnp.concatenate([d, d + 1])] + jnp.einsum("bz,zdk->bdk", z, rows)
         t = linear + jnp.concatenate([correction[:, d], correction[:, d + 1]], 1)

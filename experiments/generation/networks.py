@@ -17,6 +17,7 @@ class SliceEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, codes):
+        """`codes [N, P]`."""
         x = nn.Dense(self.hidden)(codes)
         for _ in range(2):
             x = x + nn.Dense(self.hidden)(nn.silu(nn.Dense(self.hidden)(nn.LayerNorm()(x))))
@@ -41,6 +42,7 @@ class SliceDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z):
+        """`z [N, K]`."""
         x = nn.Dense(self.hidden)(z)
         for _ in range(self.layers):
             h = nn.silu(nn.Dense(self.hidden)(nn.LayerNorm()(x)))
@@ -55,7 +57,9 @@ class SliceDecoder(nn.Module):
         points = nn.Dense(2 * self.grid**2, kernel_init=nn.initializers.normal(0.001), name="displacement")(x)
         points = self.reach * jnp.tanh(points / self.reach)
         field = jax.image.resize(points.reshape(-1, self.grid, self.grid, 2), (len(z), *self.size, 2), "linear")
-        return leaky_clip(warp(image, field))
+        # Interpolation takes the finest detail away: it is added behind the warp.
+        detail = nn.Dense(math.prod(self.size), kernel_init=nn.initializers.zeros, name="detail")(x)
+        return leaky_clip(warp(image, field) + detail.reshape(image.shape))
 
 
 def leaky_clip(x, slope=0.01):
@@ -73,7 +77,10 @@ def warp(images, field):
     fy, fx = y - y0, x - x0
     index = (y0 * w + x0).astype(jnp.int32).reshape(n, -1)
     flat = images.reshape(n, -1)
-    take = lambda offset: jnp.take_along_axis(flat, index + offset, axis=1).reshape(n, h, w)
+
+    def take(offset):
+        return jnp.take_along_axis(flat, index + offset, axis=1).reshape(n, h, w)
+
     top = (1 - fx) * take(0) + fx * take(1)
     bottom = (1 - fx) * take(w) + fx * take(w + 1)
     return (1 - fy) * top + fy * bottom

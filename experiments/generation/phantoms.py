@@ -1,6 +1,6 @@
-"""Makes phantom volumes of one contrast in a file: `python -m experiments.generation.phantoms OUT SIDE SPACING FIRST COUNT`.
+"""Makes phantom volumes of one contrast: `python -m experiments.generation.phantoms OUT SIDE SPACING FIRST COUNT`.
 
-Float16 `[V, D, H, W]` in [0, 1], T1n with slice gains removed (`targets`). Resumable in blocks of 64 volumes.
+Files of float16 `[V, D, H, W]` in [0, 1], T1n with slice gains removed (`targets`). Resumable in blocks of 64 volumes.
 """
 
 import sys

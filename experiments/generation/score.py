@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from experiments.generation.imagenet import scorer
@@ -13,7 +12,7 @@ SLICES = int(os.environ.get("LIFTU_SLICES", "8"))
 
 
 def plane_slices(volumes: np.ndarray, plane: int, count: int = SLICES) -> np.ndarray:
-    """`[V, D, H, W]` to `count` slices of each along an axis, evenly over the middle three quarters, `[V count, ...]`."""
+    """`[V, D, H, W]` to `count` slices of each along an axis, evenly over the middle three quarters."""
     size = volumes.shape[1 + plane]
     places = np.round(np.linspace(size / 8, size * 7 / 8 - 1, count)).astype(int)
     slices = np.moveaxis(np.take(volumes, places, axis=1 + plane), 1 + plane, 1)
@@ -72,9 +71,10 @@ def picture(path: str, rows: list[np.ndarray], count: int = 8, zoom: int = 4) ->
 
     lines = []
     for volumes in rows:
-        d, h, w = volumes.shape[1:]
-        for cut in (lambda v: v[d // 2], lambda v: v[::-1, h // 2], lambda v: v[::-1, :, w // 2 - 2]):
-            lines.append(np.concatenate([cut(v) for v in volumes[:count]], axis=1))
+        depth, height, width = volumes.shape[1:]
+        shown = volumes[:count]
+        for slices in (shown[:, depth // 2], shown[:, ::-1, height // 2], shown[:, ::-1, :, width // 2 - 2]):
+            lines.append(np.concatenate(slices, axis=1))
     image = np.concatenate(lines).clip(0, 1)
     image = np.kron(image, np.ones((zoom, zoom)))
     matplotlib.image.imsave(path, image, cmap="gray", vmin=0, vmax=1)

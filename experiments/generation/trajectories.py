@@ -1,10 +1,9 @@
 """Trajectories of real volumes in the autoencoder's latent space, and their principal components.
 
-`python -m experiments.generation.trajectories AE_RUN [codes]` prints scores of real volumes decoded from their own latents
-and of samples of the linear model, and writes pictures into AE_RUN.
+`python -m experiments.generation.trajectories AE_RUN [codes]` prints scores of real volumes decoded from their own
+latents and of samples of the linear model, and writes pictures into AE_RUN.
 """
 
-import functools
 import json
 import pickle
 import sys
@@ -21,6 +20,9 @@ from experiments.generation.phantoms import load as load_phantoms
 def load_run(run: Path):
     config = json.loads((run / "config.json").read_text())
     state = jax.tree.map(jnp.asarray, pickle.loads((run / "state.pkl").read_bytes()))
+    pixels = state["components"]["mean"].shape[0]
+    detail = {"kernel": jnp.zeros((config["hidden"], pixels)), "bias": jnp.zeros(pixels)}
+    state["average"]["decoder"].setdefault("detail", detail)  # a layer that came later and begins at zero
     return config, state
 
 

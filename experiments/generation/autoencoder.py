@@ -21,7 +21,8 @@ from lift_jax.models.slice_generator import to_logits
 
 DEFAULTS = {
     "data": "runs/p32", "train": 3072, "components": 384, "latent": 128, "hidden": 512, "layers": 3, "grid": 8,
-    "reach": 4.0, "steps": 3000, "batch": 128, "judged": 12, "rate": 5e-4, "kl": 2e-5, "gradient": 1.0, "feature": 0.1, "seed": 0,
+    "reach": 4.0, "steps": 3000, "batch": 128, "judged": 12, "rate": 5e-4, "kl": 2e-5, "gradient": 1.0, "feature": 0.1,
+    "seed": 0,
 }  # fmt: skip
 
 

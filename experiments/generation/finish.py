@@ -255,7 +255,7 @@ def main():
         lambda params, key: jax.tree.map(
             project,
             volume_features(
-                make(params, jax.random.normal(key, (config["batch"], config["codes"])))[0],
+                make(params, jax.random.normal(key, (config["batch"], config["codes"]))),
                 config["planes"],
                 config["bins"],
                 config["grid"],

@@ -3,8 +3,10 @@
 `python -m experiments.generation.finish AE_RUN MAPPER_RUN RUN [key=value ...]`. Resumable: RUN/state.pkl. MAPPER_RUN
 may be `-` (a mapper of zeros), or a run of this script, of which decoder and mapper are taken over.
 
-Two losses. `moments`: features drift along the affine optimal transport from the moments of the last generated volumes
-to real moments, which is the gradient of the Fréchet distance (arXiv 2604.28190). `drift`: the drifting loss.
+Features drift along the affine optimal transport T from the moments of generated volumes to real moments, which is the
+gradient of the Fréchet distance (arXiv 2604.28190). Moments are those of a reference, the networks as they were some
+steps ago, and so are the features that T is applied to: `‖f(x) - T(f(x_reference))‖²`, of the same codes, has a fixed
+goal. Were T applied to the newest features, it would push on until the next moments are taken, and oscillate.
 Problems are separate for each plane, depth bin, map and cell.
 """
 
@@ -24,13 +26,12 @@ from experiments.generation.mapper import DEFAULTS as MAPPER_DEFAULTS
 from experiments.generation.mapper import Mapper, map_volumes
 from experiments.generation.phantoms import load as load_phantoms
 from experiments.generation.trajectories import linear_prior, load_run
-from lift_jax.losses.drifting import drifting_loss
 from lift_jax.models.alexnet import AlexNet, alexnet_parameters
 
 DEFAULTS = {
-    "train": "decoder", "planes": [0, 1, 2], "bins": 8, "steps": 400, "batch": 8, "rate": 2e-4, "moments": 1.0,
-    "drift": 0.0, "positives": 64, "anchor": 10.0, "queue": 256, "refresh": 8, "real": 1024, "grid": 3, "seed": 0,
-    "codes": 1024, "independent": False, "temperatures": [0.02, 0.05, 0.2], "principal": 64,
+    "train": "decoder", "planes": [0, 1, 2], "bins": 8, "steps": 400, "batch": 8, "rate": 3e-4, "anchor": 10.0,
+    "samples": 256, "refresh": 50, "real": 1024, "grid": 3, "seed": 0, "codes": 1024, "independent": False,
+    "principal": 64, "judge": 200,
 }  # fmt: skip
 MAPPER_KEYS = ("hidden", "layers", "knots")
 
@@ -199,44 +200,38 @@ def main():
         y = decoder.apply({"params": params["decoder"]}, t.reshape(-1, t.shape[-1]))
         return y.reshape(len(z), *size)
 
-    def loss_function(trained_params, key, x, codes, maps, positives):
+    def features_of(params, z, key):
+        features = volume_features(make(params, z), config["planes"], config["bins"], config["grid"], key)
+        return jax.tree.map(project, features, directions)
+
+    def distance(features, targets):
+        errors = jax.tree.map(lambda f, t, unit: ((f - t) ** 2).sum(-1).mean() / unit, features, targets, units)
+        return sum(jax.tree.leaves(errors)) / len(features)
+
+    def loss_function(trained_params, targets, z, key, x, codes):
         params = whole | trained_params
-        k1, k2 = jax.random.split(key)
-        z = jax.random.normal(k1, (config["batch"], config["codes"]))
-        y = make(params, z)
-        features = volume_features(y, config["planes"], config["bins"], config["grid"], k2)
-        features = jax.tree.map(project, features, directions)
-        terms = {"moments": 0.0, "drift": 0.0}
-        for p in features:
-            for m, f in enumerate(features[p]):
-                if config["moments"] and maps is not None:
-                    a, b = maps[p][m]
-                    target = jnp.einsum("lgnc,lgcd->lgnd", f, a) + b[:, :, None]
-                    terms["moments"] += (
-                        ((f - jax.lax.stop_gradient(target)) ** 2).sum(-1).mean() / units[p][m] / len(features)
-                    )
-                if config["drift"]:
-                    g = f.reshape(-1, *f.shape[2:])
-                    r = positives[p][m].reshape(-1, *positives[p][m].shape[2:])
-                    terms["drift"] += drifting_loss(g, r, temperatures=config["temperatures"])[0].mean() / len(features)
-        loss = config["moments"] * terms["moments"] + config["drift"] * terms["drift"]
+        terms = {"moments": distance(features_of(params, z, key), targets)}
+        loss = terms["moments"]
         if "decoder" in trained_params and config["anchor"]:
             own = decoder.apply({"params": params["decoder"]}, codes)
             terms["anchor"] = jnp.abs(own - x).mean()
             loss += config["anchor"] * terms["anchor"]
-        return loss, (terms, features)
+        return loss, terms
 
     @jax.jit
-    def step(state, key, x, codes, maps, positives):
-        (_, (terms, features)), gradient = jax.value_and_grad(loss_function, has_aux=True)(
-            state["params"], key, x, codes, maps, positives
-        )
+    def step(state, reference, maps, key, x, codes):
+        k1, k2 = jax.random.split(key)
+        z = jax.random.normal(k1, (config["batch"], config["codes"]))
+        before = features_of(whole | reference, z, k2)
+        targets = jax.tree.map(lambda f, a, b: jnp.einsum("lgnc,lgcd->lgnd", f, a) + b[:, :, None], before, *maps)
+        gradient, terms = jax.grad(loss_function, has_aux=True)(state["params"], targets, z, k2, x, codes)
+        terms["reference"] = distance(before, targets)
         updates, opt = optimiser.update(gradient, state["opt"])
         params = optax.apply_updates(state["params"], updates)
         average = state["average"] | jax.tree.map(
             lambda a, p: 0.98 * a + 0.02 * p, {k: state["average"][k] for k in trained}, params
         )
-        return {"params": params, "average": average, "opt": opt, "step": state["step"] + 1}, terms, features
+        return {"params": params, "average": average, "opt": opt, "step": state["step"] + 1}, terms
 
     held_out = load_phantoms(ae_config["data"], 3136 if size[0] == 32 else ae_config["train"], 256)
     score = Score(held_out[:128], str(Path(ae_config["data"]).parent / f"held{size[0]}"))
@@ -252,66 +247,41 @@ def main():
         picture(run / f"samples-{label}.png", [held_out[128:], made])
 
     only = jax.jit(
-        lambda params, key: jax.tree.map(
-            project,
-            volume_features(
-                make(params, jax.random.normal(key, (config["batch"], config["codes"]))),
-                config["planes"],
-                config["bins"],
-                config["grid"],
-                key,
-            ),
-            directions,
-        )
+        lambda params, key: features_of(params, jax.random.normal(key, (config["batch"], config["codes"])), key)
     )
-    queue, maps = [], None
-    if config["moments"]:
-        current = whole | state["params"]
-        for i in range(config["queue"] // config["batch"]):
-            queue.append(jax.tree.map(np.asarray, only(current, jax.random.fold_in(jax.random.key(99), i))))
-        print("queue filled", flush=True)
-    start, sums = time.time(), {}
+
+    def transport_maps(params, seed):
+        keys = jax.random.split(jax.random.key(seed), config["samples"] // config["batch"])
+        features = [jax.tree.map(np.asarray, only(whole | params, key)) for key in keys]
+        generated = jax.tree.map(lambda *x: batched_moments(np.concatenate(x, axis=2)), *features)
+        pairs = {p: [transport(g, r) for g, r in zip(generated[p], real_moments[p], strict=True)] for p in generated}
+        return tuple({p: [jnp.asarray(pair[i]) for pair in pairs[p]] for p in pairs} for i in (0, 1))
+
+    start, sums, reference = time.time(), {}, None
     for i in range(int(state["step"]), config["steps"]):
-        if config["moments"] and (maps is None or i % config["refresh"] == 0):
-            generated = jax.tree.map(lambda *x: batched_moments(np.concatenate(x, axis=2).astype(np.float32)), *queue)
-            maps = {
-                p: [
-                    tuple(map(jnp.asarray, transport(generated[p][m], real_moments[p][m])))
-                    for m in range(len(generated[p]))
-                ]
-                for p in generated
-            }
+        if reference is None or i % config["refresh"] == 0:
+            reference = state["params"]
+            maps = transport_maps(reference, 1000 + i)
         generator = np.random.default_rng([config["seed"], i])
         chosen = np.concatenate([generator.choice(filled, 52), generator.choice(len(flat), 12)])
-        positives = None
-        if config["drift"]:
-            drawn = generator.choice(config["real"], config["positives"], replace=False)
-            positives = jax.tree.map(lambda x, drawn=drawn: jnp.asarray(x[:, :, drawn]), real)
-        state, terms, features = step(
+        state, terms = step(
             state,
+            reference,
+            maps,
             jax.random.fold_in(jax.random.key(config["seed"] + 1), i),
             jnp.asarray(2 * flat[chosen].astype(np.float32) - 1),
             jnp.asarray(flat_latents[chosen]),
-            maps,
-            positives,
         )
-        if config["moments"]:
-            queue = [*queue[1:], jax.tree.map(np.asarray, features)]
-        for k, v in terms.items():
-            sums[k] = sums.get(k, 0.0) + float(v)
+        sums = {k: sums.get(k, 0.0) + float(v) for k, v in terms.items()}
         if (i + 1) % 25 == 0:
-            print(
-                i + 1,
-                f"{time.time() - start:.0f} s, {time.process_time():.0f} of CPU",
-                {k: round(v / 25, 4) for k, v in sums.items()},
-                flush=True,
-            )
+            shown = {k: round(v / 25, 4) for k, v in sums.items()}
+            print(i + 1, f"{time.time() - start:.0f} s, {time.process_time():.0f} of CPU", shown, flush=True)
             sums = {}
-        if (i + 1) % 100 == 0 or i + 1 == config["steps"]:
+        if (i + 1) % 50 == 0 or i + 1 == config["steps"]:
             temporary = file.with_suffix(".part")
             temporary.write_bytes(pickle.dumps(jax.tree.map(np.asarray, state)))
             temporary.rename(file)
-        if (i + 1) % 200 == 0 or i + 1 == config["steps"]:
+        if (i + 1) % config["judge"] == 0 or i + 1 == config["steps"]:
             judge(state, i + 1)
 
 

@@ -250,9 +250,13 @@ def main():
         lambda params, key: features_of(params, jax.random.normal(key, (config["batch"], config["codes"])), key)
     )
 
+    recent = []  # features of the last three references: moments of one are noisy
+
     def transport_maps(params, seed):
         keys = jax.random.split(jax.random.key(seed), config["samples"] // config["batch"])
-        features = [jax.tree.map(np.asarray, only(whole | params, key)) for key in keys]
+        recent.append([jax.tree.map(np.asarray, only(whole | params, key)) for key in keys])
+        del recent[:-3]
+        features = [x for each in recent for x in each]
         generated = jax.tree.map(lambda *x: batched_moments(np.concatenate(x, axis=2)), *features)
         pairs = {p: [transport(g, r) for g, r in zip(generated[p], real_moments[p], strict=True)] for p in generated}
         return tuple({p: [jnp.asarray(pair[i]) for pair in pairs[p]] for p in pairs} for i in (0, 1))

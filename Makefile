@@ -9,18 +9,16 @@ CASES := runs/demo_cases
 # Large pages for large arrays, where malloc is glibc's: page by page, an eighth of a CPU's time goes into getting them.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: demo test test-slow test-hosts lint clean
+.PHONY: demo test test-slow test-hosts lint format wheel docs clean
 
 demo: $(VENV)/.installed
-	$(PY) train.py --config configs/quickstart.py --workdir $(DEMO)
+	$(PY) train.py --config quickstart --workdir $(DEMO)
 	$(PY) evaluate.py --workdir $(DEMO)
 	$(PY) -m scripts.write_phantom --config $(DEMO)/config.json --without t2f --output $(CASES)
 	$(PY) synthesize.py --workdir $(DEMO) --case $(CASES) --output runs/demo_synthesis
 	@echo "open $(DEMO)/evaluation/report.html in a browser; the translated volume is in runs/demo_synthesis"
 
-test: $(VENV)/.installed-test
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
+test: lint
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 30
 
 test-slow: $(VENV)/.installed-test
@@ -29,9 +27,24 @@ test-slow: $(VENV)/.installed-test
 test-hosts: $(VENV)/.installed-test
 	$(PY) -m pytest -m hosts
 
+# Style, types, and which sub-package may import which.
 lint: $(VENV)/.installed-test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(VENV)/.installed-test
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+# dist/lift_jax-VERSION-py3-none-any.whl
+wheel: $(VENV)/.installed-test
+	$(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+# The site, in site/; a warning is an error.
+docs: $(VENV)/.installed-docs
+	$(PY) -m mkdocs build --strict
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -45,5 +58,9 @@ $(VENV)/.installed-test: requirements.txt requirements-test.txt | $(VENV)/bin/py
 	$(PY) -m pip install --quiet --requirement requirements-test.txt
 	touch $@
 
+$(VENV)/.installed-docs: requirements-docs.txt | $(VENV)/bin/python
+	$(PY) -m pip install --quiet --requirement requirements-docs.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) runs/quickstart $(CASES) runs/demo_synthesis
+	rm -rf $(VENV) build dist site *.egg-info runs/quickstart $(CASES) runs/demo_synthesis

@@ -29,8 +29,8 @@ def plain_drifting_loss(x: jax.Array, positives: jax.Array) -> jax.Array:
     queries, features = x.shape[1:]
     points = jax.lax.stop_gradient(x)
     targets = jnp.concatenate([points, positives], axis=1)
-    centre = targets.mean(axis=1, keepdims=True)
-    points, targets = points - centre, targets - centre
+    center = targets.mean(axis=1, keepdims=True)
+    points, targets = points - center, targets - center
     square = (points**2).sum(-1)[:, :, None] + (targets**2).sum(-1)[:, None, :]
     square = square - 2 * jnp.einsum("lnc,lmc->lnm", points, targets, precision="highest")
     itself = jnp.eye(queries, targets.shape[1])

@@ -19,7 +19,8 @@ import matplotlib.image
 import numpy as np
 
 from lift_jax import run_directory
-from lift_jax.data.intensities import from_network, to_network
+from lift_jax.checkpoints import restore_ema
+from lift_jax.data.intensity import network_to_unit, unit_to_network
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.generation_runs import (
     HELD_OUT,
@@ -30,13 +31,12 @@ from lift_jax.evaluation.generation_runs import (
     sampled_sets,
     score_generation,
 )
-from lift_jax.evaluation.montage import planes_picture
-from lift_jax.models.generation import fresh_parameters
-from lift_jax.models.slice_components import slice_codes
-from lift_jax.models.slice_generator import from_logits
-from lift_jax.places import write_aside
+from lift_jax.evaluation.report.montage import planes_picture
+from lift_jax.models.generation.networks import fresh_parameters
+from lift_jax.models.generation.slice_components import slice_codes
+from lift_jax.models.generation.slice_generator import from_logits
+from lift_jax.paths import atomic_write
 from lift_jax.trained import TrainedGeneration, load_generation
-from lift_jax.training.checkpoints import restore_ema
 from lift_jax.training.generation_parameters import stage_parameters, with_principal
 
 BEGUN, GENERATOR, MAPPER = "principal components", "... and the generator", "... and the mapper"
@@ -65,8 +65,8 @@ def decoded(params: dict, volumes: np.ndarray) -> np.ndarray:
 
     @jax.jit
     def through(images):
-        logits = linear["bias"] + slice_codes(params["generator"], to_network(images)) @ linear["kernel"]
-        return from_network(from_logits(logits)).reshape(images.shape)
+        logits = linear["bias"] + slice_codes(params["generator"], unit_to_network(images)) @ linear["kernel"]
+        return network_to_unit(from_logits(logits)).reshape(images.shape)
 
     return np.stack([np.clip(through(volume), 0, 1) for volume in volumes])
 
@@ -92,11 +92,11 @@ def main():
     arguments = parser.parse_args()
     trained = load_generation(arguments.workdir)
     if arguments.count:
-        if trained.config.data.layout != "phantom":
+        if trained.config.data.dataset != "phantom":
             parser.error(f"--count: {arguments.workdir} is not of phantoms, of which alone more can be made")
-        trained.config.data.cases.update(validation=arguments.count, test=arguments.count)
+        trained.config.data.subjects.update(validation=arguments.count, test=arguments.count)
     if not trained.networks.prior_slices:
-        parser.error(f"{arguments.workdir}: was trained without a prior (config.model.prior.kind)")
+        parser.error(f"{arguments.workdir}: was trained without a prior (config.model.prior.init)")
     real = real_volumes(trained, arguments.workdir)
     count = min(len(real["validation"]), len(real["test"]))
     sets = {}
@@ -109,7 +109,7 @@ def main():
     sets[DECODED] = decoded(stages[BEGUN], sets[HELD_OUT])
     facts = f"n = {count} volumes of each set, features of {encoder_name(trained)}; {hardware()}."
     text = f"{facts}\n\n{table(score_generation(trained, sets, real, None))}\n"
-    write_aside(arguments.output.with_suffix(".md"), text)
+    atomic_write(arguments.output.with_suffix(".md"), text)
     rows = [real["test"], *(volumes for name, volumes in sets.items() if name in stages)]
     picture = np.concatenate([planes_picture(x[:SHOWN]) for x in rows])
     matplotlib.image.imsave(arguments.output.with_suffix(".png"), picture.repeat(ENLARGED, 0).repeat(ENLARGED, 1))

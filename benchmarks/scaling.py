@@ -28,19 +28,19 @@ from jax.sharding import PartitionSpec as P  # noqa: E402
 
 from benchmarks.chips import CHIPS, efficiency  # noqa: E402
 from benchmarks.collectives import collective_bytes  # noqa: E402
+from benchmarks.translation_steps import joint_step, random_slabs  # noqa: E402
 from configs import brats_missing_mr, brats_unconditional, phantom_unconditional, quickstart  # noqa: E402
-from lift_jax.data.cases import CONTRASTS  # noqa: E402
+from lift_jax.data.channels import channels_of  # noqa: E402
 from lift_jax.evaluation.cost import lowered_passes, translation_flops  # noqa: E402
 from lift_jax.inference.budget import plan_chunks  # noqa: E402
-from lift_jax.inference.passes import SLICE_AXIS  # noqa: E402
+from lift_jax.inference.chunked import SLICE_AXIS  # noqa: E402
 from lift_jax.losses.triplanar import PLANES  # noqa: E402
-from lift_jax.models.build import configured_translator, initial_parameters  # noqa: E402
-from lift_jax.models.generation import fresh_parameters, generation_networks  # noqa: E402
+from lift_jax.models.generation.networks import fresh_parameters, generation_networks  # noqa: E402
+from lift_jax.models.translation.build import initial_parameters, volume_translator  # noqa: E402
 from lift_jax.training.generation_losses import mapper_loss  # noqa: E402
-from lift_jax.training.optimisers import grouped_adamw  # noqa: E402
-from lift_jax.training.parallel import DATA_AXIS, DIVIDED, WHOLE, compile_step  # noqa: E402
+from lift_jax.training.optimizers import grouped_adamw  # noqa: E402
+from lift_jax.training.sharding import DATA_AXIS, REPLICATED, SHARDED, compile_step  # noqa: E402
 from lift_jax.training.step import initial_state, train_step  # noqa: E402
-from lift_jax.training.translation_loss import translation_loss  # noqa: E402
 
 PAPER = flags.DEFINE_boolean("paper", False, "trace the native configurations instead of timing tiny ones")
 STEPS = flags.DEFINE_integer("steps", 5, "timed steps, after one that compiles", 1)
@@ -59,7 +59,7 @@ class Problem:
         """The step lowered for so many devices."""
         mesh = Mesh(np.array(jax.devices()[:devices]), (DATA_AXIS,))
         place = functools.partial(jax.tree.map, lambda x, spec: self._shape(x, mesh, spec))
-        state = place(self.state, jax.tree.map(lambda _: WHOLE, self.state))
+        state = place(self.state, jax.tree.map(lambda _: REPLICATED, self.state))
         batch = place(self.batch, jax.tree.map(lambda _: self.layout, self.batch))
         return compile_step(self.step, mesh, self.layout).lower(state, batch), state, batch
 
@@ -69,22 +69,19 @@ class Problem:
 
 
 def _problem(params, trained, loss, batch, layout) -> Problem:
-    optimiser = grouped_adamw({g: 1e-4 for g in trained}, steps=100, warmup=1, weight_decay=0.01, clip=1.0)
-    step = functools.partial(train_step, loss_function=loss, optimiser=optimiser, trained=trained, ema_decay=0.999)
-    state = jax.eval_shape(lambda p: initial_state(p, optimiser, trained, jax.random.key(0)), params)
+    optimizer = grouped_adamw({g: 1e-4 for g in trained}, steps=100, warmup=1, weight_decay=0.01, clip=1.0)
+    step = functools.partial(train_step, loss_function=loss, optimizer=optimizer, trained=trained, ema_decay=0.999)
+    state = jax.eval_shape(lambda p: initial_state(p, optimizer, trained, jax.random.key(0)), params)
     return Problem(step, state, batch, layout)
 
 
 def translation(config, side: int, devices: int) -> Problem:
-    """LiFT-C's joint stage with one window a device."""
-    network, stage = configured_translator(config), config.stage.joint
-    params = jax.eval_shape(lambda key: initial_parameters(network, key), jax.random.key(0))
-    volume, channels = (devices, stage.window, side, side), len(CONTRASTS)
-    shapes = {"sources": (*volume, channels), "target": volume, "depth": volume[:2]}
-    shapes |= {"available": (devices, channels), "wanted": (devices, channels)}
-    batch = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
-    loss = translation_loss(network, config.loss, use_mixer=True)
-    return _problem(params, tuple(params), loss, batch, DIVIDED)
+    """LiFT-C's joint stage with one slab a device."""
+    joint = joint_step(config)
+    batch = random_slabs(joint.channels, (devices, config.stage.joint.slices, side, side))
+    return Problem(
+        joint.step, joint.state, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch), SHARDED
+    )
 
 
 def generation(config, side: int, devices: int, volumes: int = 64) -> Problem:
@@ -113,7 +110,7 @@ def generation(config, side: int, devices: int, volumes: int = 64) -> Problem:
         field=config.loss.field,
         axis_name=DATA_AXIS,
     )
-    return _problem(params, ("mapper",), loss, bank, WHOLE)
+    return _problem(params, ("mapper",), loss, bank, REPLICATED)
 
 
 def seconds_per_step(compiled, state, batch, steps: int) -> float:
@@ -147,7 +144,8 @@ def measure(make: Callable[[int], Problem]) -> None:
 
 def measure_translation(config, shape: tuple[int, int, int, int]) -> None:
     """Prints a row for each number of devices over which the slices of one volume are divided."""
-    network, options = configured_translator(config), {"chunk": 4, "skip_memory": config.inference.skip_memory}
+    network = volume_translator(config.model, channels_of(config.data))
+    options = {"chunk": 4, "skip_cache_gib": config.inference.skip_cache_gib}
     params = jax.eval_shape(lambda key: initial_parameters(network, key), jax.random.key(0))
     alone = translation_flops(network, params, shape, **options)
     for devices in (1, 2, 4, 8):
@@ -176,19 +174,19 @@ def estimate(make: Callable[[int], Problem]) -> None:
 def main(_):
     """Prints both tables."""
     if PAPER.value:
-        print("LiFT-C, configs/brats_missing_mr.py, one window of 48 slices, 240×240, a device:")
+        print("LiFT-C, configs/brats_missing_mr.py, one slab of 48 slices, 240×240, a device:")
         estimate(functools.partial(translation, brats_missing_mr.get_config(), 240))
         print("LiFT-U, mapper of configs/brats_unconditional.py, one volume of 128³ a device:")
         estimate(functools.partial(generation, brats_unconditional.get_config(), 128))
         return
     header = "| devices | GFLOP a device | collectives and the bytes of their results | s a step |\n|---|---|---|---|"
-    print(f"LiFT-C, joint stage of configs/quickstart.py:tiny, one window of 16 slices, 32×32, a device\n\n{header}")
+    print(f"LiFT-C, joint stage of configs/quickstart.py:tiny, one slab of 16 slices, 32×32, a device\n\n{header}")
     measure(functools.partial(translation, quickstart.get_config("tiny"), 32))
     print(f"\nLiFT-U, mapper of configs/phantom_unconditional.py:tiny, one volume of 32³ a device\n\n{header}")
     measure(functools.partial(generation, phantom_unconditional.get_config("tiny"), 32))
     print("\nLiFT-C of configs/quickstart.py:tiny, translating 64 slices of 32×32\n")
     print("| devices | GFLOP a device | of them needed | results of collectives, all chunks |\n|---|---|---|---|")
-    measure_translation(quickstart.get_config("tiny"), (64, 32, 32, len(CONTRASTS)))
+    measure_translation(quickstart.get_config("tiny"), (64, 32, 32, 4))
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ import tempfile
 import threading
 
 from configs.quickstart import get_config
-from lift_jax import commands
+from lift_jax.cli.process import prepare_jax
 
-commands.prepare_jax()
+prepare_jax()
 
 PARTS = 10
 
@@ -28,11 +28,11 @@ PARTS = 10
 def small_config(steps: int):
     """The quickstart's tiny configuration, smaller still, with so many steps."""
     config = get_config("tiny")
-    config.data.shape, config.data.spacing = (16, 16, 16), 12.0
+    config.data.size, config.data.spacing = (16, 16, 16), 12.0
     config.model.translator.widths, config.model.translator.condition_features = (4, 8), 8
     config.model.mixer.hidden = 4
-    config.stage.joint.steps, config.stage.joint.window = steps, 8
-    config.checkpoint.every, config.log.every, config.log.validate = 100, 10, 500
+    config.stage.joint.steps, config.stage.joint.slices = steps, 8
+    config.checkpoint.every_steps, config.log.every_steps, config.log.validate_every_steps = 100, 10, 500
     config.inference.chunk = 16
     return config
 
@@ -46,7 +46,7 @@ def mebibytes_in_use() -> float:
 
 def medians(steps: int) -> list[float]:
     """Trains, and returns the median memory in use of each part of the steps, MiB."""
-    from lift_jax.training.run import train
+    from lift_jax.tasks.run import train
 
     samples: dict[int, list[float]] = {part: [] for part in range(PARTS)}
     with tempfile.TemporaryDirectory() as folder:

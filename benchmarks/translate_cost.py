@@ -1,10 +1,10 @@
 """What translating one volume costs: operations beside cWDM's, and seconds and peak memory, each depth in a process.
 
     python -m benchmarks.translate_cost                                      # 240×240×155 with the default network
-    python -m benchmarks.translate_cost --notimed --config configs/brats_missing_mr.py --config.model.translator.stem=2
+    python -m benchmarks.translate_cost --notimed --config configs/brats_missing_mr.py
     python -m benchmarks.translate_cost --depth=155 --depth=620 --chunk=0    # memory, which is not to grow with depth
 
-Parameters are fresh, the input random. Operations are XLA's count for one contrast from three, both passes and the
+Parameters are fresh, the input random. Operations are XLA's count for one channel, both passes and the
 mixer, whose loop over slices is counted by a formula (see `translation_flops`). The seconds are those of a translation
 after a chunk that compiled; the peak is the process's largest resident memory, JAX and all libraries included, of which
 arrays are the input and output volumes, and the rest, which is not to grow with depth.
@@ -20,27 +20,20 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from lift_jax.configuration import missing_mr
-from lift_jax.data.cases import CONTRASTS
+from benchmarks import cwdm
+from lift_jax.config import missing_mr
+from lift_jax.data.channels import channels_of
 from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops
 from lift_jax.inference.budget import plan_chunks
 from lift_jax.inference.translate import translate_volume
-from lift_jax.models.build import initial_parameters, volume_translator
-
-# cWDM (Friedrich, Durrer, Wolleb, Cattin, arXiv 2411.17203) denoises the eight bands of a Haar wavelet transform of the
-# target, a volume of 224×224×160, which are 8 channels of 112×112×80 and go in beside the 24 of three sources: 32 in,
-# 8 out. One pass of that size through its published network, 81.5 M parameters, is 7.17 TFLOP, and took about 58 s on
-# two cores of a Xeon processor (124 GFLOP/s, what convolutions reach there). Its sampler takes 1,000 for one volume.
-CWDM_STEP_FLOPS = 7.17e12
-CWDM_STEP_SECONDS = 58.0
-CWDM_STEPS = 1000
+from lift_jax.models.translation.build import initial_parameters, volume_translator
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "of the network; the defaults of missing MR if not named")
 DEPTH = flags.DEFINE_multi_integer("depth", [155], "slices of the volume; repeat the flag for several", 1)
 HEIGHT = flags.DEFINE_integer("height", 240, "rows of a slice", 1)
 WIDTH = flags.DEFINE_integer("width", 240, "columns of a slice", 1)
 CHUNK = flags.DEFINE_integer("chunk", None, "slices on the device at a time; that of the configuration if not told", 0)
-SKIP_MEMORY = flags.DEFINE_float("skip_memory", None, "GiB for features; that of the configuration if not told", 0)
+SKIP_MEMORY = flags.DEFINE_float("skip_cache_gib", None, "GiB for features; that of the configuration if not told", 0)
 TIMED = flags.DEFINE_boolean("timed", True, "translate, and not only count operations")
 CHILD = flags.DEFINE_boolean("child", False, "measure the one depth in this process and print JSON")
 
@@ -49,25 +42,26 @@ def chosen():
     """The network, and how volumes are translated."""
     config = CONFIG.value or missing_mr()
     chunk = config.inference.chunk if CHUNK.value is None else CHUNK.value
-    memory = config.inference.skip_memory if SKIP_MEMORY.value is None else SKIP_MEMORY.value
-    return volume_translator(config.model), {"chunk": chunk, "skip_memory": memory}
+    memory = config.inference.skip_cache_gib if SKIP_MEMORY.value is None else SKIP_MEMORY.value
+    return volume_translator(config.model, channels_of(config.data)), {"chunk": chunk, "skip_cache_gib": memory}
 
 
-def volume_shape(depth: int) -> tuple[int, int, int, int]:
-    return depth, HEIGHT.value, WIDTH.value, len(CONTRASTS)
+def volume_shape(network, depth: int) -> tuple[int, int, int, int]:
+    return depth, HEIGHT.value, WIDTH.value, network.translator.source_channels
 
 
 def measure(depth: int) -> dict[str, float]:
     """Seconds and GiB of one translation."""
     network, options = chosen()
     params = initial_parameters(network, jax.random.key(0))
-    slices, _ = plan_chunks(network, params, volume_shape(depth), **options)
+    slices, _ = plan_chunks(network, params, volume_shape(network, depth), **options)
     options["chunk"] = slices
-    sources = np.random.default_rng(0).random(volume_shape(depth), np.float32)
+    sources = np.random.default_rng(0).random(volume_shape(network, depth), np.float32)
     before, began = peak_memory(), time.perf_counter()
-    translate_volume(network, params, sources[:slices], (True, True, True, False), (3,), **options)
+    available = np.ones(sources.shape[-1], bool)
+    translate_volume(network, params, sources[:slices], available, (0,), **options)
     compiled = time.perf_counter()
-    result = translate_volume(network, params, sources, (True, True, True, False), (3,), **options)
+    result = translate_volume(network, params, sources, available, (0,), **options)
     return {
         "first": compiled - began,
         "seconds": time.perf_counter() - compiled,
@@ -82,12 +76,16 @@ def tell_operations(depth: int) -> None:
     network, options = chosen()
     params = jax.eval_shape(lambda key: initial_parameters(network, key), jax.random.key(0))
     multiple = network.translator.multiple
-    shape = (depth, *(side + -side % multiple for side in volume_shape(depth)[1:3]), len(CONTRASTS))
+    shape = (
+        depth,
+        *(side + -side % multiple for side in volume_shape(network, depth)[1:3]),
+        network.translator.source_channels,
+    )
     slices, kept = plan_chunks(network, params, shape, **options)
     flops = translation_flops(network, params, shape, **options)
     print(
         f"{depth} slices in chunks of {slices}, encoded {'once' if kept else 'twice'}: {flops / 1e12:.2f} TFLOP; "
-        f"cWDM's {CWDM_STEPS} steps are {CWDM_STEPS * CWDM_STEP_FLOPS / flops:,.0f} times as many",
+        f"cWDM's {cwdm.STEPS} steps are {cwdm.times_fewer(flops):,.0f} times as many",
         flush=True,
     )
 
@@ -97,10 +95,9 @@ def tell_measured(depth: int) -> None:
     arguments = [argument for argument in sys.argv[1:] if not argument.startswith("--depth")]
     command = [sys.executable, "-m", "benchmarks.translate_cost", "--child", f"--depth={depth}", *arguments]
     row = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    times = CWDM_STEPS * CWDM_STEP_SECONDS / row["seconds"]
     print(
         f"{depth} slices: {row['seconds']:.1f} s, after {row['first']:.1f} s for a chunk with compilation; "
-        f"cWDM's steps take {times:,.0f} times as long on two cores\n"
+        f"cWDM's steps take {cwdm.times_faster(row['seconds']):,.0f} times as long on two cores\n"
         f"{depth} slices: peak {row['peak']:.2f} GiB, at start {row['before']:.2f}, arrays {row['arrays']:.2f}, "
         f"rest {row['peak'] - row['arrays']:.2f}",
         flush=True,
@@ -117,7 +114,7 @@ def main(_):
     shapes = jax.eval_shape(lambda key: initial_parameters(network, key), jax.random.key(0))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     print(
-        f"widths {translator.widths}, {translator.blocks} blocks, space-to-depth {translator.stem}, mixer "
+        f"widths {translator.widths}, {translator.blocks} blocks, space-to-depth {translator.space_to_depth}, mixer "
         f"{network.mixer_kind} {network.hidden}, {jax.numpy.dtype(translator.dtype).name}: {parameters / 1e6:.1f} M "
         f"parameters; slices of {HEIGHT.value}×{WIDTH.value}; {hardware()}"
     )

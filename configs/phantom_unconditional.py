@@ -2,21 +2,21 @@
 
     python train.py --config configs/phantom_unconditional.py --workdir runs/unconditional
 
-Twenty minutes of one core's time; docs/unconditional.md says what to expect. Variants: `reference`
+Twenty minutes of one core's time; docs/studies/generation_pca.md says what to expect. Variants: `reference`
 (48³ at 4 mm), and `tiny` (the same run in minutes, for checks).
 """
 
-from lift_jax.configuration import unconditional
+from lift_jax.config import generation
 
 
 def get_config(variant=""):
-    config = unconditional()
-    config.data.cases.update(train=1024, validation=256, test=256)
+    config = generation()
+    config.data.subjects.update(train=1024, validation=256, test=256)
 
-    config.model.generator.code = 512
+    config.model.generator.slice_latent_dim = 512
     config.model.generator.widths = (128, 96, 64, 32)
-    config.model.generator.head = 1
-    config.model.mapper.code = 1024
+    config.model.generator.depth_to_space = 1
+    config.model.mapper.volume_latent_dim = 1024
     config.features.dtype = "bfloat16"
 
     config.loss.particles = "unordered"
@@ -25,25 +25,25 @@ def get_config(variant=""):
     config.stage.generator.steps = 400
     config.stage.generator.batch = 64
     config.stage.generator.positives = 256
-    config.stage.generator.rate = 5e-4
-    config.stage.generator.decoding = 50.0
-    config.stage.generator.mixing = 0.8
+    config.stage.generator.learning_rate = 5e-4
+    config.stage.generator.reconstruction_weight = 50.0
+    config.stage.generator.latent_interpolation = 0.8
     config.stage.mapper.steps = 100
-    config.stage.mapper.rate = 5e-5
+    config.stage.mapper.learning_rate = 5e-5
     config.stage.mapper.positives = 32
-    config.optimiser.ema = 0.995
+    config.optimizer.ema_decay = 0.995
 
-    config.log.validate = 150
-    config.inference.deviation = 1.1
+    config.log.validate_every_steps = 150
+    config.inference.temperature = 1.1
 
     if variant == "tiny":
-        config.data.cases.train = 8
-        config.data.cases.validation = 4
-        config.data.cases.test = 4
+        config.data.subjects.train = 8
+        config.data.subjects.validation = 4
+        config.data.subjects.test = 4
         config.model.encoder.widths = (8, 16)
-        config.model.generator.code = 32
+        config.model.generator.slice_latent_dim = 32
         config.model.generator.widths = (16, 8)
-        config.model.mapper.code = 32
+        config.model.mapper.volume_latent_dim = 32
         config.model.mapper.hidden = 32
         config.model.mapper.layers = 2
         config.features.grids = (1, 2)
@@ -59,12 +59,12 @@ def get_config(variant=""):
         config.stage.mapper.batch = 8
         config.stage.mapper.positives = 8
         config.stage.mapper.positions = 4
-        config.checkpoint.every = 4
-        config.log.every = 1
-        config.log.validate = 10
-        config.log.validation_cases = 4
+        config.checkpoint.every_steps = 4
+        config.log.every_steps = 1
+        config.log.validate_every_steps = 10
+        config.log.validation_subjects = 4
     elif variant == "reference":
-        config.data.shape = (48, 48, 48)
+        config.data.size = (48, 48, 48)
         config.data.spacing = 4.0
         config.features.local = 12
         config.stage.mapper.steps = 120

@@ -6,20 +6,22 @@ About four minutes on two CPU cores. Variants: `tiny` (the same run in under a m
 slice by itself).
 """
 
-from lift_jax.configuration import missing_mr
+from lift_jax.config import missing_mr
 
 
 def get_config(variant=""):
     config = missing_mr()
-    config.data.shape = (32, 32, 32)
+    config.data.size = (32, 32, 32)
     config.data.spacing = 6.0
-    config.data.cases.train = 1024
-    config.data.cases.validation = 8
-    config.data.cases.test = 8
+    config.data.foreground_box = False  # it would be the whole grid, nearly
+    config.inference.foreground_box = False
+    config.data.subjects.train = 1024
+    config.data.subjects.validation = 8
+    config.data.subjects.test = 8
 
     config.model.translator.widths = (32, 64)
     config.model.translator.blocks = 1
-    config.model.translator.stem = 4
+    config.model.translator.space_to_depth = 4
     config.model.translator.condition_features = 64
     config.model.mixer.hidden = 64
 
@@ -27,31 +29,31 @@ def get_config(variant=""):
     # Levels differ between volumes, so many volumes, coarsely, teach more than few volumes finely.
     config.stage.joint.steps = 2000
     config.stage.joint.batch = 3
-    config.stage.joint.window = 32
-    config.stage.joint.translator_rate = 2e-3
-    config.stage.joint.mixer_rate = 6e-3
-    config.optimiser.warmup = 50
-    config.optimiser.ema = 0.99
+    config.stage.joint.slices = 32
+    config.stage.joint.translator_learning_rate = 2e-3
+    config.stage.joint.mixer_learning_rate = 6e-3
+    config.optimizer.warmup_steps = 50
+    config.optimizer.ema_decay = 0.99
 
-    config.checkpoint.every = 500
-    config.log.every = 20
-    config.log.validate = 1000
+    config.checkpoint.every_steps = 500
+    config.log.every_steps = 20
+    config.log.validate_every_steps = 1000
     config.inference.chunk = 32
 
     if variant == "tiny":
-        config.data.cases.train = 8
-        config.data.cases.validation = 1
-        config.data.cases.test = 2
+        config.data.subjects.train = 8
+        config.data.subjects.validation = 1
+        config.data.subjects.test = 2
         config.model.translator.widths = (8, 16)
         config.model.translator.groups = 4
         config.model.mixer.hidden = 16
         config.stage.joint.steps = 24
         config.stage.joint.batch = 2
-        config.stage.joint.window = 16
-        config.optimiser.warmup = 4
-        config.checkpoint.every = 8
-        config.log.every = 1
-        config.log.validate = 12
+        config.stage.joint.slices = 16
+        config.optimizer.warmup_steps = 4
+        config.checkpoint.every_steps = 8
+        config.log.every_steps = 1
+        config.log.validate_every_steps = 12
     elif variant == "no_mixer":
         config.model.mixer.kind = "none"
     elif variant:

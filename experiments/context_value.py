@@ -5,8 +5,8 @@
 Trains the quickstart in three kinds from several seeds, each run resumable, then scores all on the same held-out
 phantoms. The oracle has no mixer. It is given, as further source channels that are constant over a slice, the true
 acquisition parameters that its volume's contrasts share and the true gain of each slice: it shows how much there is to
-gain. Differences are paired by case (a case's value is its mean over contrasts and seeds); intervals are percentile
-bootstraps over cases, 95 %.
+gain. Differences are paired by subject (a subject's value is its mean over contrasts and seeds); intervals are of
+Student's t over subjects, 95 %.
 """
 
 import argparse
@@ -19,13 +19,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import quickstart
-from experiments.volume_unet import METRICS, score
-from lift_jax import run_directory
-from lift_jax.configuration import validate
-from lift_jax.data.cases import CONTRASTS, Case
-from lift_jax.data.intensities import from_network, to_network
-from lift_jax.data.phantom import session, slice_gains
-from lift_jax.data.phantom_acquisition import (
+from experiments.phantom_study import METRICS, score, table, train_network
+from lift_jax.config import validate
+from lift_jax.data.channels import Channels, channels_of
+from lift_jax.data.intensity import get_protocol
+from lift_jax.data.phantom.acquisition import (
     GAMMA_DEVIATION,
     SITE_ECHO_DEVIATION,
     SITE_REPETITION_DEVIATION,
@@ -33,25 +31,23 @@ from lift_jax.data.phantom_acquisition import (
     Protocol,
     Relaxation,
 )
-from lift_jax.data.sources import case_source
-from lift_jax.data.windows import TakeWindow
+from lift_jax.data.phantom.brain import session, slice_gains
+from lift_jax.data.slabs import RandomSlab
+from lift_jax.data.sources import subject_source
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
-from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
-from lift_jax.inference.translate import translate_volume
-from lift_jax.models.build import initial_parameters, volume_translator
-from lift_jax.models.volume_translator import VolumeTranslator, within_sources
-from lift_jax.places import write_aside
+from lift_jax.evaluation.leave_one_channel_out import HiddenChannel
+from lift_jax.evaluation.runs import predict_hidden
+from lift_jax.inference.predict import predict_channels
+from lift_jax.models.translation.build import initial_parameters, volume_translator
+from lift_jax.models.translation.volume_translator import VolumeTranslator
+from lift_jax.paths import atomic_write
+from lift_jax.tasks.run import train
 from lift_jax.trained import load_trained
-from lift_jax.training.cases import cache_shared
-from lift_jax.training.run import train
-from lift_jax.training.step import LossFunction
-from lift_jax.training.translation_loss import weighted_sum
-from lift_jax.training.translator_stages import train_stages, training_size
 
 KINDS = ("no_mixer", "mixer", "oracle")
 SHARED_PARAMETERS = 5 + len(T1_SEQUENCES)
-FACTS = SHARED_PARAMETERS + len(CONTRASTS)
+FACTS = tuple(f"fact-{i}" for i in range(SHARED_PARAMETERS + 4))
+"""Names of the oracle's further source channels: shared parameters, then the gains of the four contrasts."""
 
 
 def shared_parameters(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
@@ -72,73 +68,52 @@ def shared_parameters(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
 
 
 def slice_facts(name: str, slices: int) -> np.ndarray:
-    """What the oracle knows of each slice of the phantom of that name, `[slices, FACTS]` float32, of size about one."""
+    """The `FACTS` about each slice of the phantom of that name, `[slices, len(FACTS)]` float32, of size about one."""
     seed, index = map(int, name.split("-")[1:])
     shared = np.tile(shared_parameters(*session(seed, index)), (slices, 1))
     return np.concatenate([shared, 10 * (slice_gains(seed, index, slices) - 1)], axis=1)
 
 
-def with_facts(sources: np.ndarray, facts: np.ndarray) -> np.ndarray:
-    """Sources and facts as channels, `[D, H, W, C]` and `[D, FACTS]` to `[D, H, W, C + FACTS]`."""
-    maps = np.broadcast_to(facts[:, None, None], (*sources.shape[:3], facts.shape[1]))
-    return np.concatenate([sources, maps], axis=-1)
+def oracle_channels(channels: Channels) -> Channels:
+    """The channels with the facts as further sources."""
+    protocols = dict(channels.protocols) | dict.fromkeys(FACTS, get_protocol("unit"))
+    return Channels((*channels.sources, *FACTS), channels.targets, protocols)
 
 
 @dataclasses.dataclass(frozen=True)
-class TakeWindowWithFacts(TakeWindow):
-    """A window as `TakeWindow` takes it, with the facts of its slices as further channels that are always there."""
+class RandomSlabWithFacts(RandomSlab):
+    """A slab as `RandomSlab` draws it, with the facts of its slices as further sources that are always there."""
 
-    def random_map(self, case, rng):
-        """The window that `rng` draws from `case`."""
-        window, slices = super().random_map(case, rng), len(case.array("sources"))
-        rows = np.rint((window["depth"] + 1) / 2 * (slices - 1)).astype(int)
-        return window | {
-            "sources": with_facts(window["sources"], slice_facts(case.facts["name"], slices)[rows]),
-            "available": np.append(window["available"], np.ones(FACTS, np.float32)),
-            "wanted": np.append(window["wanted"], np.zeros(FACTS, np.float32)),
+    def random_map(self, subject, rng):
+        """The slab that `rng` draws from `subject`."""
+        slab, slices = super().random_map(subject, rng), subject.shape[0]
+        rows = np.rint((slab["depth"] + 1) / 2 * slices - 0.5).astype(int)
+        facts = slice_facts(subject.name, slices)[rows][:, None, None]
+        maps = np.broadcast_to(facts, (*slab["sources"].shape[:3], len(FACTS)))
+        return slab | {
+            "sources": np.concatenate([slab["sources"], maps], axis=-1),
+            "available": np.append(slab["available"], np.ones(len(FACTS), np.float32)),
         }
-
-
-def oracle_loss(network: VolumeTranslator, loss: ConfigDict, use_mixer: bool) -> LossFunction:
-    """The loss of `translation_loss`, where the facts do not count as something shown."""
-
-    def loss_function(params, batch, key):
-        del key
-        inputs = (batch[name] for name in ("sources", "available", "wanted", "depth"))
-        prediction = network.apply({"params": params}, *inputs, use_mixer=use_mixer)
-        shown, available = batch["sources"][..., : len(CONTRASTS)], batch["available"][:, : len(CONTRASTS)]
-        return weighted_sum(within_sources(prediction, shown, available), batch["target"], loss)
-
-    return loss_function
 
 
 def train_oracle(config: ConfigDict, workdir: pathlib.Path) -> tuple[VolumeTranslator, dict]:
     """The oracle and its averaged parameters after the joint stage of a configuration."""
-    network = volume_translator(config.model, contrasts=len(CONTRASTS) + FACTS)
+    network = volume_translator(config.model, oracle_channels(channels_of(config.data)))
     params = initial_parameters(network, jax.random.key(config.seed))
-    run_directory.prepare(workdir, config)
-    cases = cache_shared(case_source(config.data, "train"), config, workdir)
-    take = functools.partial(
-        TakeWindowWithFacts,
-        size=training_size(cases, config, network),
-        targets=tuple(CONTRASTS.index(name) for name in config.data.targets),
-        flip=config.data.flip,
-        source_drop=config.data.source_drop,
-    )
-    loss = functools.partial(oracle_loss, network, config.loss)
-    return network, train_stages(
-        config, workdir, params, cases, take_window=take, loss=loss, look=lambda params: ({}, {})
-    )
+    return network, train_network(config, workdir, network, params, slab=RandomSlabWithFacts)
 
 
-def predict_oracle(network: VolumeTranslator, params: dict, case: Case, target: str) -> np.ndarray:
+def predict_oracle(network: VolumeTranslator, params: dict, channels: Channels, hidden: HiddenChannel) -> np.ndarray:
     """The hidden contrast from all others and the facts, as `predict_hidden` gives it without the facts."""
-    available = other_contrasts(case, target)
-    sources = with_facts(to_network(case.sources), slice_facts(case.name, len(case.sources)))
-    there = [*available, *[True] * FACTS]
-    (prediction,) = translate_volume(network, params, sources, there, [CONTRASTS.index(target)], chunk=0)
-    inside = (case.sources[..., np.flatnonzero(available)] > 0).any(axis=-1)
-    return np.where(inside, np.clip(from_network(prediction), 0, 1), 0).astype(np.float32)
+    subject = hidden.subject
+    facts = (slice_facts(subject.name, subject.shape[0]) + 1) / 2  # [-1, 1] of the network is [0, 1] here
+    maps = {
+        name: np.broadcast_to(fact[:, None, None], subject.shape) for name, fact in zip(FACTS, facts.T, strict=True)
+    }
+    told = dataclasses.replace(subject, images={**subject.images, **maps}, mask=hidden.truth.foreground)
+    sources, target = (*hidden.sources, *FACTS), hidden.target
+    options = {"chunk": 0, "skip_cache_gib": 1.0, "in_foreground_box": False}
+    return predict_channels(network, params, oracle_channels(channels), told, sources, [target], **options)[target]
 
 
 def configuration(kind: str, seed: int, arguments) -> ConfigDict:
@@ -146,35 +121,22 @@ def configuration(kind: str, seed: int, arguments) -> ConfigDict:
     config = quickstart.get_config(arguments.variant)
     config.seed = seed
     config.model.mixer.kind = "gru" if kind == "mixer" else "none"
-    config.data.cases.test = arguments.cases
+    config.data.subjects.test = arguments.subjects
     config.data.cache = str(arguments.workdir / "cache")
-    config.stage.joint.steps = config.log.validate = arguments.steps
+    config.stage.joint.steps = config.log.validate_every_steps = arguments.steps
     return validate(config)
 
 
 def scores(kind: str, config: ConfigDict, workdir: pathlib.Path) -> dict[str, np.ndarray]:
-    """`{metric: [cases]}` of one run, trained where it is not yet."""
+    """`{metric: [subjects]}` of one run, trained where it is not yet."""
+    channels = channels_of(config.data)
     if kind == "oracle":
-        predict = functools.partial(predict_oracle, *train_oracle(config, workdir))
+        network, params = train_oracle(config, workdir)
+        predict = functools.partial(predict_oracle, network, params, channels)
     else:
         train(config, workdir)
-        trained = load_trained(workdir)
-        predict = functools.partial(predict_hidden, trained.network, trained.params, config=trained.config)
-    return score(predict, case_source(config.data, "test"), workdir.name)
-
-
-def table(found: dict[str, dict[str, np.ndarray]]) -> str:
-    """Means, and differences from the first kind paired by case, as Markdown."""
-    lines = ["| | " + " | ".join(METRICS.values()) + " |", "|---" * (len(METRICS) + 1) + "|"]
-    first, *others = found
-    intervals = {name: [bootstrap_mean(found[name][metric], seed=0) for metric in METRICS] for name in found}
-    for name in others:
-        pairs = ((found[name][metric], found[first][metric]) for metric in METRICS)
-        intervals[f"**{name} - {first}**"] = [paired_difference(*pair, seed=0) for pair in pairs]
-    for name, cells in intervals.items():
-        cells = ["{:.4g} [{:.4g}, {:.4g}]".format(*cell) for cell in cells]
-        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        predict = functools.partial(predict_hidden, load_trained(workdir))
+    return score(predict, subject_source(config.data, "test"), channels, workdir.name)
 
 
 def main():
@@ -183,7 +145,7 @@ def main():
     parser.add_argument("--output", type=pathlib.Path, required=True, help="writes <output>.md")
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--steps", type=int, default=700)
-    parser.add_argument("--cases", type=int, default=32, help="held-out phantoms")
+    parser.add_argument("--subjects", type=int, default=32, help="held-out phantoms")
     parser.add_argument("--variant", default="", help="of the quickstart; tiny is for checks")
     arguments = parser.parse_args()
     found = {}
@@ -193,11 +155,10 @@ def main():
             for seed in arguments.seeds
         ]
         found[kind] = {metric: np.mean([run[metric] for run in runs], axis=0) for metric in METRICS}
-    facts = (
-        f"n = {arguments.cases} held-out phantoms, {len(arguments.seeds)} seeds, {arguments.steps} steps; {hardware()}."
-    )
-    text = f"{facts}\n\n{table(found)}\n"
-    write_aside(arguments.output.with_suffix(".md"), text)
+    seeds, machine = len(arguments.seeds), hardware()
+    facts = f"n = {arguments.subjects} held-out phantoms, {seeds} seeds, {arguments.steps} steps; {machine}."
+    text = f"{facts}\n\n{table(found, KINDS[0])}\n"
+    atomic_write(arguments.output.with_suffix(".md"), text)
     print(text)
 
 

@@ -5,7 +5,7 @@
 One translator is trained on single slices. From it each kind goes on, on the same windows of slices, at the same rate
 and for the same number of steps: with no mixer, with one that sees each slice as one vector (`mixer`), and with one
 that sees it as a grid of cells (`mixer_grid`). All are scored on the same held-out heads. Differences are paired by
-case (a case's value is its mean over seeds); intervals are percentile bootstraps over cases, 95 %.
+subject (a subject's value is its mean over seeds); intervals are of Student's t over subjects, 95 %.
 
 Two oracles show what the level of volumes and slices is worth: the prediction without mixer after the scale and offset
 that bring it nearest to the truth, by least squares, one pair for the volume or one for each slice.
@@ -20,18 +20,16 @@ import orbax.checkpoint as ocp
 
 from configs import synthrad_mr_to_ct
 from lift_jax import run_directory
-from lift_jax.configuration import validate
-from lift_jax.data.pair_sources import pair_source
-from lift_jax.data.paired_cases import PairedCase
+from lift_jax.config import validate
+from lift_jax.data.sources import subject_source
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.ct_scores import tissue_overlap
-from lift_jax.evaluation.image_metrics import synthrad2023
-from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
-from lift_jax.evaluation.through_plane import BONE_THRESHOLD, delta_z
-from lift_jax.inference.ct import predict_ct
-from lift_jax.places import write_aside
+from lift_jax.evaluation.intervals import mean_interval, paired_difference
+from lift_jax.evaluation.leave_one_channel_out import hidden_channels
+from lift_jax.evaluation.runs import predict_hidden
+from lift_jax.evaluation.scores import score_prediction
+from lift_jax.paths import atomic_write
+from lift_jax.tasks.run import train
 from lift_jax.trained import load_trained
-from lift_jax.training.run import train
 
 KINDS = {"no_mixer": ("none", 1), "mixer": ("gru", 1), "mixer_grid": ("gru", 4)}
 BY_VOLUME, BY_SLICE = "oracle of volumes", "oracle of slices"
@@ -52,16 +50,16 @@ def configuration(kind: str, seed: int, arguments):
     """The phantom variant of one kind and seed; kinds differ in nothing but the mixer."""
     config = synthrad_mr_to_ct.get_config("phantom")
     config.seed = seed
-    config.data.cases.train, config.data.cases.test = arguments.train_cases, arguments.cases
+    config.data.subjects.train, config.data.subjects.test = arguments.train_subjects, arguments.subjects
     config.data.cache = str(arguments.workdir / "cache")
     config.model.translator.widths = (16, 32, 64)
     config.model.mixer.kind, config.model.mixer.grid = KINDS[kind]
     config.stages = ("translator", "joint")
     config.stage.translator.steps = arguments.translator_steps
     config.stage.joint.steps = arguments.steps
-    config.stage.joint.batch, config.stage.joint.window = 1, 32
-    config.stage.joint.translator_rate, config.stage.joint.mixer_rate = 5e-4, 1e-3
-    config.log.validate = 10**6
+    config.stage.joint.batch, config.stage.joint.slices = 1, 32
+    config.stage.joint.translator_learning_rate, config.stage.joint.mixer_learning_rate = 5e-4, 1e-3
+    config.log.validate_every_steps = 10**6
     return validate(config)
 
 
@@ -80,32 +78,21 @@ def share_translator(config, workdir: pathlib.Path, other: pathlib.Path) -> None
 
 
 def scores(workdir: pathlib.Path) -> dict[str, dict[str, list[float]]]:
-    """Each metric of a trained run as it is and corrected by the oracles, one value a case; kept on disk."""
+    """Each metric of a trained run as it is and corrected by the oracles, one value a subject; kept on disk."""
     path = workdir / "scores.json"
     if not path.exists():
         trained = load_trained(workdir)
-        cases, inference = pair_source(trained.config.data, "test"), trained.config.inference
+        subjects = subject_source(trained.config.data, "test")
         rows = {"": [], BY_VOLUME: [], BY_SLICE: []}
-        for index in range(len(cases.names)):
-            case = cases.load(index)
-            prediction = predict_ct(
-                trained.network, trained.params, case, chunk=inference.chunk, skip_memory=inference.skip_memory
-            )
-            slices = [nearest(case.ct[z], prediction[z], case.mask[z]) for z in range(len(prediction))]
-            rows[""].append(score(case, prediction))
-            rows[BY_VOLUME].append(score(case, nearest(case.ct, prediction, case.mask)))
-            rows[BY_SLICE].append(score(case, np.stack(slices)))
+        for index in range(len(subjects.names)):
+            (hidden,) = hidden_channels(subjects, index, trained.channels)
+            prediction, target, mask = predict_hidden(trained, hidden), hidden.truth.target, hidden.truth.foreground
+            slices = np.stack([nearest(*planes) for planes in zip(target, prediction, mask, strict=True)])
+            for kind, made in {"": prediction, BY_VOLUME: nearest(target, prediction, mask), BY_SLICE: slices}.items():
+                rows[kind].append(score_prediction(hidden.truth, made))
         tables = {kind: {m: [row[m] for row in of_kind] for m in METRICS} for kind, of_kind in rows.items()}
-        write_aside(path, json.dumps(tables))
+        atomic_write(path, json.dumps(tables))
     return json.loads(path.read_text())
-
-
-def score(case: PairedCase, prediction: np.ndarray) -> dict[str, float]:
-    """The metrics of one prediction."""
-    steps = delta_z(case.ct, prediction, case.mask, BONE_THRESHOLD)
-    row = synthrad2023(case.ct, prediction, case.mask) | tissue_overlap(case.ct, prediction, case.mask)
-    row |= {"delta_z_mae": steps["mae"], "delta_z_mae_bone": steps["mae_bone"]}
-    return row | {"delta_z_correlation": steps["correlation"]}
 
 
 def nearest(target: np.ndarray, prediction: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -116,7 +103,7 @@ def nearest(target: np.ndarray, prediction: np.ndarray, mask: np.ndarray) -> np.
     return np.where(mask, scale * prediction + offset, prediction)
 
 
-def summarise(tables: dict[str, list[dict[str, list[float]]]]) -> str:
+def summarize(tables: dict[str, list[dict[str, list[float]]]]) -> str:
     """The study as Markdown: means, paired differences, and the same in per cent of the run without mixer."""
     means = {kind: {m: np.mean([run[m] for run in runs], axis=0) for m in METRICS} for kind, runs in tables.items()}
 
@@ -125,12 +112,12 @@ def summarise(tables: dict[str, list[dict[str, list[float]]]]) -> str:
 
     lines = ["| | " + " | ".join(METRICS.values()) + " |", "|---|" + "---|" * len(METRICS)]
     for kind, values in means.items():
-        cells = [cell(bootstrap_mean(values[m], seed=0), DIGITS.get(m, 1)) for m in METRICS]
+        cells = [cell(mean_interval(values[m]), DIGITS.get(m, 1)) for m in METRICS]
         lines.append(f"| {kind.replace('_', ' ')} | " + " | ".join(cells) + " |")
     base = means["no_mixer"]
     for kind in means:
         if kind != "no_mixer":
-            difference = {m: paired_difference(means[kind][m], base[m], seed=0) for m in METRICS}
+            difference = {m: paired_difference(means[kind][m], base[m]) for m in METRICS}
             cells = [cell(difference[m], DIGITS.get(m, 1) + (m not in DIGITS), "+") for m in METRICS]
             lines.append(f"| **{kind.replace('_', ' ')} - no mixer** | " + " | ".join(cells) + " |")
             shares = [f"{100 * difference[m].mean / base[m].mean():+.1f} %" for m in METRICS]
@@ -152,8 +139,8 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=(0,))
     parser.add_argument("--translator-steps", type=int, default=1500)
     parser.add_argument("--steps", type=int, default=800, help="of the second stage")
-    parser.add_argument("--train-cases", type=int, default=96)
-    parser.add_argument("--cases", type=int, default=32, help="held-out heads")
+    parser.add_argument("--train-subjects", type=int, default=96)
+    parser.add_argument("--subjects", type=int, default=32, help="held-out heads")
     arguments = parser.parse_args()
     tables = {}
     for seed in arguments.seeds:
@@ -172,14 +159,14 @@ def main():
                     tables.setdefault(oracle, []).append(made[oracle])
     if arguments.output:
         facts = (
-            f"Phantom heads, {config.data.shape[0]}³ at {config.data.spacing:g} mm, n = {arguments.cases} held out, "
-            f"{arguments.train_cases} to train, {len(arguments.seeds)} seed(s); {arguments.translator_steps} steps "
+            f"Phantom heads, {config.data.size[0]}³ at {config.data.spacing:g} mm, n = {arguments.subjects} held out, "
+            f"{arguments.train_subjects} to train, {len(arguments.seeds)} seed(s); {arguments.translator_steps} steps "
             f"of {config.stage.translator.batch} single slices, then {arguments.steps} steps of "
-            f"{config.stage.joint.window} consecutive ones; "
+            f"{config.stage.joint.slices} consecutive ones; "
             f"widths {tuple(config.model.translator.widths)}; {hardware()}."
         )
-        write_aside(arguments.output.with_suffix(".md"), f"{facts}\n\n{summarise(tables)}\n")
-        print(f"{facts}\n\n{summarise(tables)}")
+        atomic_write(arguments.output.with_suffix(".md"), f"{facts}\n\n{summarize(tables)}\n")
+        print(f"{facts}\n\n{summarize(tables)}")
 
 
 if __name__ == "__main__":

@@ -5,42 +5,34 @@
 
 Trains one for each run `--beside`, such as those of `configs/sweeps/translators.py`, with that run's windows and seed
 and, unless `--steps` says otherwise, for as many steps as cost what the run's own did. Scores all on the same held-out
-phantoms by the cWDM protocol, every contrast from the others; a case's value is its mean over contrasts and runs, and
-intervals are percentile bootstraps over cases, 95 %. It is no part of the library, as its memory grows with the volume.
+phantoms by the cWDM protocol, every contrast from the others; a subject's value is its mean over contrasts and runs,
+and intervals are of Student's t over subjects, 95 %. It is no part of the library, as its memory grows with the volume.
 """
 
 import argparse
 import functools
 import pathlib
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
-from lift_jax import run_directory
-from lift_jax.configuration import validate
-from lift_jax.data.cases import CONTRASTS, Case
-from lift_jax.data.intensities import from_network, to_network
-from lift_jax.data.sources import case_source
-from lift_jax.data.windows import TakeWindow
+from experiments.phantom_study import METRICS, as_prediction, network_inputs, score, table, train_network
+from lift_jax.config import validate
+from lift_jax.data.channels import Channels, channels_of
+from lift_jax.data.sources import subject_source
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.held_out import other_contrasts, predict_hidden
-from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
-from lift_jax.evaluation.scores import score_cwdm
+from lift_jax.evaluation.leave_one_channel_out import HiddenChannel
+from lift_jax.evaluation.runs import predict_hidden
+from lift_jax.losses.paired import LossWeights
 from lift_jax.models.blocks import ConditionEmbedding
-from lift_jax.models.build import configured_translator, initial_parameters
-from lift_jax.models.slice_translator import BACKGROUND
-from lift_jax.places import write_aside
+from lift_jax.models.translation.build import initial_parameters, volume_translator
+from lift_jax.models.translation.slice_translator import BACKGROUND
+from lift_jax.paths import atomic_write
 from lift_jax.trained import load_trained
-from lift_jax.training.cases import cache_shared
 from lift_jax.training.translation_loss import translation_loss
-from lift_jax.training.translator_stages import train_stages, training_size
-
-METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "psnr_brain": "PSNR, brain (dB)", "delta_z_mae": "Δz MAE, brain"}
 
 
 class VolumeConvolution(nn.Module):
@@ -66,7 +58,7 @@ _SLICE_BEHIND = ((0, 0), (0, 1), (0, 0), (0, 0), (0, 0))
 
 
 def halved(x):
-    """Folds 2×2×2 neighbourhoods into channels: `[B, D, H, W, C] -> [B, D/2, H/2, W/2, 8 C]`."""
+    """Folds 2×2×2 neighborhoods into channels: `[B, D, H, W, C] -> [B, D/2, H/2, W/2, 8 C]`."""
     b, d, h, w, c = x.shape
     x = x.reshape(b, d // 2, 2, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 5, 2, 4, 6, 7)
     return x.reshape(b, d // 2, h // 2, w // 2, 8 * c)
@@ -132,109 +124,65 @@ class _UnetBody(nn.Module):
         return (told[..., :-1] * shown).sum(axis=-1) + told[..., -1] + BACKGROUND
 
 
-def parameters(network: VolumeUnet, key: jax.Array) -> dict:
+def parameters(network: VolumeUnet, channels: Channels, key: jax.Array) -> dict:
     """Fresh parameters."""
-    ones = jnp.ones((1, len(CONTRASTS)))
-    side = 2 ** len(network.widths)
-    return jax.jit(network.init)(key, jnp.zeros((1, side, side, side, len(CONTRASTS))), ones, ones, None)["params"]
+    side, sources = 2 ** len(network.widths), len(channels.sources)
+    inputs = jnp.zeros((1, side, side, side, sources)), jnp.ones((1, sources)), jnp.ones((1, len(channels.targets)))
+    return jax.jit(network.init)(key, *inputs, None)["params"]
 
 
 def step_flops(network, params, config: ConfigDict) -> float:
     """Operations of the loss of one batch and its gradient, by the compiler's count."""
-    stage, (_, height, width) = config.stage.joint, config.data.shape
+    stage, channels = config.stage.joint, channels_of(config.data)
+    volume, slices = (stage.batch, stage.slices, *config.data.size[1:]), (stage.batch, stage.slices)
     shapes = {
-        "sources": (stage.batch, stage.window, height, width, len(CONTRASTS)),
-        "target": (stage.batch, stage.window, height, width),
-        "available": (stage.batch, len(CONTRASTS)),
-        "wanted": (stage.batch, len(CONTRASTS)),
-        "depth": (stage.batch, stage.window),
+        "sources": (*volume, len(channels.sources)),
+        "available": (stage.batch, len(channels.sources)),
+        "target_onehot": (stage.batch, len(channels.targets)),
+        **dict.fromkeys(("target_image", "foreground"), volume),
+        **dict.fromkeys(("depth", "slice_weights", "delta_z_weights"), slices),
     }
     batch = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
-    loss = translation_loss(network, config.loss, use_mixer=True)
-    gradient = jax.jit(jax.grad(lambda params, batch: loss(params, batch, None)[0]))
+    loss = translation_loss(network, channels, LossWeights(**config.loss), use_mixer=True)
+    gradient = jax.jit(jax.grad(lambda params, batch: loss(params, batch, None)[0].mean()))
     return gradient.lower(params, batch).compile().cost_analysis()["flops"]
 
 
-def predict(network, params, case, target: str) -> np.ndarray:
-    """The hidden contrast from all others, as `evaluation.held_out.predict_hidden` gives it."""
-    available, wanted = other_contrasts(case, target), np.eye(len(CONTRASTS))[[CONTRASTS.index(target)]]
-    prediction = _apply(network, params, to_network(case.sources)[None], np.float32(available[None]), wanted)[0]
-    inside = (case.sources[..., np.flatnonzero(available)] > 0).any(axis=-1)
-    return np.where(inside, np.clip(from_network(np.asarray(prediction)), 0, 1), 0).astype(np.float32)
+def predict(network: VolumeUnet, params: dict, channels: Channels, hidden: HiddenChannel) -> np.ndarray:
+    """The hidden contrast from all others, as `evaluation.runs.predict_hidden` gives it."""
+    inputs = (array[None] for array in network_inputs(channels, hidden))
+    return as_prediction(hidden, _apply(network, params, *inputs)[0])
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _apply(network, params, sources, available, wanted):
-    return network.apply({"params": params}, sources, available, wanted, None)
-
-
-def score(predict: Callable[[Case, str], np.ndarray], cases, told: str) -> dict[str, np.ndarray]:
-    """`{metric: [cases]}`, means over contrasts of what `predict(case, hidden contrast)` gives."""
-    table = {metric: [] for metric in METRICS}
-    for index in tqdm(range(len(cases.names)), desc=told, unit="case"):
-        case = cases.load(index)
-        rows = []
-        for name in CONTRASTS:
-            others = case.sources[..., other_contrasts(case, name)]
-            truth = case.targets[..., CONTRASTS.index(name)]
-            rows.append(score_cwdm(truth, predict(case, name), others, others[..., 0]))
-        for metric in METRICS:
-            table[metric].append(np.mean([row[metric] for row in rows]))
-    return {metric: np.array(values) for metric, values in table.items()}
-
-
-def train(config: ConfigDict, workdir: pathlib.Path, network: VolumeUnet) -> dict:
-    """Averaged parameters of the network after the joint stage of a configuration."""
-    params = parameters(network, jax.random.key(config.seed))
-    run_directory.prepare(workdir, config)
-    cases = cache_shared(case_source(config.data, "train"), config, workdir)
-    size = training_size(cases, config, configured_translator(config))
-    targets = tuple(CONTRASTS.index(name) for name in config.data.targets)
-    take = functools.partial(
-        TakeWindow, size=size, targets=targets, flip=config.data.flip, source_drop=config.data.source_drop
-    )
-    loss = functools.partial(translation_loss, network, config.loss)
-    return train_stages(config, workdir, params, cases, take_window=take, loss=loss, look=lambda params: ({}, {}))
+def _apply(network, params, sources, available, target_onehot):
+    return network.apply({"params": params}, sources, available, target_onehot, None)
 
 
 def equal_steps(network: VolumeUnet, config: ConfigDict) -> tuple[int, float]:
     """Steps that cost as many operations as the joint stage of a configuration does, and TFLOP of them all."""
-    make = ((network, parameters), (configured_translator(config), initial_parameters))
-    shapes = [jax.eval_shape(lambda key, f=f, each=each: f(each, key), jax.random.key(0)) for each, f in make]
-    ours, theirs = (step_flops(each, shape, config) for (each, _), shape in zip(make, shapes, strict=True))
+    channels = channels_of(config.data)
+    run = volume_translator(config.model, channels)
+    key = jax.random.key(0)
+    ours = step_flops(network, jax.eval_shape(functools.partial(parameters, network, channels), key), config)
+    theirs = step_flops(run, jax.eval_shape(functools.partial(initial_parameters, run), key), config)
     total = theirs * config.stage.joint.steps
     return max(1, round(total / ours)), total / 1e12
 
 
 def compare(beside: pathlib.Path, workdir: pathlib.Path, widths: tuple[int, ...], steps: int | None):
-    """`({metric: [cases]} of the U-Net, the same of the run, what was done in words)`."""
+    """`({metric: [subjects]} of the U-Net, the same of the run, what was done in words)`."""
     trained, network = load_trained(beside), VolumeUnet(widths)
-    config = trained.config.copy_and_resolve_references()
+    channels, config = trained.channels, trained.config.copy_and_resolve_references()
     equal, total = equal_steps(network, config)
     config.model.mixer.kind = "none"
-    config.stage.joint.steps = config.log.validate = steps or equal
-    params = train(validate(config), workdir, network)
-    cases = case_source(config.data, "test")
-
-    def translated(case, target):
-        return predict_hidden(trained.network, trained.params, case, target, trained.config)
-
+    config.stage.joint.steps = config.log.validate_every_steps = steps or equal
+    fresh = parameters(network, channels, jax.random.key(config.seed))
+    params = train_network(validate(config), workdir, network, fresh)
+    subjects = subject_source(config.data, "test")
     told = f"{config.stage.joint.steps} steps ({equal} cost {total:,.1f} TFLOP, as those of {beside.name})"
-    ours = score(functools.partial(predict, network, params), cases, "U-Net")
-    return ours, score(translated, cases, beside.name), told
-
-
-def rows(found: dict[str, dict[str, np.ndarray]]) -> str:
-    """Means of both, and their difference paired by case, as Markdown."""
-    lines = ["| | " + " | ".join(METRICS.values()) + " |", "|---" * (len(METRICS) + 1) + "|"]
-    first, second = found
-    intervals = {name: [bootstrap_mean(found[name][metric], seed=0) for metric in METRICS] for name in found}
-    intervals[f"**{first} - {second}**"] = [
-        paired_difference(found[first][metric], found[second][metric], seed=0) for metric in METRICS
-    ]
-    for name, cells in intervals.items():
-        lines.append(f"| {name} | " + " | ".join("{:.4g} [{:.4g}, {:.4g}]".format(*cell) for cell in cells) + " |")
-    return "\n".join(lines)
+    ours = score(functools.partial(predict, network, params, channels), subjects, channels, "U-Net")
+    return ours, score(functools.partial(predict_hidden, trained), subjects, channels, beside.name), told
 
 
 def main():
@@ -255,8 +203,8 @@ def main():
     }
     count = len(next(iter(found["LiFT-C"].values())))
     facts = f"n = {count} held-out phantoms; U-Nets of {'; '.join(result[2] for result in results)}; {hardware()}."
-    text = f"{facts}\n\n{rows(found)}\n"
-    write_aside(arguments.output.with_suffix(".md"), text)
+    text = f"{facts}\n\n{table(found, 'LiFT-C')}\n"
+    atomic_write(arguments.output.with_suffix(".md"), text)
     print(text)
 
 

@@ -1,4 +1,7 @@
-"""The one error, and the one warning, that a user is meant to read."""
+"""The one error, and the one warning, that a user is meant to read, and how they name what was meant."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -11,3 +14,9 @@ class UserError(Exception):
 
 class DataWarning(UserWarning):
     """Something about a user's data or run that deserves a look, told in one line that names it; work goes on."""
+
+
+def near(value, known: Iterable) -> str:
+    """The end of a message: which of the known names, at most two, a misspelled one resembles; nothing if none."""
+    found = difflib.get_close_matches(str(value), [name for name in known if isinstance(name, str)], n=2)
+    return f"; near it {'is' if len(found) == 1 else 'are'} {' and '.join(found)}" if found else ""

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from tqdm import tqdm
 
 from lift_jax.errors import UserError
 
@@ -109,6 +110,12 @@ def are_many() -> bool:
     return jax.process_count() > 1
 
 
+def report(line: str) -> None:
+    """Prints a line on standard error, above a progress bar if there is one; of several processes the first does."""
+    if is_first():
+        tqdm.write(line, file=sys.stderr)
+
+
 def is_first() -> bool:
     """Whether this is the process that logs and writes reports."""
     return jax.process_index() == 0
@@ -125,7 +132,7 @@ def wait_for_all(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def any_of(flag: bool) -> bool:
+def any_process(flag: bool) -> bool:
     """Whether the flag of any process is set; to be called by all."""
     return bool(np.any(multihost_utils.process_allgather(np.bool_(flag)))) if are_many() else flag
 
@@ -141,18 +148,18 @@ def gathered(value) -> list:
     return [json.loads(bytes(row[:size])) for row, size in zip(np.asarray(texts), sizes, strict=True)]
 
 
-def of_first(tree):
+def broadcast_from_first(tree):
     """The arrays of process 0 on all processes, which have them in the same shapes; to be called by all."""
     return multihost_utils.broadcast_one_to_all(tree) if are_many() else tree
 
 
-def merged(pieces: Mapping[int, object]) -> list:
+def all_gather_json(pieces: Mapping[int, object]) -> list:
     """What all processes made of their shares, `{number: JSON}`, as one list in the order of the numbers."""
     together = {int(number): piece for share in gathered(pieces) for number, piece in share.items()}
     return [together[number] for number in sorted(together)]
 
 
-def agree(what: str, digest: str) -> None:
+def assert_equal_across_processes(what: str, digest: str) -> None:
     """Refuses to go on where processes differ.
 
     Args:

@@ -1,5 +1,6 @@
 """Progress of long work: a bar on a terminal, and now and then a plain line in a log file."""
 
+import os
 import sys
 
 from tqdm import tqdm
@@ -43,7 +44,8 @@ class _Lines(tqdm):
 def progress(iterable=None, *, description: str, unit: str, total: int | None = None, initial: int = 0, enabled=True):
     """An iterable (or, without one, a counter with `update`) that reports progress on standard error.
 
-    On a terminal it is a bar with rate and time left; elsewhere a line every `LINE_SECONDS`.
+    On a terminal it is a bar with rate and time left; elsewhere a line every `LINE_SECONDS`. tqdm's own environment
+    variable TQDM_DISABLE, if set, leaves it out.
 
     Args:
       iterable: what is worked through; None for a counter.
@@ -53,10 +55,19 @@ def progress(iterable=None, *, description: str, unit: str, total: int | None = 
       initial: pieces that were done before.
       enabled: False reports nothing, as in all processes but the first.
     """
+    enabled = enabled and not os.environ.get("TQDM_DISABLE")
     options = {"desc": description, "unit": unit, "total": total, "initial": initial, "disable": not enabled}
     if sys.stderr.isatty():
         return tqdm(iterable, dynamic_ncols=True, **options)
-    return _Lines(iterable, mininterval=LINE_SECONDS, maxinterval=LINE_SECONDS, miniters=1, bar_format=_LINE, **options)
+    return _Lines(
+        iterable,
+        mininterval=LINE_SECONDS,
+        maxinterval=LINE_SECONDS,
+        miniters=1,
+        smoothing=0,
+        bar_format=_LINE,
+        **options,
+    )
 
 
 _LINE = "{desc}: {n_fmt}/{total_fmt} {unit}s, {rate_fmt}, {remaining} left{postfix}"

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 
 from lift_jax import hosts
-from lift_jax.configuration import differences, from_json, to_json
+from lift_jax.config import differences, from_json, to_json
 from lift_jax.errors import UserError
-from lift_jax.places import Place, is_in_bucket, local_place, write_aside
+from lift_jax.paths import PathLike, atomic_write, is_in_bucket, resolve_local_path
 
 CONFIG_FILE, LOCK_FILE = "config.json", ".lock"
 
@@ -22,17 +22,18 @@ MAY_DIFFER = (
     "log.",
     "checkpoint.",
     "inference.",
-    "optimiser.max_skipped",
-    "optimiser.shard_state",
+    "optimizer.max_nonfinite_steps",
+    "optimizer.shard_state",
     "data.threads",
     "data.cache",
     "data.root",
+    "data.manifest",
 )
 """Keys that do not change what a run computes, so that a run may go on with other values of them."""
 
 
 @contextlib.contextmanager
-def claimed(workdir: Place) -> Iterator[None]:
+def workdir_lock(workdir: PathLike) -> Iterator[None]:
     """A context in which no other process trains in a work directory; the claim ends with the process in any case.
 
     The directory is made if it is not there, and removed again if nothing was prepared in it. In a bucket, which has no
@@ -68,7 +69,7 @@ def claimed(workdir: Place) -> Iterator[None]:
                         path.rmdir()
 
 
-def prepare(workdir: Place, config: ConfigDict) -> None:
+def prepare(workdir: PathLike, config: ConfigDict) -> None:
     """Makes the work directory of a new run, or checks that it is one of a run with the same configuration.
 
     Of several processes the first writes, and all return when it has.
@@ -88,7 +89,7 @@ def prepare(workdir: Place, config: ConfigDict) -> None:
     try:
         if hosts.is_first():
             workdir.mkdir(parents=True, exist_ok=True)
-            write_aside(path, to_json(config) + "\n")
+            atomic_write(path, to_json(config) + "\n")
     except OSError as error:
         raise UserError(f"{workdir}: cannot be written ({error.strerror or error}); name another --workdir") from None
     hosts.wait_for_all("work directory")
@@ -98,7 +99,7 @@ def prepare(workdir: Place, config: ConfigDict) -> None:
         )
 
 
-def read_config(workdir: Place, named_by: str = "--workdir") -> ConfigDict:
+def read_config(workdir: PathLike, named_by: str = "--workdir") -> ConfigDict:
     """The configuration of the run in a work directory, which the user has named by a flag or key.
 
     Raises:
@@ -113,19 +114,19 @@ def read_config(workdir: Place, named_by: str = "--workdir") -> ConfigDict:
     return from_json(text, str(path))
 
 
-def checkpoint_directory(workdir: Place, stage: str) -> Place:
+def checkpoint_directory(workdir: PathLike, stage: str) -> PathLike:
     """Where a stage keeps its checkpoints."""
     return workdir / "checkpoints" / stage
 
 
-def cache_directory(workdir: Place, config: ConfigDict) -> pathlib.Path:
+def cache_directory(workdir: PathLike, config: ConfigDict) -> pathlib.Path:
     """Where preprocessed volumes are kept, of which windows are read as parts of files.
 
     Raises:
       UserError: if that would be in a bucket.
     """
     if config.data.cache:
-        return local_place(config.data.cache)
+        return resolve_local_path(config.data.cache)
     if is_in_bucket(workdir):
         raise UserError(f"config.data.cache: empty, and {workdir} is a bucket; name a folder of this machine")
     return workdir / "cache"

@@ -2,20 +2,25 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax import run_directory
-from lift_jax.data.contrasts import volume_shape
+from lift_jax.checkpoints import restore_ema, saved_steps
+from lift_jax.data.channels import Channels, channels_of
+from lift_jax.data.single_channel import volume_shape
+from lift_jax.data.subject import Subject
 from lift_jax.errors import UserError
-from lift_jax.inference.passes import place, slice_mesh
-from lift_jax.models.build import configured_translator, initial_parameters
-from lift_jax.models.generation import GenerationNetworks, fresh_parameters, generation_networks
-from lift_jax.models.volume_translator import VolumeTranslator
-from lift_jax.places import Place
-from lift_jax.training.checkpoints import restore_ema, saved_steps
+from lift_jax.inference.chunked import place, slice_mesh
+from lift_jax.inference.predict import predict_channels
+from lift_jax.models.generation.networks import GenerationNetworks, fresh_parameters, generation_networks
+from lift_jax.models.translation.build import initial_parameters, volume_translator
+from lift_jax.models.translation.volume_translator import VolumeTranslator
+from lift_jax.paths import PathLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Trained:
 
     Attributes:
       config: of the run.
+      channels: what it translates.
       network: the network.
       params: averaged parameters of the newest checkpoint of the last stage that has one.
       stage: that stage.
@@ -32,34 +38,45 @@ class Trained:
     """
 
     config: ConfigDict
+    channels: Channels
     network: VolumeTranslator
     params: dict
     stage: str
     step: int
     mesh: jax.sharding.Mesh | None = None
 
+    def predict(self, subject: Subject, sources: Sequence[str], targets: Sequence[str]) -> dict[str, np.ndarray]:
+        """Target channels of a subject in the units of their protocols; see `predict_channels`."""
+        return predict_channels(self.network, self.params, self.channels, subject, sources, targets, **self.options)
+
     @property
     def options(self) -> dict:
-        """How volumes are translated: `chunk`, `skip_memory` and `mesh` of `translate_volume`."""
+        """How volumes are translated, as `predict_channels` takes it."""
         inference = self.config.inference
-        return {"chunk": inference.chunk, "skip_memory": inference.skip_memory, "mesh": self.mesh}
+        return {
+            "chunk": inference.chunk,
+            "skip_cache_gib": inference.skip_cache_gib,
+            "in_foreground_box": inference.foreground_box,
+            "mesh": self.mesh,
+        }
 
 
-def load_trained(workdir: Place) -> Trained:
+def load_trained(workdir: PathLike) -> Trained:
     """The newest state of a run; nothing from the work directory is executed.
 
     Raises:
       UserError: if there is no run, or no checkpoint yet, or it is of another network.
     """
     config = run_directory.read_config(workdir)
-    network = configured_translator(config)
+    channels = channels_of(config.data)
+    network = volume_translator(config.model, channels)
     shapes = jax.eval_shape(functools.partial(initial_parameters, network), jax.random.key(0))
     stage = newest_stage(workdir, config)
     params, step = restore_ema(run_directory.checkpoint_directory(workdir, stage), shapes)
-    return Trained(config, network, params, stage, step)
+    return Trained(config, channels, network, params, stage, step)
 
 
-def newest_stage(workdir: Place, config: ConfigDict) -> str:
+def newest_stage(workdir: PathLike, config: ConfigDict) -> str:
     """The last stage of a run that has a checkpoint.
 
     Raises:
@@ -101,14 +118,14 @@ class TrainedGeneration:
     step: int
 
 
-def load_generation(workdir: Place) -> TrainedGeneration:
+def load_generation(workdir: PathLike) -> TrainedGeneration:
     """The newest state of a run of LiFT-U; nothing from the work directory is executed.
 
     Raises:
       UserError: if there is no such run, or its mapper has no checkpoint yet, or it is of another network.
     """
     config = run_directory.read_config(workdir)
-    if config.task != "unconditional":
+    if config.task != "generation":
         raise UserError(f"{workdir}: is a run of task {config.task}, which makes no volumes out of noise")
     shape = volume_shape(config.data)
     networks = generation_networks(config, shape)

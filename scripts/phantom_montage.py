@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from lift_jax.data.cases import CONTRASTS, Case
-from lift_jax.data.phantom import head_spacing, make_phantom
+from lift_jax.data.phantom.brain import head_spacing, make_phantom
 from scripts.montage import write_montage
 
 PLANES = ("axial", "coronal", "sagittal")

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from lift_jax.data.phantom_head import field_spacing, make_phantom_head
+from lift_jax.data.phantom.head import field_spacing, make_phantom_head
 from lift_jax.data.volumes import new_geometry, write_volume
 
 

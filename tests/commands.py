@@ -10,7 +10,7 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 SECONDS = 240  # bound on any wait: far beyond what a slow machine takes
 
 SMALL_VOLUMES = [
-    "--config.data.shape=(16, 16, 16)",
+    "--config.data.size=(16, 16, 16)",
     "--config.data.spacing=12.0",
     "--config.inference.chunk=16",
 ]

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def drifting_reference(x, positives, negatives=None, weights=None, temperatures=(0.02, 0.05, 0.2), floor=1e-6):
-    """Loss `[L]`, gradient of its sum by x, distance scale, and raw force and effective neighbours per temperature."""
+    """Loss `[L]`, gradient of its sum by x, distance scale, and raw force and effective neighbors per temperature."""
     x, positives = np.asarray(x, np.float64), np.asarray(positives, np.float64)
     locations, queries, features = x.shape
     negatives = np.zeros((locations, 0, features)) if negatives is None else np.asarray(negatives, np.float64)
@@ -22,7 +22,7 @@ def drifting_reference(x, positives, negatives=None, weights=None, temperatures=
     for i in range(queries):
         d[:, i, i] += 100
 
-    drift, forces, neighbours = np.zeros_like(x), [], []
+    drift, forces, neighbors = np.zeros_like(x), [], []
     for temperature in temperatures:
         kernel = -d / temperature
         over_targets = np.exp(kernel - log_sum(kernel, axis=2))
@@ -41,9 +41,9 @@ def drifting_reference(x, positives, negatives=None, weights=None, temperatures=
             effective.append(attraction.sum() ** 2 / (attraction**2).sum())
         drift += force / np.sqrt(max(np.mean(force**2), 1e-8))
         forces.append(np.mean(force**2))
-        neighbours.append(np.mean(effective))
+        neighbors.append(np.mean(effective))
     loss = (drift**2).mean(axis=(1, 2))
-    return loss, -2 * drift / (queries * features * unit), scale, forces, neighbours
+    return loss, -2 * drift / (queries * features * unit), scale, forces, neighbors
 
 
 def log_sum(values, axis):

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from quick_compile import quick_jit
 
 from lift_jax.losses import drifting_loss
+from tests.quick_compile import quick_jit
 
 NEAR = 0.7  # a temperature at which every particle is felt, some more than others
 N, P, Q, C = 6, 5, 4, 3

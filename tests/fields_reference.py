@@ -57,7 +57,7 @@ def row_softmax(x, real, y, w, t):
     return mass * (a @ (real - x)) - a.sum() * (b @ (y - x))
 
 
-def unnormalised(x, real, y, w, t):
+def unnormalized(x, real, y, w, t):
     a, b = np.exp(-rms(real - x) / t) / len(real), w * np.exp(-rms(y - x) / t) / w.sum()
     return sum(a[i] * b[j] * (real[i] - y[j]) for i in range(len(a)) for j in range(len(b)))
 
@@ -134,7 +134,7 @@ def sinkhorn_force(x, y, w, real, t, iterations=20):
 
 POINTWISE = {
     "row_softmax": row_softmax,
-    "unnormalised": unnormalised,
+    "unnormalized": unnormalized,
     "mean_shift": mean_shift,
     "gaussian_score": gaussian_score,
     "kernel_gradient": kernel_gradient,

@@ -102,7 +102,7 @@ def resnet18_weights(seed=0, blocks=(2, 2, 2, 2)):
 
 
 def resnet18_maps(tensors, images):
-    """Maps `[N, C, h, w]` after the four layers, of grey images `[N, H, W]` in [-1, 1]."""
+    """Maps `[N, C, h, w]` after the four layers, of gray images `[N, H, W]` in [-1, 1]."""
     mean, deviation = ([[[m]] * 1 for m in v] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     x = (np.stack([(np.float64(images) + 1) / 2] * 3, axis=1) - np.array(mean)) / np.array(deviation)
     x = max_pool(relu(batch_norm(conv(x, tensors["conv1.weight"], 2, 3), tensors, "bn1")))

@@ -1,4 +1,4 @@
-"""Compilation without optimisation: the tests of small arrays spend their time compiling, and numbers do not change."""
+"""Compilation without optimization: the tests of small arrays spend their time compiling, and numbers do not change."""
 
 import functools
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from configs.phantom_unconditional import get_config
-from lift_jax.models.generation import GenerationNetworks, fresh_parameters, generation_networks
+from lift_jax.models.generation.networks import GenerationNetworks, fresh_parameters, generation_networks
 
 SHAPE = (8, 16, 16)
 
@@ -13,7 +13,7 @@ def small_config():
     """The configuration of the small networks."""
     config = get_config("tiny")
     with config.unlocked():
-        config.data.shape = SHAPE
+        config.data.size = SHAPE
         config.model.encoder.widths = (4, 8)
         config.model.encoder.groups = 2
         config.model.generator.update({"code": 6, "widths": (8, 4), "groups": 2})
@@ -40,8 +40,8 @@ def random_volumes(count, shape=SHAPE, seed=0) -> np.ndarray:
     axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij")
     volumes = []
     for _ in range(count):
-        centre, width = rng.uniform(-0.3, 0.3, 3), rng.uniform(0.3, 0.7)
-        distance = sum((axis - c) ** 2 for axis, c in zip(axes, centre, strict=True))
+        center, width = rng.uniform(-0.3, 0.3, 3), rng.uniform(0.3, 0.7)
+        distance = sum((axis - c) ** 2 for axis, c in zip(axes, center, strict=True))
         volumes.append(np.clip(1 - distance / width**2, 0, 1))
     return np.stack(volumes).astype(np.float16)
 
@@ -49,7 +49,7 @@ def random_volumes(count, shape=SHAPE, seed=0) -> np.ndarray:
 def assert_trees_close(a, b, tolerance, floor=0.0):
     """Equal to `tolerance` of each leaf's largest entry, or of `floor` of all leaves' if that is more.
 
-    What is nought but for rounding, as the gradient of a bias before a normalisation, has no digits to compare.
+    What is nought but for rounding, as the gradient of a bias before a normalization, has no digits to compare.
     """
     largest = max(float(np.abs(y).max()) for y in jax.tree.leaves(b))
 

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from configs.quickstart import get_config
-from lift_jax.training.stages import Everywhere, Stage
+from lift_jax.training.stages import ReplicatedBatch, Stage
 from lift_jax.training.step import initial_state, train_step
 
 
@@ -18,8 +18,8 @@ def small_run():
     with config.unlocked():
         config.data.cache = "cache"
         config.stage.joint.batch = 8
-        config.checkpoint.every, config.checkpoint.keep = 3, 2
-        config.log.every, config.log.validate = 1, 4
+        config.checkpoint.every_steps, config.checkpoint.max_to_keep = 3, 2
+        config.log.every_steps, config.log.validate_every_steps = 1, 4
     return config
 
 
@@ -34,7 +34,7 @@ def descent(steps, batches=None, looking=lambda: None) -> Stage:
         looking()
         return {"x": float(averages["only"]["x"][0])}, {"square": np.zeros((4, 4, 3), np.uint8)}
 
-    optimiser = optax.sgd(0.1)
-    step = functools.partial(train_step, loss_function=loss, optimiser=optimiser, trained=("only",), ema_decay=0.5)
-    state = initial_state({"only": {"x": jnp.zeros(1)}}, optimiser, ("only",), jax.random.key(0))
-    return Stage("joint", steps, 1, step, state, batches or Everywhere({"y": np.ones(8, np.float32)}), validate)
+    optimizer = optax.sgd(0.1)
+    step = functools.partial(train_step, loss_function=loss, optimizer=optimizer, trained=("only",), ema_decay=0.5)
+    state = initial_state({"only": {"x": jnp.zeros(1)}}, optimizer, ("only",), jax.random.key(0))
+    return Stage("joint", steps, 1, step, state, batches or ReplicatedBatch({"y": np.ones(8, np.float32)}), validate)

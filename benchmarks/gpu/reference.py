@@ -16,7 +16,7 @@ import time
 ROOT = pathlib.Path(__file__).parents[2]
 
 LARGER = {
-    "data.cases.train": 1024,
+    "data.subjects.train": 1024,
     "model.generator.widths": "(256,192,128,64)",
     "model.generator.blocks": 2,
     "stage.encoder.steps": 5000,

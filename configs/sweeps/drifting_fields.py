@@ -1,6 +1,6 @@
 """Fields of the drifting loss, in generator and mapper alike, at the temperatures of the published loss.
 
-    python sweep.py --sweep configs/sweeps/drifting_fields.py --workdir runs/drifting_fields
+    lift-jax sweep --sweep drifting_fields --workdir runs/drifting_fields
 
 Six variants with three seeds, about three hours of one CPU core (estimated from `particles.py`, not measured);
 docs/studies/loss_sweeps.md has the table, of an earlier budget and of `row_softmax` without its floor. The encoder is
@@ -9,20 +9,20 @@ mean the same in every field, so a field that loses here may want other temperat
 `:tiny` is two of them with one seed, for checks.
 """
 
-from configs.sweeps.small import known, small_generation, small_seeds
-from lift_jax.sweeps.columns import GENERATION_COLUMNS
+from lift_jax.config import check_variant, named_config
+from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 COMPARED = ("softmax_no_floor", "row_softmax", "mean_shift", "sharp_laplace", "sinkhorn", "mmd")
 
 
 def get_sweep(variant=""):
-    known("drifting_fields.py", variant)
+    check_variant("drifting_fields.py", variant, "tiny")
     fields = COMPARED[:2] if variant == "tiny" else COMPARED
     return Sweep(
-        base=small_generation(variant),
+        base=named_config("small/generation", "tiny" if variant == "tiny" else ""),
         variants={field: {"loss.field": field} for field in fields},
         base_variant="softmax_no_floor",
-        seeds=small_seeds(variant),
+        seeds=(0,) if variant == "tiny" else (0, 1, 2),
         metrics=GENERATION_COLUMNS,
     )

@@ -1,13 +1,13 @@
 """LiFT-C's z-mixer: none, of different kinds and sizes, and on a finer grid.
 
-    python sweep.py --sweep configs/sweeps/mixers.py --workdir runs/mixers
+    lift-jax sweep --sweep mixers --workdir runs/mixers
 
 Seven variants with three seeds, about twenty minutes on one CPU core (estimated from `paired_losses.py`, not measured).
 `:tiny` is one of every kind with one seed, for checks.
 """
 
-from configs.sweeps.small import known, small_seeds, small_translation
-from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
+from lift_jax.config import check_variant, named_config
+from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 COMPARED = {
@@ -24,12 +24,12 @@ TINY = ("none", "gru_16", "convolution_64")
 
 
 def get_sweep(variant=""):
-    known("mixers.py", variant)
+    check_variant("mixers.py", variant, "tiny")
     names = TINY if variant == "tiny" else COMPARED
     return Sweep(
-        base=small_translation(variant),
+        base=named_config("small/translation", "tiny" if variant == "tiny" else ""),
         variants={name: COMPARED[name] for name in names},
         base_variant="none",
-        seeds=small_seeds(variant),
+        seeds=(0,) if variant == "tiny" else (0, 1, 2),
         metrics=TRANSLATION_COLUMNS,
     )

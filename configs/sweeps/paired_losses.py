@@ -1,13 +1,13 @@
 """LiFT-C's loss, term by term: what similarity and through-plane terms add to the pixel term.
 
-    python sweep.py --sweep configs/sweeps/paired_losses.py --workdir runs/paired_losses
+    lift-jax sweep --sweep paired_losses --workdir runs/paired_losses
 
 Five variants with three seeds, about a minute a run on one core of a Xeon; docs/studies/loss_sweeps.md has the
 table, of more variants. `:tiny` is two of them with one seed, for checks.
 """
 
-from configs.sweeps.small import known, small_seeds, small_translation
-from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
+from lift_jax.config import check_variant, named_config
+from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 COMPARED = {
@@ -22,12 +22,12 @@ TINY = ("all_terms", "pixel_only")
 
 
 def get_sweep(variant=""):
-    known("paired_losses.py", variant)
+    check_variant("paired_losses.py", variant, "tiny")
     names = TINY if variant == "tiny" else COMPARED
     return Sweep(
-        base=small_translation(variant),
+        base=named_config("small/translation", "tiny" if variant == "tiny" else ""),
         variants={name: COMPARED[name] for name in names},
         base_variant="all_terms",
-        seeds=small_seeds(variant),
+        seeds=(0,) if variant == "tiny" else (0, 1, 2),
         metrics=TRANSLATION_COLUMNS,
     )

@@ -1,14 +1,14 @@
 """What is one particle of LiFT-U's drifting loss, and along which planes: trajectories against slices.
 
-    python sweep.py --sweep configs/sweeps/particles.py --workdir runs/particles
+    lift-jax sweep --sweep particles --workdir runs/particles
 
 Six variants with three seeds, about three hours of one CPU core (estimated: two of them took one);
 docs/studies/loss_sweeps.md has the tables. Encoder and generator are trained once a seed. `:order` compares
 `segment` with what forgets depth alone; `:tiny` is all of it with one seed in two minutes, for checks.
 """
 
-from configs.sweeps.small import known, small_generation, small_seeds
-from lift_jax.sweeps.columns import GENERATION_COLUMNS
+from lift_jax.config import check_variant, named_config
+from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 SEGMENT = {"loss.particles": "segment"}
@@ -31,12 +31,12 @@ CHOSEN = {
 
 
 def get_sweep(variant=""):
-    known("particles.py", variant, ("order", "tiny"))
+    check_variant("particles.py", variant, "order", "tiny")
     names = CHOSEN.get(variant, CHOSEN[""])
     return Sweep(
-        base=small_generation(variant),
+        base=named_config("small/generation", "tiny" if variant == "tiny" else ""),
         variants={name: COMPARED[name] for name in names},
         base_variant="segment",
-        seeds=small_seeds(variant),
+        seeds=(0,) if variant == "tiny" else (0, 1, 2),
         metrics=GENERATION_COLUMNS,
     )

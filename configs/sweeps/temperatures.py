@@ -1,13 +1,13 @@
 """Temperatures of the drifting loss, in generator and mapper alike.
 
-    python sweep.py --sweep configs/sweeps/temperatures.py --workdir runs/temperatures
+    lift-jax sweep --sweep temperatures --workdir runs/temperatures
 
 Six variants with three seeds, about three hours of one CPU core (estimated from `particles.py`, not
 measured). The encoder is trained once a seed. `:tiny` is two of them with one seed, for checks.
 """
 
-from configs.sweeps.small import known, small_generation, small_seeds
-from lift_jax.sweeps.columns import GENERATION_COLUMNS
+from lift_jax.config import check_variant, named_config
+from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 COMPARED = {
@@ -21,12 +21,12 @@ COMPARED = {
 
 
 def get_sweep(variant=""):
-    known("temperatures.py", variant)
+    check_variant("temperatures.py", variant, "tiny")
     names = ("published", "warm") if variant == "tiny" else COMPARED
     return Sweep(
-        base=small_generation(variant),
+        base=named_config("small/generation", "tiny" if variant == "tiny" else ""),
         variants={name: {"loss.temperatures": COMPARED[name]} for name in names},
         base_variant="published",
-        seeds=small_seeds(variant),
+        seeds=(0,) if variant == "tiny" else (0, 1, 2),
         metrics=GENERATION_COLUMNS,
     )

@@ -1,22 +1,22 @@
 """LiFT-C's network: space-to-depth, width, depth, and the z-mixer; what each is worth and costs.
 
-    python sweep.py --sweep configs/sweeps/translators.py --workdir runs/translators
+    lift-jax sweep --sweep translators --workdir runs/translators
 
 Slices of 96² at 2 mm. The networks have a quarter of the features of those for 240² and 1 mm, so that they cost a
 sixteenth. All have one seed; `:finalists`, three shapes, and `:context`, with and without mixer, have three. `:tiny` is
 for checks.
 """
 
-from configs.sweeps.small import known, small_seeds, small_slices
-from lift_jax.sweeps.columns import TRANSLATION_COLUMNS
+from lift_jax.config import check_variant, named_config
+from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
 from lift_jax.sweeps.definition import Sweep
 
 COMPARED = {
     "stem_2": {},
-    "stem_1": {"model.translator.stem": 1},
-    "stem_4": {"model.translator.stem": 4},
-    "stem_1_narrow": {"model.translator.stem": 1, "model.translator.widths": (8, 16, 32)},
-    "stem_4_wide": {"model.translator.stem": 4, "model.translator.widths": (32, 64, 128)},
+    "stem_1": {"model.translator.space_to_depth": 1},
+    "stem_4": {"model.translator.space_to_depth": 4},
+    "stem_1_narrow": {"model.translator.space_to_depth": 1, "model.translator.widths": (8, 16, 32)},
+    "stem_4_wide": {"model.translator.space_to_depth": 4, "model.translator.widths": (32, 64, 128)},
     "four_levels": {"model.translator.widths": (16, 32, 64, 128)},
     "two_levels": {"model.translator.widths": (16, 32)},
     "one_block": {"model.translator.blocks": 1},
@@ -35,12 +35,12 @@ CHOSEN = {
 
 
 def get_sweep(variant=""):
-    known("translators.py", variant, tuple(CHOSEN))
+    check_variant("translators.py", variant, *CHOSEN)
     names = CHOSEN.get(variant, COMPARED)
     return Sweep(
-        base=small_slices(variant),
+        base=named_config("small/slices", "tiny" if variant == "tiny" else ""),
         variants={name: COMPARED[name] for name in names},
         base_variant="stem_2",
-        seeds=small_seeds(variant if variant in CHOSEN else "tiny"),
+        seeds=(0, 1, 2) if variant in ("finalists", "context") else (0,),
         metrics=TRANSLATION_COLUMNS,
     )

@@ -16,8 +16,8 @@ import optax
 
 from experiments.generation.networks import SliceDecoder, SliceEncoder
 from experiments.generation.phantoms import load as load_phantoms
-from lift_jax.models.alexnet import AlexNet, alexnet_parameters
-from lift_jax.models.slice_generator import to_logits
+from lift_jax.models.encoders.alexnet import AlexNet, alexnet_parameters
+from lift_jax.models.generation.slice_generator import to_logits
 
 DEFAULTS = {
     "data": "runs/p32", "train": 3072, "components": 384, "latent": 128, "hidden": 512, "layers": 3, "grid": 8,

@@ -26,7 +26,7 @@ from experiments.generation.mapper import DEFAULTS as MAPPER_DEFAULTS
 from experiments.generation.mapper import Mapper, map_volumes
 from experiments.generation.phantoms import load as load_phantoms
 from experiments.generation.trajectories import linear_prior, load_run
-from lift_jax.models.alexnet import AlexNet, alexnet_parameters
+from lift_jax.models.encoders.alexnet import AlexNet, alexnet_parameters
 
 DEFAULTS = {
     "train": "decoder", "planes": [0, 1, 2], "bins": 8, "steps": 400, "batch": 8, "rate": 3e-4, "anchor": 10.0,

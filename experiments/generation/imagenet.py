@@ -1,4 +1,4 @@
-"""ImageNet's VGG16, which scores and never trains, for grey images in [-1, 1]."""
+"""ImageNet's VGG16, which scores and never trains, for gray images in [-1, 1]."""
 
 import functools
 
@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lift_jax.models.safetensors import read_safetensors
+from lift_jax.models.encoders.safetensors import read_safetensors
 
 SHIFT, SCALE = np.array([-0.030, -0.088, -0.188]), np.array([0.458, 0.448, 0.450])
 """Of LPIPS: ImageNet's mean and deviation for images in [-1, 1]."""
 
 
 def load(path: str) -> list[tuple[jax.Array, jax.Array]]:
-    """Kernels and biases in order; the first takes one grey channel in [-1, 1], normalisation folded in."""
+    """Kernels and biases in order; the first takes one gray channel in [-1, 1], normalisation folded in."""
     tensors = {k: np.asarray(v, np.float64) for k, v in read_safetensors(path).items()}
     layers = [(tensors[f"conv{i}.kernel"], tensors[f"conv{i}.bias"]) for i in range(len(tensors) // 2)]
     kernel, bias = layers[0]

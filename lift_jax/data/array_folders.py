@@ -21,7 +21,7 @@ LEFT_AFTER = 24 * 3600.0
 
 
 @contextlib.contextmanager
-def whole_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def atomic_directory(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """A folder to write into, which has the name `path` at the end of the context, and never before.
 
     If another process has made `path` meanwhile, that one stays: what both write is the same.

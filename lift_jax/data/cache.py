@@ -1,7 +1,7 @@
-"""Preprocessed cases on disk, as memory-mapped arrays of which windows are read without reading the volume.
+"""Preprocessed subjects on disk, as memory-mapped arrays of which slabs are read without reading the volume.
 
-A case lives in `<cache>/<fingerprint>-<layout>/`, written aside and renamed, so that what is there is whole. The
-fingerprint covers the source's content and the protocol: other data or other constants are other folders.
+A subject lives in `<cache>/<fingerprint>-<layout>/`, written aside and renamed, so that what is there is whole. The
+fingerprint covers the source's content and the protocols: other data or other constants are other folders.
 """
 
 import dataclasses
@@ -10,19 +10,23 @@ import json
 import os
 import pathlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from lift_jax.data.array_folders import remove_leftovers, save_array, whole_folder
-from lift_jax.data.cases import CaseSource, StoredCase
+from lift_jax.data.array_folders import atomic_directory, remove_leftovers, save_array
+from lift_jax.data.datasets.naming import MASK, SEGMENTATION
+from lift_jax.data.intensity import IntensityProtocol
+from lift_jax.data.subject import Subject, SubjectSource
 from lift_jax.errors import UserError
 from lift_jax.progress import progress
 
-LAYOUT = 2
-"""Version of how cases lie on disk, part of their folders' names: to be raised with any change to it."""
+LAYOUT = 3
+"""Version of how subjects lie on disk, part of their folders' names: to be raised with any change to it."""
+
+METADATA = "metadata.json"
 
 _PARSING = threading.Lock()
 """Held while a file is opened: Python 3.11 counts the depth of its parser, which reads the headers, over all threads at
@@ -30,23 +34,88 @@ once, and now and then ends with "SystemError: AST constructor recursion depth m
 
 
 @dataclasses.dataclass(frozen=True)
-class CachedCase:
-    """A case on disk; arrays are opened anew at each reading, so that thousands of cases hold no file handles."""
+class CachedSubject:
+    """A subject on disk; arrays are opened anew at each reading, so that thousands of subjects hold no file handles.
+
+    Arrays are memory-mapped, in the dtype in which their protocol is stored; see `Subject` for what they are.
+    """
 
     directory: pathlib.Path
 
     @functools.cached_property
-    def facts(self) -> dict:
-        """What the case's kind stores beside its arrays, among it `name` and `affine` (4 x 4 list)."""
-        return self._read("facts.json", lambda path: json.loads(path.read_text()))
-
-    def array(self, name: str) -> np.ndarray:
-        """One of the arrays that the case's kind stores (see its `stored`), memory-mapped.
+    def metadata(self) -> dict:
+        """`name`; `affine`, a 4 x 4 list; `channels`, in order; `references`, those with one; `arrays`, all files.
 
         Raises:
           UserError: if the file is damaged or missing.
         """
-        name = self.facts.get("same", {}).get(name, name)
+        return self._read(METADATA, lambda path: json.loads(path.read_text()))
+
+    @property
+    def name(self) -> str:
+        """The subject's name."""
+        return self.metadata["name"]
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that the subject has."""
+        return tuple(self.metadata["channels"])
+
+    @property
+    def affine(self) -> np.ndarray:
+        """`[4, 4]` float64, voxel to millimeters."""
+        return np.array(self.metadata["affine"], dtype=np.float64)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Slices, rows and columns `(D, H, W)`."""
+        return tuple(self.metadata["shape"])
+
+    def image(self, channel: str) -> np.ndarray:
+        """The image of a channel; raises UserError if the file is damaged or missing."""
+        return self.array(f"image-{channel}")
+
+    def reference(self, channel: str) -> np.ndarray:
+        """What a prediction of a channel is compared with; raises UserError likewise."""
+        return self.array(f"{'reference' if channel in self.metadata['references'] else 'image'}-{channel}")
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """The mask, or None; raises UserError likewise."""
+        return self.array(MASK) if MASK in self.metadata["arrays"] else None
+
+    @property
+    def segmentation(self) -> np.ndarray | None:
+        """The segmentation, or None; raises UserError likewise."""
+        return self.array(SEGMENTATION) if SEGMENTATION in self.metadata["arrays"] else None
+
+    def load(self, channels: Sequence[str] | None = None) -> Subject:
+        """The subject in memory, images float32; of its channels those that are named."""
+        wanted = [channel for channel in self.channels if channels is None or channel in channels]
+        images = {channel: np.asarray(self.image(channel), np.float32) for channel in wanted}
+        references = {
+            channel: np.asarray(self.reference(channel), np.float32)
+            for channel in wanted
+            if channel in self.metadata["references"]
+        }
+        mask, labels = self.mask, self.segmentation
+        return Subject(
+            self.name,
+            images,
+            self.affine,
+            None if mask is None else np.array(mask),
+            references,
+            None if labels is None else np.array(labels),
+        )
+
+    def array(self, name: str) -> np.ndarray:
+        """An array by the name of its file: `image-<channel>`, `reference-<channel>`, `mask`, `segmentation`.
+
+        Raises:
+          UserError: if the file is damaged or missing.
+        """
+        if name not in self.metadata["arrays"]:
+            raise KeyError(f"{self.name} has no array {name}")
         return self._read(f"{name}.npy", lambda path: np.load(path, mmap_mode="r", allow_pickle=False))
 
     def _read(self, name: str, reader: Callable[[pathlib.Path], Any]) -> Any:
@@ -58,23 +127,30 @@ class CachedCase:
             raise UserError(f"{path}: damaged or missing ({error}); delete {self.directory} and start again") from None
 
 
-def cache_cases(
-    source: CaseSource, directory: os.PathLike, threads: int, *, process_index: int = 0, process_count: int = 1
-) -> list[CachedCase]:
-    """Makes sure that every case of a source is in the cache, several at a time, with a progress bar.
+def cache_subjects(
+    source: SubjectSource,
+    directory: os.PathLike,
+    threads: int,
+    *,
+    inspect: Callable[[Subject], None] = lambda subject: None,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> list[CachedSubject]:
+    """Makes sure that every subject of a source is in the cache, several at a time, with a progress bar.
 
     Args:
-      source: the cases.
+      source: the subjects.
       directory: the cache; made if it is not there.
-      threads: cases in the making at once (the arrays of each are in memory meanwhile).
+      threads: subjects in the making at once (the arrays of each are in memory meanwhile).
+      inspect: called with every subject that is not yet in the cache.
       process_index, process_count: this process, of how many that do the same: each begins elsewhere, and those that
         share a cache share the work.
 
     Returns:
-      The cached cases in the source's order.
+      The cached subjects in the source's order.
 
     Raises:
-      UserError: if a case cannot be read or the disk is full; what was cached before stays.
+      UserError: if a subject cannot be read or the disk is full; what was cached before stays.
     """
     directory = pathlib.Path(directory)
     try:
@@ -89,18 +165,49 @@ def cache_cases(
 
         def make(i):
             if not paths[i].exists():
-                _store(source.load(i), paths[i])
+                subject = source.load(i)
+                inspect(subject)
+                _store(subject, source.protocols, paths[i])
 
         with ThreadPoolExecutor(threads) as pool:
             tasks = pool.map(make, missing[begin:] + missing[:begin])
             for _ in progress(tasks, total=len(missing), description="preparing subjects", unit="subject"):
                 pass
-    return [CachedCase(path) for path in paths]
+    return [CachedSubject(path) for path in paths]
 
 
-def _store(case: StoredCase, path: pathlib.Path) -> None:
-    facts, arrays = case.stored()
-    with whole_folder(path) as folder:
+def stored_arrays(subject: Subject, protocols: Mapping[str, IntensityProtocol]) -> dict[str, np.ndarray]:
+    """The arrays of a subject as they are stored, by file name; references only where they differ from the image."""
+    arrays = {}
+    for channel, image in subject.images.items():
+        dtype = protocols[channel].stored_dtype
+        arrays[f"image-{channel}"] = _as_stored(image, dtype)
+        reference = _as_stored(subject.reference(channel), dtype)
+        if not np.array_equal(reference, arrays[f"image-{channel}"]):
+            arrays[f"reference-{channel}"] = reference
+    others = {MASK: subject.mask, SEGMENTATION: subject.segmentation}
+    return arrays | {name: array for name, array in others.items() if array is not None}
+
+
+def _as_stored(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """CT numbers are rounded to whole ones: half precision would round those of bone to 2, and files hold no other."""
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        array = np.rint(array).clip(limits.min, limits.max)
+    return array.astype(dtype)
+
+
+def _store(subject: Subject, protocols: Mapping[str, IntensityProtocol], path: pathlib.Path) -> None:
+    arrays = stored_arrays(subject, protocols)
+    metadata = {
+        "name": subject.name,
+        "affine": subject.affine.tolist(),
+        "shape": list(subject.shape),
+        "channels": list(subject.images),
+        "references": [channel for channel in subject.images if f"reference-{channel}" in arrays],
+        "arrays": sorted(arrays),
+    }
+    with atomic_directory(path) as folder:
         for name, array in arrays.items():
             save_array(folder / f"{name}.npy", array)
-        (folder / "facts.json").write_text(json.dumps(facts))
+        (folder / METADATA).write_text(json.dumps(metadata))

@@ -24,7 +24,7 @@ class StoredCase(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One subject: registered contrasts on one canonical (RAS+) grid, normalised to [0, 1] by the protocol.
+    """One subject: registered contrasts on one canonical (RAS+) grid, normalized to [0, 1] by the protocol.
 
     Attributes:
       name: the case's directory name, or a name made from seed and index.
@@ -32,7 +32,7 @@ class Case:
       targets: `[D, H, W, C]` float32 in [0, 1]; what a model is to produce. The same array as `sources` for scanned
         data; free of slice gains in the phantom.
       available: `[C]` bool; which contrasts exist.
-      affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimetres; `sources[k, j, i]`.
+      affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimeters; `sources[k, j, i]`.
     """
 
     name: str

@@ -27,7 +27,7 @@ def network_to_hounsfield(intensities):
     return (intensities * _HALF + _MIDDLE).clip(*HOUNSFIELD_RANGE)
 
 
-def normalise_mr(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def normalize_mr(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """An MR volume in [0, 1]: divided by its `MR_QUANTILE` in the mask, clipped, zero outside; float32 `[D, H, W]`.
 
     Raises:

@@ -18,7 +18,7 @@ CWDM_CROP = 8
 """Voxels that cWDM cuts from each in-plane side, leaving 224×224."""
 
 
-def normalise_cwdm(volume: np.ndarray) -> np.ndarray:
+def normalize_cwdm(volume: np.ndarray) -> np.ndarray:
     """One contrast in [0, 1] by the cWDM protocol: clipped to two quantiles over the whole volume, then min-max.
 
     Negative voxels are set to 0 first. Magnitude images have none, so that BraTS as published is not touched; in other
@@ -44,7 +44,7 @@ def normalise_cwdm(volume: np.ndarray) -> np.ndarray:
 
 
 def check_cwdm(volume: np.ndarray) -> None:
-    """Raises the ValueError that `normalise_cwdm` would raise of a volume of finite numbers, in a tenth of its time."""
+    """Raises the ValueError that `normalize_cwdm` would raise of a volume of finite numbers, in a tenth of its time."""
     steps = (-1 if stride < 0 else 1 for stride in volume.strides)
     forwards = volume[tuple(slice(None, None, step) for step in steps)]  # a flipped view takes five times as long
     positive = np.count_nonzero(forwards > 0)
@@ -92,7 +92,7 @@ def brain_mask(sources: np.ndarray) -> np.ndarray:
 
 
 def crop_cwdm(array: np.ndarray) -> np.ndarray:
-    """The 224×224 in-plane centre of a `[D, 240, 240, ...]` array, on which cWDM reports as well (a view).
+    """The 224×224 in-plane center of a `[D, 240, 240, ...]` array, on which cWDM reports as well (a view).
 
     Raises:
       ValueError: the planes are not 240×240.

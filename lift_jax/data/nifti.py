@@ -23,7 +23,7 @@ MAX_VOXELS = 2**30
 """Voxels beyond which a volume is taken for a corrupt header: 1024³."""
 
 VOXEL_SIZE_RANGE = (0.01, 100.0)
-"""Millimetres between which a voxel's sides must lie; outside, the header is corrupt or in another unit."""
+"""Millimeters between which a voxel's sides must lie; outside, the header is corrupt or in another unit."""
 
 MIN_RELATIVE_DETERMINANT = 1e-3
 """|det| of the affine over the product of its voxel sides (1 where axes are perpendicular) that counts as singular."""
@@ -32,7 +32,7 @@ MAX_TRAILING_BYTES = 4096
 """Bytes that may follow the last voxel, as padding; more of them mean that the dimensions are wrong."""
 
 MAX_OFFSET = 1e5
-"""Millimetres from the origin within which the first voxel lies; float32 tells hundredths of them apart up to there."""
+"""Millimeters from the origin within which the first voxel lies; float32 tells hundredths of them apart up to there."""
 
 GZIP_SUFFIX = ".nii.gz"
 PLAIN_SUFFIX = ".nii"

@@ -14,7 +14,7 @@ class PairedCase:
       mr: `[D, H, W]` float32 in [0, 1], scaled by the protocol, zero outside the body.
       ct: `[D, H, W]` float32 in Hounsfield units, or None where there is none.
       mask: `[D, H, W]` bool, the body.
-      affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimetres; `mr[k, j, i]`.
+      affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimeters; `mr[k, j, i]`.
     """
 
     name: str
@@ -25,7 +25,7 @@ class PairedCase:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel sides in millimetres along `(D, H, W)`."""
+        """Voxel sides in millimeters along `(D, H, W)`."""
         return tuple(float(side) for side in np.linalg.norm(self.affine[:3, :3], axis=0)[::-1])
 
     def stored(self) -> tuple[dict, dict[str, np.ndarray]]:

@@ -5,11 +5,11 @@ import dataclasses
 import grain
 import numpy as np
 
-from lift_jax.data.intensities import to_network
+from lift_jax.data.intensity import unit_to_network
 
 
 @dataclasses.dataclass(frozen=True)
-class TakeSlice(grain.transforms.RandomMap):
+class RandomSlice(grain.transforms.RandomMap):
     """A random slice of a volume that shows something, in a random plane: `image [S, S, 1]` float32 in [-1, 1].
 
     Attributes:
@@ -31,4 +31,4 @@ class TakeSlice(grain.transforms.RandomMap):
         image = image[start[0] : start[0] + self.side, start[1] : start[1] + self.side]
         missing = [self.side - size for size in image.shape]
         image = np.pad(image, [(n // 2, n - n // 2) for n in missing])
-        return {"image": to_network(image)[..., None]}
+        return {"image": unit_to_network(image)[..., None]}

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from lift_jax.data.intensity import IntensityProtocol
+from lift_jax.data.volumes import Grid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Subject:
       name: the subject's name, unique in its data set.
       images: channel to `[D, H, W]` float32 in the unit of the channel's protocol, exactly the protocol's background
         outside the foreground. Any non-empty subset of the data set's channels.
-      affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimetres; `image[k, j, i]`.
+      affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimeters; `image[k, j, i]`.
       mask: `[D, H, W]` bool, the body or brain, where it is given (by a file, or because the protocol needs one); None
         where the images themselves tell, see `foreground`.
       references: channel to `[D, H, W]`, what a prediction of the channel is compared with, where that differs from the
@@ -40,7 +41,7 @@ class Subject:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel sides in millimetres along `(D, H, W)`."""
+        """Voxel sides in millimeters along `(D, H, W)`."""
         return tuple(float(side) for side in np.linalg.norm(self.affine[:3, :3], axis=0)[::-1])
 
     def reference(self, channel: str) -> np.ndarray:
@@ -61,12 +62,26 @@ def foreground(subject: Subject, channels: Iterable[str], protocols: Mapping[str
 
 
 class SubjectSource(Protocol):
-    """Subjects by index: one split of a data set."""
+    """Subjects by index: one split of a data set.
+
+    Attributes:
+      names: unique names of the subjects, in the order of their indices.
+      patients: the patient of each subject.
+      protocols: channel to intensity protocol, in order, of all channels that are read.
+    """
 
     names: Sequence[str]
+    patients: Sequence[str]
+    protocols: Mapping[str, IntensityProtocol]
+
+    def channels(self, index: int) -> tuple[str, ...]:
+        """The channels that subject `index` has, in the order of `protocols`."""
 
     def load(self, index: int, channels: Sequence[str] | None = None) -> Subject:
         """Reads or makes subject `index`, of its channels those that are named; raises UserError, naming the file."""
 
     def fingerprint(self, index: int) -> str:
         """A hex digest of all that determines subject `index`: the content of its files, or its seed; its protocols."""
+
+    def geometry(self, index: int) -> Grid:
+        """The grid on which results for subject `index` are written."""

@@ -24,8 +24,11 @@ from lift_jax.data.geometry import SHEAR_TOLERANCE, geometry_warnings, orthonorm
 from lift_jax.data.nifti import is_gzip_name, is_nifti_name, read_nifti, read_nifti_header
 from lift_jax.errors import DataWarning, UserError
 
-GRID_TOLERANCE = 0.01
-"""Millimetres by which the corners of two volumes may lie apart on what counts as one grid."""
+GRID_TOLERANCE = 0.05
+"""Share of a voxel's shortest side by which the corners of two volumes may lie apart on what counts as one grid."""
+
+GRID_ROUNDING = 1e-3
+"""Share of a voxel's shortest side by which rounding of an affine moves corners; above it a difference is reported."""
 
 GZIP_LEVEL = 1
 """nibabel's choice: noise does not compress, and higher levels only take time."""
@@ -40,7 +43,7 @@ class Grid:
 
     Attributes:
       shape: `(D, H, W)` of the canonical array.
-      affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimetres (RAS+).
+      affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimeters (RAS+).
       header: the file's own NIfTI header, from which axis order, affines and their codes, zooms and units are written
         back. Shared, never modified.
     """
@@ -51,7 +54,7 @@ class Grid:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel sides in millimetres along `(D, H, W)`."""
+        """Voxel sides in millimeters along `(D, H, W)`."""
         return tuple(float(side) for side in np.linalg.norm(self.affine[:3, :3], axis=0)[::-1])
 
 
@@ -119,9 +122,21 @@ def write_volume(
       ValueError: the array is not on the grid of `like`.
     """
     path = Path(path)
-    array = np.asarray(array)
     if not is_nifti_name(path):
         raise UserError(f"{path}: is not named as a NIfTI file; choose a name that ends in .nii.gz or .nii")
+    content = volume_image(array, like, dtype, description).to_bytes()
+    if is_gzip_name(path):
+        content = gzip.compress(content, GZIP_LEVEL, mtime=0)
+    _atomic_write(path, content)
+
+
+def volume_image(array: np.ndarray, like: Grid, dtype=np.float32, description: str = "lift_jax") -> nib.Nifti1Image:
+    """A canonical array as the image that `write_volume` writes.
+
+    Raises:
+      ValueError: the array is not on the grid of `like`.
+    """
+    array = np.asarray(array)
     if array.shape != like.shape:
         raise ValueError(f"array of shape {array.shape} is not on a grid of shape {like.shape}")
     if np.issubdtype(dtype, np.integer):
@@ -135,10 +150,7 @@ def write_volume(
     header["descrip"] = description.encode("ascii", "replace")[:_DESCRIPTION_BYTES]
     image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     # No affine beside the header: nibabel then keeps the header's own sform and qform to the bit.
-    content = image_class(stored.reshape(header.get_data_shape()), None, header).to_bytes()
-    if is_gzip_name(path):
-        content = gzip.compress(content, GZIP_LEVEL, mtime=0)
-    _write_whole(path, content)
+    return image_class(stored.reshape(header.get_data_shape()), None, header)
 
 
 _GEOMETRY_FIELDS = (
@@ -158,7 +170,7 @@ def _result_header(source: nib.Nifti1Header) -> nib.Nifti1Header:
     return header
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def _atomic_write(path: Path, content: bytes) -> None:
     aside = path.with_name(f".{uuid.uuid4().hex}.part")  # short, so that every name that fits can be written
     try:
         try:
@@ -174,11 +186,11 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 
 def new_geometry(shape: tuple[int, int, int], affine: np.ndarray) -> Grid:
-    """The grid of a volume that comes from no file, to be stored as RAS+ in millimetres.
+    """The grid of a volume that comes from no file, to be stored as RAS+ in millimeters.
 
     Args:
       shape: `(D, H, W)`.
-      affine: `[4, 4]`, voxel `(i, j, k)` to millimetres; kept as the float32 that the header holds.
+      affine: `[4, 4]`, voxel `(i, j, k)` to millimeters; kept as the float32 that the header holds.
 
     Raises:
       ValueError: the affine's axes are not in canonical order.
@@ -204,13 +216,19 @@ def describe_difference(a: Grid, b: Grid) -> str | None:
         first, second = ("x".join(map(str, grid.shape[::-1])) for grid in (a, b))
         return f"shapes differ ({first} and {second} voxels, in RAS order)"
     distance = corner_distance(a.affine, b.affine, a.shape[::-1])
-    if distance > GRID_TOLERANCE:
+    if not distance <= GRID_TOLERANCE * min(a.spacing):
         return f"affines differ (by up to {distance:.3g} mm)"
     return None
 
 
+def describe_offset(a: Grid, b: Grid) -> str | None:
+    """How far apart two grids lie that count as the same, for a warning; None where it is rounding."""
+    distance = corner_distance(a.affine, b.affine, a.shape[::-1])
+    return f"lies up to {distance:.2g} mm" if distance > GRID_ROUNDING * min(a.spacing) else None
+
+
 def corner_distance(a: np.ndarray, b: np.ndarray, shape_ijk: Sequence[int]) -> float:
-    """Millimetres by which two affines place the corners of a volume apart, at most; infinite beyond all floats."""
+    """Millimeters by which two affines place the corners of a volume apart, at most; infinite beyond all floats."""
     corners = np.array(list(itertools.product(*((0, int(size) - 1) for size in shape_ijk), (1,)))).T
     with np.errstate(over="ignore", invalid="ignore"):
         distance = np.linalg.norm(((a - b) @ corners)[:3], axis=0).max()

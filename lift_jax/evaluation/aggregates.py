@@ -1,4 +1,4 @@
-"""What a table holds: means over cases with intervals, and the model's paired difference from every other method."""
+"""What a table holds: means over subjects with intervals, and the model's paired difference from every other method."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,14 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lift_jax.evaluation.intervals import bootstrap_mean, paired_difference
+from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.scores import MODEL
 
-BOOTSTRAP_SEED = 0
-"""Seed of every interval in a report, so that the same rows give the same report."""
-
 Row = Mapping[str, str | float]
-"""The scores of one case, contrast and method: `{"case", "contrast", "method", metric: float, ...}`."""
+"""The scores of one subject, channel and method: `{"subject", "channel", "method", metric: float, ...}`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,23 +32,8 @@ class Column:
     headline: bool = False
 
 
-CWDM_COLUMNS = (
-    Column("psnr", "PSNR (dB)", 2, True, headline=True),
-    Column("ssim", "SSIM", 4, True, headline=True),
-    Column("psnr_brain", "PSNR, brain (dB)", 2, True),
-    Column("ssim_brain", "SSIM, brain", 4, True),
-    Column("delta_z_mae", "Δz MAE, brain", 4, False, headline=True),
-    Column("delta_z_correlation", "Δz correlation, brain", 3, True),
-    Column("psnr_crop", "PSNR, crop (dB)", 2, True),
-    Column("ssim_crop", "SSIM, crop", 4, True),
-    Column("psnr_crop_brain", "PSNR, crop, brain (dB)", 2, True),
-    Column("ssim_crop_brain", "SSIM, crop, brain", 4, True),
-)
-"""The columns of `scores.score_cwdm`; those of the crop stay away where no case was 240×240 in-plane."""
-
-
 class Estimate(NamedTuple):
-    """A mean over `n` cases and the ends of its interval; all nan for no case, the ends alone for one."""
+    """A mean over `n` subjects and the ends of its interval; all nan for no subject, the ends alone for one."""
 
     mean: float
     low: float
@@ -60,28 +42,28 @@ class Estimate(NamedTuple):
 
 
 Table = dict[str, dict[str, dict[str, Estimate]]]
-"""`table[method][contrast][metric]`."""
+"""`table[method][channel][metric]`."""
 
 
 def aggregate(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
-    """The mean of every metric over the cases of every method and contrast; `n` counts the finite values alone."""
+    """The mean of every metric over the subjects of every method and channel; `n` counts the finite values alone."""
 
-    def estimate(method: str, contrast: str, key: str) -> Estimate:
-        values = np.array(list(_values(rows, method, contrast, key).values()))
+    def estimate(method: str, channel: str, key: str) -> Estimate:
+        values = np.array(list(_values(rows, method, channel, key).values()))
         values = values[np.isfinite(values)]
-        return Estimate(*bootstrap_mean(values, seed=BOOTSTRAP_SEED), values.size) if values.size else _nothing()
+        return Estimate(*mean_interval(values), values.size) if values.size else _nothing()
 
     return _tabulate(rows, distinct(rows, "method"), columns, estimate)
 
 
 def model_differences(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
-    """The model minus every other method, paired by case; `table[other method]`, empty where the model is not in."""
+    """The model minus every other method, paired by subject; `table[other method]`, empty where the model is not in."""
 
-    def estimate(method: str, contrast: str, key: str) -> Estimate:
-        model, other = (_values(rows, name, contrast, key) for name in (MODEL, method))
-        pairs = np.array([(model[case], other[case]) for case in model if case in other]).reshape(-1, 2)
+    def estimate(method: str, channel: str, key: str) -> Estimate:
+        model, other = (_values(rows, name, channel, key) for name in (MODEL, method))
+        pairs = np.array([(model[name], other[name]) for name in model if name in other]).reshape(-1, 2)
         pairs = pairs[np.isfinite(pairs).all(1)]
-        return Estimate(*paired_difference(*pairs.T, seed=BOOTSTRAP_SEED), len(pairs)) if len(pairs) else _nothing()
+        return Estimate(*paired_difference(*pairs.T), len(pairs)) if len(pairs) else _nothing()
 
     methods = distinct(rows, "method")
     others = [method for method in methods if method != MODEL] if MODEL in methods else []
@@ -93,13 +75,13 @@ def present_columns(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[Col
     return tuple(column for column in columns if any(column.key in row for row in rows))
 
 
-def rank_cases(rows: Sequence[Row], contrast: str, key: str = "psnr") -> dict[str, str]:
-    """The case in which the model did "best", "median" and "worst" by a metric of which more is better.
+def rank_subjects(rows: Sequence[Row], channel: str, key: str = "psnr") -> dict[str, str]:
+    """The subject in which the model did "best", "median" and "worst" by a metric of which more is better.
 
-    Of two cases there is no median; a single case is the median.
+    Of two subjects there is no median; a single subject is the median.
     """
-    values = {case: value for case, value in _values(rows, MODEL, contrast, key).items() if not np.isnan(value)}
-    ordered = sorted(values, key=lambda case: (-values[case], case))
+    values = {subject: value for subject, value in _values(rows, MODEL, channel, key).items() if not np.isnan(value)}
+    ordered = sorted(values, key=lambda subject: (-values[subject], subject))
     places = {1: {"median": 0}, 2: {"best": 0, "worst": 1}}
     placed = places.get(len(ordered), {"best": 0, "median": len(ordered) // 2, "worst": len(ordered) - 1})
     return {rank: ordered[place] for rank, place in placed.items() if ordered}
@@ -110,14 +92,14 @@ def distinct(rows: Iterable[Row], key: str) -> list[str]:
     return list(dict.fromkeys(row[key] for row in rows))
 
 
-def _values(rows: Sequence[Row], method: str, contrast: str, key: str) -> dict[str, float]:
-    chosen = (row for row in rows if row["method"] == method and row["contrast"] == contrast)
-    return {row["case"]: float(row[key]) for row in chosen if key in row}
+def _values(rows: Sequence[Row], method: str, channel: str, key: str) -> dict[str, float]:
+    chosen = (row for row in rows if row["method"] == method and row["channel"] == channel)
+    return {row["subject"]: float(row[key]) for row in chosen if key in row}
 
 
 def _tabulate(rows: Sequence[Row], methods: Sequence[str], columns: Sequence[Column], estimate) -> Table:
-    contrasts = distinct(rows, "contrast")
-    return {m: {c: {column.key: estimate(m, c, column.key) for column in columns} for c in contrasts} for m in methods}
+    channels = distinct(rows, "channel")
+    return {m: {c: {column.key: estimate(m, c, column.key) for column in columns} for c in channels} for m in methods}
 
 
 def _nothing() -> Estimate:

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from lift_jax.inference.budget import plan_chunks
-from lift_jax.inference.passes import DIVIDED, WHOLE, decode_chunk, encode_chunk, mix_volume
-from lift_jax.models.volume_translator import VolumeTranslator
+from lift_jax.inference.chunked import REPLICATED, SHARDED, decode_chunk, encode_chunk, mix_slices
+from lift_jax.models.translation.volume_translator import VolumeTranslator
 
 
 def translation_flops(
@@ -18,7 +18,7 @@ def translation_flops(
     shape: tuple[int, int, int, int],
     *,
     chunk: int,
-    skip_memory: float,
+    skip_cache_gib: float,
     mesh: jax.sharding.Mesh | None = None,
 ) -> float:
     """Floating-point operations of each device to translate one contrast of a volume: both passes and the mixer.
@@ -28,11 +28,11 @@ def translation_flops(
     The other mixers have no loop.
 
     Args:
-      network, params, chunk, skip_memory, mesh: as given to `translate_volume`; the parameters may be shapes alone.
+      network, params, chunk, skip_cache_gib, mesh: as given to `translate_volume`; the parameters may be shapes alone.
       shape: `(D, H, W, C)` of the sources, sides multiples of the network's.
     """
     devices = 1 if mesh is None else mesh.size
-    slices, kept = plan_chunks(network, params, shape, chunk=chunk, skip_memory=skip_memory, devices=devices)
+    slices, kept = plan_chunks(network, params, shape, chunk=chunk, skip_cache_gib=skip_cache_gib, devices=devices)
     chunks = -(-shape[0] // (slices * devices))
     encode, mix, decode = (_flops(program) for program in lowered_passes(network, params, shape, slices, mesh))
     total = chunks * ((1 if kept else 2) * encode + decode) + mix
@@ -56,7 +56,7 @@ def lowered_passes(
       slices: on a device at a time.
     """
 
-    def on_devices(tree, layout=WHOLE):
+    def on_devices(tree, layout=REPLICATED):
         sharding = None if mesh is None else jax.sharding.NamedSharding(mesh, layout)
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
@@ -64,17 +64,17 @@ def lowered_passes(
     count = slices * (1 if mesh is None else mesh.size)
     params, available, depths = on_devices((params, jnp.ones(sides[-1]), jnp.zeros(depth)))
     part = jax.ShapeDtypeStruct((count, *sides), jnp.float32)
-    encoded = (params, on_devices(part, DIVIDED), available)
+    encoded = (params, on_devices(part, SHARDED), available)
     skips, bottleneck, pooled = jax.eval_shape(functools.partial(encode_chunk, network), *encoded)
     whole = on_devices(jax.ShapeDtypeStruct((depth, *pooled.shape[1:]), pooled.dtype))
     mixed = (params, whole, depths, available)
-    context = jax.eval_shape(lambda *arrays: mix_volume(network, *arrays, 0), *mixed)
+    context = jax.eval_shape(lambda *arrays: mix_slices(network, *arrays, 0), *mixed)
     part = None if context is None else on_devices(jax.ShapeDtypeStruct((count, *context.shape[1:]), context.dtype))
-    features = on_devices((skips, bottleneck), DIVIDED)
+    features = on_devices((skips, bottleneck), SHARDED)
     return (
         encode_chunk.lower(network, *encoded, mesh=mesh),
-        mix_volume.lower(network, *mixed, 0),
-        decode_chunk.lower(network, params, *features, available, 0, part, None, mesh=mesh),
+        mix_slices.lower(network, *mixed, 0),
+        decode_chunk.lower(network, params, *features, available, 0, part, mesh=mesh),
     )
 
 

@@ -1,175 +1,315 @@
-"""Anybody's predictions, as NIfTI files, scored against cases in BraTS layout."""
+"""Anybody's predictions, as files, scored against true subjects."""
 
 import dataclasses
 import os
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from lift_jax.data.brats import contrast_paths
-from lift_jax.data.cases import CONTRASTS
-from lift_jax.data.intensities import apply_cwdm_background, normalise_cwdm
-from lift_jax.data.volumes import describe_difference, read_header, read_volume
-from lift_jax.errors import UserError
-from lift_jax.evaluation.aggregates import Row, distinct, rank_cases
-from lift_jax.evaluation.report_figures import PictureCase
-from lift_jax.evaluation.scores import score_methods_cwdm
+from lift_jax.data.datasets import brats, synthrad
+from lift_jax.data.datasets.base import ScannedSubjects, header_errors, read_grid, read_image, read_labels
+from lift_jax.data.datasets.registry import scan
+from lift_jax.data.intensity import get_protocol
+from lift_jax.data.volumes import describe_difference
+from lift_jax.errors import DataWarning, UserError
+from lift_jax.evaluation.aggregates import Row, distinct, rank_subjects
+from lift_jax.evaluation.columns import columns_of
+from lift_jax.evaluation.leave_one_channel_out import scored_channel, scored_picture
+from lift_jax.evaluation.prediction_files import ReadPrediction, read_prediction
+from lift_jax.evaluation.report.pictures import Picture
+from lift_jax.evaluation.scores import ScoredChannel, score_methods
 
-PROTOCOLS = ("cwdm",)
+ENDINGS = r"\.(?:nii|nii\.gz|mha)"
 
-UNIT_TOLERANCE = 1.001
-"""Highest value that a prediction in [0, 1] may hold; one above it is in other units, and normalised as targets are."""
 
-PREDICTION_NAME = re.compile(rf"(?P<case>[^/]+)-(?P<contrast>{'|'.join(CONTRASTS)})\.nii(\.gz)?")
+@dataclasses.dataclass(frozen=True)
+class ScoringProtocol:
+    """How predictions of others are scored.
+
+    Attributes:
+      dataset: layout of the true subjects.
+      channels: channel to intensity protocol.
+      targets: word in the name of a prediction's file, to the channel that it predicts.
+      needs_mask: whether a mask file must lie beside the truth.
+      form: names of predictions, for messages.
+      description: for reports.
+    """
+
+    dataset: str
+    channels: Mapping[str, str]
+    targets: Mapping[str, str]
+    needs_mask: bool
+    form: str
+    description: str
+
+    @property
+    def name_pattern(self) -> re.Pattern:
+        """Matches the name of a prediction's file; a single target may be left out of it."""
+        words = "|".join(sorted(self.targets, key=len, reverse=True))
+        optional = "?" if len(set(self.targets.values())) == 1 else ""
+        return re.compile(rf"(?P<subject>[^/]+?)(?:[-_](?P<kind>{words})){optional}{ENDINGS}", re.DOTALL)
+
+    @property
+    def unit(self) -> str:
+        """The unit of the targets."""
+        return get_protocol(self.channels[next(iter(self.targets.values()))]).unit
+
+    @property
+    def columns(self):
+        """The metrics of its tables."""
+        return columns_of([self.unit])
+
+
+def _synthrad(name: str) -> ScoringProtocol:
+    described = "SynthRAD2023, native grid; MS-SSIM as SynthRAD2025"
+    return ScoringProtocol(name, synthrad.CHANNELS, {"ct": "ct"}, True, "<subject>-ct.nii.gz", described)
+
+
+SCORING_PROTOCOLS = {
+    "cwdm": ScoringProtocol(
+        "brats",
+        brats.CHANNELS,
+        brats.WORDS,
+        False,
+        "<subject>-{t1n,t1c,t2w,t2f}.nii.gz",
+        "cWDM, native grid",
+    ),
+    "synthrad2023": _synthrad("synthrad2023"),
+    "synthrad2025": _synthrad("synthrad2025"),
+}
+"""Values of `--protocol`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """A predicted contrast of a case: its file, and those of the true contrast and of the case's other contrasts."""
+    """A file, and the channel and the subject that it predicts."""
 
-    case: str
-    contrast: str
     path: Path
-    target: Path
-    sources: tuple[Path, ...]
+    subject: str
+    channel: str
+    index: int
 
 
 def score_folder(
-    predictions: str | os.PathLike, targets: str | os.PathLike, protocol: str = "cwdm"
-) -> tuple[list[Row], Iterator[PictureCase], dict[str, str]]:
-    """Scores every prediction in a folder, and on the same cases the two baselines of `scores.score_methods_cwdm`.
+    predictions: str | os.PathLike,
+    targets: str | os.PathLike,
+    protocol: str = "cwdm",
+    prediction_range: tuple[float, float] | None = None,
+) -> tuple[list[Row], Iterator[Picture], dict[str, str]]:
+    """Scores every prediction in a folder, and the methods without training on the same subjects.
 
-    Targets and sources are normalised by the cWDM protocol; the sources are the case's contrasts other than the
-    predicted one, and the first of them in the order of `CONTRASTS` tells background. Predictions are taken to be in
-    [0, 1]; one that reaches beyond is normalised like a target, and the facts say of how many that holds.
+    Sources are the subject's channels other than the predicted one. The first of them tells background.
 
     Args:
-      predictions: holds `<case>-<contrast>.nii.gz` (or `.nii`), side by side or in a folder for each case.
-      targets: holds the cases, `<case>/<case>-<contrast>.nii.gz`.
-      protocol: one of `PROTOCOLS`.
+      predictions: holds `<subject>-<channel>.nii.gz`, side by side or in a folder for each subject.
+      targets: holds the true subjects, in the layout of the protocol's data set.
+      protocol: one of `SCORING_PROTOCOLS`.
+      prediction_range: see `read_prediction`.
 
     Returns:
-      One row per case, contrast and method; the best, median and worst case of every contrast, read again one after the
-      other as they are asked for; and the facts of a report.
+      One row per subject, channel and method; the best, median and worst subject of every channel, read again one
+      after the other as they are asked for; and the metadata of a report.
 
     Raises:
       UserError: predictions that cannot be matched with a target on the same grid, all of them at once and before
-        any is scored; or a file that cannot be read or scored.
+        any is scored; or a file that cannot be read or scored, or is in another unit.
     """
-    if protocol not in PROTOCOLS:
-        raise UserError(f"protocol {protocol}: unknown; the protocols of folders are: {', '.join(PROTOCOLS)}")
-    found = find_predictions(Path(predictions), Path(targets))
-    rows, normalised = [], 0
+    if protocol not in SCORING_PROTOCOLS:
+        raise UserError(f"--protocol: {protocol!r} is none of {', '.join(SCORING_PROTOCOLS)}")
+    scoring = SCORING_PROTOCOLS[protocol]
+    subjects, found = find_predictions(Path(predictions), Path(targets), scoring)
+    rows, read = [], []
     for prediction in found:
-        predicted, was_normalised = _read_prediction(prediction.path)
-        normalised += was_normalised
-        target, sources = _read_unit(prediction.target), np.stack([_read_unit(p) for p in prediction.sources], axis=-1)
-        try:
-            scores = score_methods_cwdm(target, predicted, sources, sources[..., 0])
-        except ValueError as error:
-            raise UserError(f"{prediction.path}: cannot be scored: {error}") from None
-        named = {"case": prediction.case, "contrast": prediction.contrast}
-        rows += [named | {"method": method} | values for method, values in scores.items()]
-    facts = {
-        "predictions": f"{len(found)} files of {len(distinct(rows, 'case'))} cases in {predictions}",
+        truth, made = _read(subjects, prediction, prediction_range)
+        rows += _scored_rows(prediction.path, prediction.subject, prediction.channel, truth, made.array)
+        read.append(dataclasses.replace(made, array=None))
+    metadata = {
+        "predictions": f"{len(found)} files of {len(distinct(rows, 'subject'))} subjects in {predictions}",
         "targets": str(targets),
-        "protocol": "cWDM, native grid",
-        "prediction intensities": _intensities_in_words(normalised, len(found)),
+        "protocol": scoring.description,
+        "prediction intensities": describe_intensities(read, scoring.unit, prediction_range),
     }
-    return rows, _pictures(found, rows), facts
+    return rows, _pictures(subjects, found, rows, prediction_range), metadata
 
 
-def find_predictions(predictions: Path, targets: Path) -> list[Prediction]:
-    """The predictions in a folder with what each is scored against, by contrast and case; headers alone are read.
+def score_file(
+    prediction: Path,
+    target: Path,
+    protocol: str = "cwdm",
+    prediction_range: tuple[float, float] | None = None,
+    mask: Path | None = None,
+) -> tuple[list[Row], Iterator[Picture], dict[str, str]]:
+    """Scores one file against another; no source tells background, so the prediction is scored as it is.
+
+    Args:
+      prediction: the file that is scored; target: the true one, on the same grid.
+      protocol: one of `SCORING_PROTOCOLS`.
+      prediction_range: see `read_prediction`.
+      mask: the brain or body; None: the foreground of the target.
+
+    Returns:
+      As `score_folder`.
+
+    Raises:
+      UserError: as `score_folder`.
+    """
+    scoring = SCORING_PROTOCOLS[protocol]
+    channel = "ct" if scoring.unit == "HU" else "t1n"  # any of its channels; all have one protocol
+    files = _single(target, channel, mask)
+    subjects = ScannedSubjects((files,), {channel: get_protocol(scoring.channels[channel])})
+    grid = read_grid(target)
+    for path in filter(None, (prediction, mask)):
+        _check_grid(path, target, grid)
+    if scoring.unit == "HU" and mask is None:
+        warnings.warn(f"{target}: no --mask; the body is found by threshold in the true CT", DataWarning, stacklevel=2)
+    subject = subjects.load(0)
+    protocols = subjects.protocols
+    region = subject.mask if subject.mask is not None else subject.images[channel] > protocols[channel].background
+    everywhere = np.ones(subject.shape, bool)
+    visible = subject.mask if mask is not None else everywhere
+    truth = ScoredChannel(protocols[channel], subject.reference(channel), region, visible, {}, {})
+    made = read_prediction(prediction, protocols[channel], truth.target, region, prediction_range)
+    name, shown = files.name, "target"
+    rows = [row | {"channel": shown} for row in _scored_rows(prediction, name, channel, truth, made.array)]
+    metadata = {
+        "prediction": str(prediction),
+        "target": str(target),
+        "protocol": scoring.description,
+        "foreground": str(mask) if mask else "that of the target; give --mask where there is one",
+        "prediction intensities": describe_intensities([made], scoring.unit, prediction_range),
+    }
+    picture = scored_picture(name, shown, "median", None, truth, made.array, subject.spacing)
+    return rows, iter([picture]), metadata
+
+
+def find_predictions(
+    predictions: Path, targets: Path, scoring: ScoringProtocol
+) -> tuple[ScannedSubjects, list[Prediction]]:
+    """The true subjects, and the predictions of a folder by channel and subject; only headers are read.
 
     Raises:
       UserError: a folder is missing or holds no prediction; or predictions cannot be matched, one line for each.
     """
-    for folder in (predictions, targets):
+    for flag, folder in (("--predictions", predictions), ("--targets", targets)):
         if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; give the folders of the predictions and of the true cases")
+            single = "; score single files by --prediction FILE --target FILE" if folder.is_file() else ""
+            raise UserError(f"{flag}: {folder} is no folder{single or '; check the path'}")
     files = sorted(file for pattern in ("*", "*/*") for file in predictions.glob(pattern) if file.is_file())
-    matches = [(file, match) for file in files if (match := PREDICTION_NAME.fullmatch(file.name))]
+    matches = [(file, match) for file in files if (match := scoring.name_pattern.fullmatch(file.name))]
     if not matches:
-        names = f"<case>-{{{','.join(CONTRASTS)}}}.nii.gz"
-        raise UserError(f"{predictions}: holds no predictions; name them {names}, side by side or in a folder a case")
+        raise UserError(f"{predictions}: holds no predictions; name them {scoring.form}")
+    scanned = scan(ConfigDict({"dataset": scoring.dataset, "root": str(targets), "channels": dict(scoring.channels)}))
+    protocols = {channel: get_protocol(name) for channel, name in scoring.channels.items()}
+    subjects = ScannedSubjects(scanned, protocols)
+    indices = {name: index for index, name in enumerate(subjects.names)}
     found: dict[tuple[str, str], Prediction] = {}
     problems = []
     for path, match in matches:
-        case, contrast = match["case"], match["contrast"]
-        try:
-            if (contrast, case) in found:
-                other = found[contrast, case].path
-                raise UserError(f"{path}: predicts the same contrast and case as {other}; keep one of them")
-            found[contrast, case] = _match(path, case, contrast, targets)
-        except UserError as error:
-            problems.append(str(error))
+        only = next(iter(scoring.targets.values()))
+        subject, channel = match["subject"], scoring.targets[match["kind"]] if match["kind"] else only
+        if (channel, subject) in found:
+            other = found[channel, subject].path
+            problems.append(f"{path}: predicts the same channel and subject as {other}; keep one of them")
+            continue
+        errors = _match_errors(path, subject, channel, targets, scoring, subjects, indices.get(subject))
+        problems += errors
+        if not errors:
+            found[channel, subject] = Prediction(path, subject, channel, indices[subject])
     if problems:
-        first = f"{predictions}: {len(problems)} of {len(matches)} predictions cannot be scored; repair or remove them:"
-        raise UserError("\n".join([first, *problems]))
-    return sorted(found.values(), key=lambda prediction: (CONTRASTS.index(prediction.contrast), prediction.case))
+        first = f"{predictions}: {len(matches) - len(found)} of {len(matches)} predictions cannot be scored; "
+        raise UserError("\n".join([f"{first}repair or remove them:", *problems]))
+    order = list(scoring.channels)
+    return subjects, sorted(found.values(), key=lambda each: (order.index(each.channel), each.subject))
 
 
-def _match(path: Path, case: str, contrast: str, targets: Path) -> Prediction:
-    """Finds what a prediction is scored against, and checks that all of it lies on the prediction's grid."""
-    paths = contrast_paths(targets, case)
-    if contrast not in paths:
-        raise UserError(f"{path}: has no target; put it at {targets / case / f'{case}-{contrast}.nii.gz'}")
-    sources = tuple(source for name, source in paths.items() if name != contrast)
-    if not sources:
-        raise UserError(f"{path}: case {case} has no contrast but the target in {targets}; add one, it tells the brain")
-    grid = read_header(path)
-    for other in (paths[contrast], *sources):
-        difference = describe_difference(grid, read_header(other))
-        if difference:
-            raise UserError(f"{path}: is not on the grid of {other}: {difference}; resample it onto that grid")
-    return Prediction(case, contrast, path, paths[contrast], sources)
+def describe_intensities(
+    read: Sequence[ReadPrediction], unit: str, prediction_range: tuple[float, float] | None
+) -> str:
+    """In which unit predictions were given, and what was done about overshoots; warnings are repeated."""
+    text = f"in {unit}, as given" if prediction_range is None else "{:g} to {:g}, as stated".format(*prediction_range)
+    overshoots = [made.overshoot for made in read if made.overshoot > 0]
+    if overshoots:
+        text += (
+            f"; {len(overshoots)} of {len(read)} overshoot the range by up to {max(overshoots):.2%} and were clamped"
+        )
+    warned = [made.warning for made in read if made.warning]
+    return "; ".join([text, *warned])
 
 
-def _read_prediction(path: Path) -> tuple[np.ndarray, bool]:
-    """A prediction in [0, 1], `[D, H, W]`, and whether it had to be normalised."""
-    array = read_volume(path).array
-    if array.max() <= UNIT_TOLERANCE:
-        return array, False
-    return _normalised(path, array), True
+def _single(target: Path, channel: str, mask: Path | None):
+    from lift_jax.data.datasets.naming import SubjectFiles
+
+    return SubjectFiles(target.name.split(".")[0], {channel: target}, mask)
 
 
-def _read_unit(path: Path) -> np.ndarray:
-    return _normalised(path, read_volume(path).array)
+def _check_grid(path: Path, other: Path, grid) -> None:
+    difference = describe_difference(read_grid(path), grid)
+    if difference:
+        raise UserError(f"{path}: is not on the grid of {other}: {difference}; resample it onto that grid")
 
 
-def _normalised(path: Path, array: np.ndarray) -> np.ndarray:
+def _match_errors(path, subject, channel, targets, scoring, subjects: ScannedSubjects, index) -> list[str]:
+    """What keeps a prediction from being scored, one line each."""
+    ending = ".mha" if scoring.dataset == "synthrad2025" else ".nii.gz"
+    prefix = f"{subject}-" if scoring.dataset == "brats" else ""
+    truth = {} if index is None else subjects.files[index].channels
+    if channel not in truth:
+        return [f"{path}: has no target; put it at {targets / subject / f'{prefix}{channel}{ending}'}"]
+    files = subjects.files[index]
+    if scoring.needs_mask and files.mask is None:
+        return [f"{path}: has no mask to be scored in; put it at {targets / subject / f'mask{ending}'}"]
+    if not scoring.needs_mask and len(truth) < 2:
+        return [f"{path}: {subject} has no channel but the target in {targets}; add one, it tells the brain"]
+    errors = list(header_errors(files))
     try:
-        return normalise_cwdm(array)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
+        _check_grid(path, truth[channel], read_grid(truth[channel]))
+    except UserError as error:
+        errors.append(str(error))
+    return errors
 
 
-def _pictures(found: list[Prediction], rows: list[Row]) -> Iterator[PictureCase]:
-    by_name = {(prediction.contrast, prediction.case): prediction for prediction in found}
-    for contrast in distinct(rows, "contrast"):
-        for rank, case in rank_cases(rows, contrast).items():
-            yield _picture(by_name[contrast, case], rank)
-
-
-def _picture(prediction: Prediction, rank: str) -> PictureCase:
-    """A prediction as it is scored, background applied, beside the first source and the target."""
-    volume = read_volume(prediction.sources[0])
-    source = _normalised(prediction.sources[0], volume.array)
-    return PictureCase(
-        case=prediction.case,
-        contrast=prediction.contrast,
-        rank=rank,
-        source=source,
-        target=_read_unit(prediction.target),
-        prediction=apply_cwdm_background(_read_prediction(prediction.path)[0], source),
-        spacing=tuple(np.linalg.norm(volume.affine[:3, :3], axis=0)[::-1]),
+def _read(subjects: ScannedSubjects, prediction: Prediction, prediction_range):
+    """The truth and the prediction, which is read within it."""
+    index, channel = prediction.index, prediction.channel
+    target = subjects.load(index, (channel,))
+    sources = tuple(other for other in subjects.channels(index) if other != channel)
+    inputs = subjects.load(index, sources) if sources else target
+    path = subjects.files[index].segmentation
+    labels = read_labels(path, lambda file: read_image(file).array) if path else None
+    truth = scored_channel(subjects.protocols, channel, target.reference(channel), inputs, sources, labels)
+    made = read_prediction(
+        prediction.path, subjects.protocols[channel], truth.target, truth.foreground, prediction_range
     )
+    if made.warning:
+        warnings.warn(made.warning, DataWarning, stacklevel=2)
+    if made.overshoot:
+        warnings.warn(
+            f"{prediction.path}: overshoots [0, 1] by {made.overshoot:.2%} of the range; clamped", DataWarning, 2
+        )
+    return truth, made
 
 
-def _intensities_in_words(normalised: int, total: int) -> str:
-    if normalised == 0:
-        return "in [0, 1], as given"
-    return f"{normalised} of {total} predictions hold values above 1 and were normalised by the protocol, like targets"
+def _scored_rows(path: Path, subject: str, channel: str, truth: ScoredChannel, made: np.ndarray) -> list[Row]:
+    try:
+        scores = score_methods(truth, made)
+    except ValueError as error:
+        raise UserError(f"{path}: cannot be scored: {error}") from None
+    named = {"subject": subject, "channel": channel}
+    return [named | {"method": method} | values for method, values in scores.items()]
+
+
+def _pictures(
+    subjects: ScannedSubjects, found: Sequence[Prediction], rows: Sequence[Row], prediction_range
+) -> Iterator[Picture]:
+    by_name = {(prediction.channel, prediction.subject): prediction for prediction in found}
+    for channel in distinct(rows, "channel"):
+        for rank, name in rank_subjects(rows, channel).items():
+            prediction = by_name[channel, name]
+            truth, made = _read(subjects, prediction, prediction_range)
+            shown = made.array if truth.protocol.unit == "HU" else np.where(truth.visible, made.array, 0)
+            spacing = read_grid(prediction.path).spacing
+            yield scored_picture(name, channel, rank, next(iter(truth.sources), None), truth, shown, spacing)

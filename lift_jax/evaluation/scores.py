@@ -1,68 +1,195 @@
-"""The scores of one predicted contrast of one case, by protocol."""
+"""The scores of one predicted channel of one subject, by the unit of the channel, beside methods without training."""
+
+import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
-from lift_jax.data.intensities import CWDM_IN_PLANE, apply_cwdm_background, brain_mask, crop_cwdm
-from lift_jax.evaluation.image_metrics import interior_mean, peak_signal_to_noise, similarity_map
-from lift_jax.evaluation.inputs import paired_volumes
-from lift_jax.evaluation.through_plane import delta_z
+from lift_jax.data.intensity import CWDM_IN_PLANE, HU_RANGE, IntensityProtocol, crop_cwdm
+from lift_jax.evaluation.metrics.image import (
+    SSIM_BORDER,
+    interior_mean,
+    peak_signal_to_noise,
+    similarity_map,
+    synthrad2023,
+    synthrad2025,
+)
+from lift_jax.evaluation.metrics.inputs import nonempty_mask, paired_volumes
+from lift_jax.evaluation.metrics.through_plane import BONE_THRESHOLD, delta_z
 
-MODEL, BEST_SOURCE, MEAN_OF_SOURCES = "model", "best source", "mean of sources"
-"""The method that is scored, and the two that need no training and that it has to beat."""
+MODEL = "model"
+"""The method that is scored."""
+
+BEST_SOURCE, MEAN_OF_SOURCES = "best source", "mean of sources"
+"""Methods without training for a target in [0, 1]."""
+
+WATER = "water"
+"""A method without training for a target in HU: 0 HU throughout the body."""
+
+AIR_THRESHOLD = -400.0
+"""Hounsfield units below which a voxel in the mask counts as air: about half-way from air to soft tissue."""
+
+REGIONS = ("tumor", "healthy")
+"""What a segmentation divides the foreground into: labels above 0, and the rest."""
 
 
-def score_cwdm(target, prediction, sources, first_source) -> dict[str, float]:
-    """The cWDM protocol's scores of one contrast, intensities in [0, 1].
+@dataclasses.dataclass(frozen=True)
+class ScoredChannel:
+    """The truth about one channel of one subject, and what a prediction of it was made from.
 
-    The prediction is clamped to [0, 1] and set to zero where the first source is zero. PSNR and SSIM are taken over the
-    whole grid and over the brain; on planes of 240×240 voxels the same again on the 224×224 crop. A crop is scored as a
+    Attributes:
+      protocol: of the channel.
+      target: `[D, H, W]`, the true channel in the protocol's unit.
+      foreground: `[D, H, W]` bool, the brain or body that the sources show; never that of the target.
+      visible: `[D, H, W]` bool, the foreground of the first source: cWDM sets a prediction to zero outside of it.
+      sources: channel to `[D, H, W]`, in the units of their protocols.
+      units: channel to the unit of its protocol.
+      segmentation: `[D, H, W]` labels, 0 healthy; or None.
+    """
+
+    protocol: IntensityProtocol
+    target: np.ndarray
+    foreground: np.ndarray
+    visible: np.ndarray
+    sources: Mapping[str, np.ndarray]
+    units: Mapping[str, str]
+    segmentation: np.ndarray | None = None
+
+    @property
+    def regions(self) -> dict[str, np.ndarray]:
+        """`tumor` and `healthy`, `[D, H, W]` bool, both within the foreground; nothing without a segmentation."""
+        if self.segmentation is None:
+            return {}
+        tumor = np.asarray(self.segmentation) > 0
+        return {"tumor": self.foreground & tumor, "healthy": self.foreground & ~tumor}
+
+
+def score_methods(scored: ScoredChannel, prediction: np.ndarray) -> dict[str, dict[str, float]]:
+    """The scores of a prediction and of the methods without training, by method.
+
+    Args:
+      scored: the truth.
+      prediction: `[D, H, W]` in the unit of the target.
+
+    Raises:
+      ValueError: volumes that cannot be compared, an empty foreground, or one too thin for the metrics.
+    """
+    return {method: score_prediction(scored, made) for method, made in _methods(scored, prediction).items()}
+
+
+def score_prediction(scored: ScoredChannel, prediction: np.ndarray) -> dict[str, float]:
+    """`score_hu` or `score_unit` of a prediction, by the unit of its protocol."""
+    inputs = scored.target, prediction, scored.foreground
+    if scored.protocol.unit == "HU":
+        return score_hu(*inputs, scored.regions)
+    return score_unit(*inputs, scored.visible, scored.regions)
+
+
+def score_unit(target, prediction, brain, visible, regions: Mapping[str, np.ndarray] | None = None) -> dict[str, float]:
+    """The cWDM protocol's scores of one channel, intensities in [0, 1].
+
+    The prediction is clamped to [0, 1] and set to zero outside of `visible`. PSNR and SSIM are taken over the whole
+    grid and over the brain; on planes of 240×240 voxels the same again on the 224×224 crop. A crop is scored as a
     volume of its own: its SSIM leaves out 3 voxels along its own sides.
 
     Args:
-      target: `[D, H, W]`, the true contrast.
+      target: `[D, H, W]`, the true channel.
       prediction: `[D, H, W]`.
-      sources: `[D, H, W, C]`, the contrasts the prediction was made from; the brain is where any is above zero.
-      first_source: `[D, H, W]`, the one whose zeros are background.
+      brain: `[D, H, W]` bool, the foreground of the sources.
+      visible: `[D, H, W]` bool, where the first source shows something.
+      regions: name to `[D, H, W]` bool, scored by PSNR and SSIM as well; nan where there is no voxel.
 
     Returns:
-      `psnr`, `ssim`, `psnr_brain`, `ssim_brain`, `delta_z_mae` and `delta_z_correlation` (both in the brain), and on
-      planes of 240×240 `psnr_crop`, `ssim_crop`, `psnr_crop_brain`, `ssim_crop_brain`.
+      `psnr`, `ssim`, `psnr_brain`, `ssim_brain`, `delta_z_mae` and `delta_z_correlation` (both in the brain), on planes
+      of 240×240 `psnr_crop`, `ssim_crop`, `psnr_crop_brain`, `ssim_crop_brain`, and `psnr_<region>`, `ssim_<region>`.
 
     Raises:
-      ValueError: volumes that cannot be compared (see `image_metrics.unit_range`), or sources without a brain.
+      ValueError: volumes that cannot be compared (see `image_metrics.unit_range`), or an empty brain.
     """
-    brain = brain_mask(sources)
+    brain = np.asarray(brain, bool)
     if not brain.any():
-        raise ValueError("the sources are zero everywhere, so there is no brain to score")
-    target, prediction = paired_volumes(target, apply_cwdm_background(prediction, first_source))
+        raise ValueError("the sources show no foreground, so there is nothing to score")
+    target, prediction = paired_volumes(target, np.where(visible, np.clip(prediction, 0, 1), 0).astype(np.float32))
     squared_error, similarity = (target - prediction) ** 2, similarity_map(target, prediction, 1.0)
-    scores = _regions(squared_error, similarity, brain, "")
+    scores = _whole_and_brain(squared_error, similarity, brain, "")
     if target.shape[1:] == CWDM_IN_PLANE:
-        scores |= _regions(*(crop_cwdm(array) for array in (squared_error, similarity, brain)), "_crop")
+        scores |= _whole_and_brain(*(crop_cwdm(array) for array in (squared_error, similarity, brain)), "_crop")
     through_plane = delta_z(target, prediction, brain)
-    return scores | {"delta_z_mae": through_plane["mae"], "delta_z_correlation": through_plane["correlation"]}
+    scores |= {"delta_z_mae": through_plane["mae"], "delta_z_correlation": through_plane["correlation"]}
+    return scores | _region_scores(squared_error, similarity, regions or {}, 1.0)
 
 
-def score_methods_cwdm(target, prediction, sources, first_source) -> dict[str, dict[str, float]]:
-    """`score_cwdm` of the prediction and of two baselines on the same case, by method name.
+def score_hu(target, prediction, mask, regions: Mapping[str, np.ndarray] | None = None) -> dict[str, float]:
+    """All scores of a predicted CT, volumes `[D, H, W]` in Hounsfield units, in the mask.
+
+    Args:
+      target, prediction, mask: see `image_metrics.synthrad2023`.
+      regions: name to `[D, H, W]` bool, scored by PSNR and SSIM as well; nan where there is no voxel.
+
+    Returns:
+      `mae`, `psnr`, `ssim`, `ncc` as SynthRAD2023 defines them; `ms_ssim` as SynthRAD2025; `delta_z_mae`,
+      `delta_z_mae_bone`, `delta_z_correlation`; `dice_bone` and `dice_air`; `psnr_<region>`, `ssim_<region>`.
+
+    Raises:
+      ValueError: volumes that cannot be compared, an empty mask, or one too thin for the metrics.
+    """
+    through_plane = delta_z(target, prediction, mask, BONE_THRESHOLD)
+    scores = {
+        **synthrad2023(target, prediction, mask),
+        "ms_ssim": synthrad2025(target, prediction, mask)["ms_ssim"],
+        "delta_z_mae": through_plane["mae"],
+        "delta_z_mae_bone": through_plane["mae_bone"],
+        "delta_z_correlation": through_plane["correlation"],
+        **tissue_overlap(target, prediction, mask),
+    }
+    if regions:
+        low, high = HU_RANGE
+        a, b = (np.where(mask, np.clip(np.asarray(v, np.float64), low, high), low) - low for v in (target, prediction))
+        scores |= _region_scores((a - b) ** 2, similarity_map(a, b, high - low), regions, high - low)
+    return scores
+
+
+def tissue_overlap(target, prediction, mask) -> dict[str, float]:
+    """Dice's coefficient `2 |A ∩ B| / (|A| + |B|)` of bone and of air in the mask, of volumes `[D, H, W]` in HU.
+
+    Bone is above `BONE_THRESHOLD`, air below `AIR_THRESHOLD`; where the mask is generous, air around the head counts.
+
+    Returns:
+      `{"dice_bone", "dice_air"}`; nan where neither volume holds the tissue.
+
+    Raises:
+      ValueError: shapes that differ, values that are not finite, an empty mask.
+    """
+    target, prediction = paired_volumes(target, prediction)
+    mask = nonempty_mask(mask, target.shape)
+    target, prediction = target[mask], prediction[mask]
+    return {
+        "dice_bone": _dice(target > BONE_THRESHOLD, prediction > BONE_THRESHOLD),
+        "dice_air": _dice(target < AIR_THRESHOLD, prediction < AIR_THRESHOLD),
+    }
+
+
+def _methods(scored: ScoredChannel, prediction: np.ndarray) -> dict[str, np.ndarray]:
+    """Predictions by method.
 
     "best source" is the source that, handed over unchanged, has the highest PSNR against this target: a choice made
-    knowing the target, which no model has. "mean of sources" is the voxelwise mean.
+    knowing the target, which no model has. "mean of sources" is the voxelwise mean. A source in HU is handed over as a
+    method of its own where the target is in HU.
     """
-    sources = np.asarray(sources)
-    squared_errors = [
-        np.mean((apply_cwdm_background(sources[..., channel], first_source) - np.asarray(target)) ** 2)
-        for channel in range(sources.shape[-1])
-    ]
-    predictions = {
-        MODEL: prediction,
-        BEST_SOURCE: sources[..., int(np.argmin(squared_errors))],
-        MEAN_OF_SOURCES: sources.mean(-1),
-    }
-    return {method: score_cwdm(target, made, sources, first_source) for method, made in predictions.items()}
+    protocol, methods = scored.protocol, {MODEL: prediction}
+    comparable = [channel for channel in scored.sources if scored.units[channel] == protocol.unit]
+    if protocol.unit == "HU":
+        methods[WATER] = np.where(scored.foreground, 0, protocol.background).astype(np.float32)
+        return methods | {f"source {channel}": scored.sources[channel] for channel in comparable}
+    if comparable:
+        sources = np.stack([scored.sources[channel] for channel in comparable], axis=-1)
+        clipped = np.where(scored.visible[..., None], np.clip(sources, 0, 1), 0)
+        errors = [np.mean((clipped[..., i] - np.asarray(scored.target)) ** 2) for i in range(len(comparable))]
+        methods |= {BEST_SOURCE: sources[..., int(np.argmin(errors))], MEAN_OF_SOURCES: sources.mean(-1)}
+    return methods
 
 
-def _regions(squared_error: np.ndarray, similarity: np.ndarray, brain: np.ndarray, suffix: str) -> dict[str, float]:
+def _whole_and_brain(squared_error: np.ndarray, similarity: np.ndarray, brain: np.ndarray, suffix: str) -> dict:
     whole = np.ones(brain.shape, bool)
     return {
         f"psnr{suffix}": peak_signal_to_noise(squared_error, whole, 1.0),
@@ -70,3 +197,18 @@ def _regions(squared_error: np.ndarray, similarity: np.ndarray, brain: np.ndarra
         f"psnr{suffix}_brain": peak_signal_to_noise(squared_error, brain, 1.0),
         f"ssim{suffix}_brain": interior_mean(similarity, brain),
     }
+
+
+def _region_scores(squared_error, similarity, regions: Mapping[str, np.ndarray], data_range: float) -> dict[str, float]:
+    """PSNR and SSIM of each region; nan where it has no voxel, or none that SSIM can be taken of."""
+    scores, interior = {}, (slice(SSIM_BORDER, -SSIM_BORDER),) * 3
+    for name, region in regions.items():
+        psnr = peak_signal_to_noise(squared_error, region, data_range) if region.any() else float("nan")
+        ssim = interior_mean(similarity, region) if region[interior].any() else float("nan")
+        scores |= {f"psnr_{name}": psnr, f"ssim_{name}": ssim}
+    return scores
+
+
+def _dice(a: np.ndarray, b: np.ndarray) -> float:
+    size = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / size if size else float("nan")

@@ -5,19 +5,19 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from lift_jax.evaluation.aggregates import BOOTSTRAP_SEED, Column, Estimate
-from lift_jax.evaluation.distribution import MS_SSIM_SIDE
-from lift_jax.evaluation.intervals import bootstrap_mean
-from lift_jax.evaluation.plane_features import PLANES, Encode, compared_positions, plane_features
-from lift_jax.evaluation.set_distances import FRECHET_RESAMPLES, frechet_estimates, kernel_estimates
-from lift_jax.evaluation.variety import (
+from lift_jax.evaluation.aggregates import Column, Estimate
+from lift_jax.evaluation.intervals import mean_interval
+from lift_jax.evaluation.metrics.distribution import MS_SSIM_SIDE
+from lift_jax.evaluation.metrics.diversity import (
     brain_region,
-    mean_step,
-    nearest_neighbours,
+    mean_abs_delta_z,
+    nearest_neighbors,
     pair_similarity,
     relative_estimate,
     spread_estimate,
 )
+from lift_jax.evaluation.metrics.plane_features import PLANES, Encode, compared_positions, plane_features
+from lift_jax.evaluation.metrics.set_distances import FRECHET_RESAMPLES, frechet_estimates, kernel_estimates
 
 TOO_SMALL = f"MS-SSIM is left out: volumes too small for five scales (a side under {MS_SSIM_SIDE} voxels)"
 
@@ -57,7 +57,7 @@ def score_unconditional(
     *,
     slice_encoders: Mapping[str, Encode],
     volume_encoders: Mapping[str, Callable[[np.ndarray], np.ndarray]],
-    seed: int = BOOTSTRAP_SEED,
+    seed: int = 0,
     frechet_resamples: int = FRECHET_RESAMPLES,
     pairs: int = 100,
 ) -> UnconditionalScores:
@@ -69,7 +69,7 @@ def score_unconditional(
     Args:
       sets: `[N, D, H, W]` by name, N of 2 or more; equal N compare best, since few volumes raise a Fréchet distance.
       reference: `[M, D, H, W]`, the real volumes that every set is compared with.
-      training: `[T, D, H, W]`, what the model saw, to tell memorised samples.
+      training: `[T, D, H, W]`, what the model saw, to tell memorized samples.
       slice_encoders: slices to features, by name (see `plane_features.slice_encoder`).
       volume_encoders: `[N, D, H, W]` to `[N, F]` by name (see `models.medicalnet.medicalnet_features`); may be empty.
       seed: of resamples and drawn pairs.
@@ -124,23 +124,23 @@ def _slice_columns(encoder: str) -> tuple[Column, ...]:
 
 
 def _score_volumes(table, sets, reference, training, seed) -> tuple[list[dict], dict[str, np.ndarray]]:
-    """Adds steps, spread and nearest neighbours to the table; returns the row and the neighbour of every volume."""
+    """Adds steps, spread and nearest neighbors to the table; returns the row and the neighbor of every volume."""
     region = brain_region(training)
-    real_steps = _finite(np.array([mean_step(volume) for volume in reference]))
+    real_steps = _finite(np.array([mean_abs_delta_z(volume) for volume in reference]))
     cases, nearest = [], {}
     for name, volumes in sets.items():
-        steps = np.array([mean_step(volume) for volume in volumes])
-        nearest[name], distances = nearest_neighbours(volumes, training, region)
+        steps = np.array([mean_abs_delta_z(volume) for volume in volumes])
+        nearest[name], distances = nearest_neighbors(volumes, training, region)
         known = _finite(steps)
         if len(known) and len(real_steps):
-            table[name]["step"] = Estimate(*bootstrap_mean(known, seed=seed), len(known))
+            table[name]["step"] = Estimate(*mean_interval(known), len(known))
             table[name]["step_relative"] = _scaled(relative_estimate(known, real_steps, seed=seed), 100)
         table[name]["spread_relative"] = _scaled(spread_estimate(volumes, reference, seed=seed), 100)
-        table[name]["nearest_rmse"] = Estimate(*bootstrap_mean(distances, seed=seed), len(volumes))
+        table[name]["nearest_rmse"] = Estimate(*mean_interval(distances), len(volumes))
         rows = zip(steps.tolist(), nearest[name].tolist(), distances.tolist(), strict=True)
         cases += [
-            {"set": name, "sample": i, "step": step, "nearest_training": neighbour, "nearest_rmse": distance}
-            for i, (step, neighbour, distance) in enumerate(rows)
+            {"set": name, "sample": i, "step": step, "nearest_training": neighbor, "nearest_rmse": distance}
+            for i, (step, neighbor, distance) in enumerate(rows)
         ]
     return cases, nearest
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lift_jax.inference.passes import encode_chunk
-from lift_jax.models.volume_translator import VolumeTranslator
+from lift_jax.inference.chunked import encode_chunk
+from lift_jax.models.translation.volume_translator import VolumeTranslator
 
 WORKSPACE = 8
 """What computing a slice takes beside its features, in units of its sources and finest features in float32.
@@ -31,7 +31,7 @@ def plan_chunks(
     shape: tuple[int, int, int, int],
     *,
     chunk: int,
-    skip_memory: float,
+    skip_cache_gib: float,
     devices: int = 1,
 ) -> Chunks:
     """How to translate a volume within a budget; keeping all features, which saves a second encoding, comes first.
@@ -42,10 +42,10 @@ def plan_chunks(
       network, params: as in `translate_volume`; the parameters may be shapes alone.
       shape: `(D, H, W, C)` of the sources.
       chunk: the most slices on a device at a time; 0: as many as the budget leaves room for, and one if it leaves none.
-      skip_memory: the budget of each device, GiB.
+      skip_cache_gib: the budget of each device, GiB.
       devices: over which slices are divided.
     """
-    share, budget = -(-shape[0] // devices), skip_memory * 2**30
+    share, budget = -(-shape[0] // devices), skip_cache_gib * 2**30
     features, workspace = slice_bytes(network, params, shape[1:])
     if chunk:
         slices = _equal(share, chunk)

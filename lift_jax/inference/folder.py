@@ -1,4 +1,4 @@
-"""Case after case of a folder: the next one is read and the last one written while one is computed."""
+"""Subject after subject: the next one is read and the last one written while one is computed."""
 
 import pathlib
 import time
@@ -9,17 +9,20 @@ from typing import Any, NamedTuple, Protocol
 from lift_jax.errors import UserError
 
 
-class CaseWork(Protocol):
-    """What is done with each case of a folder; every method may raise UserError, which concerns that case alone."""
+class SubjectWork(Protocol):
+    """What is done with each subject; every method may raise UserError, which concerns that subject alone."""
 
     def __len__(self) -> int:
-        """How many cases there are."""
+        """How many subjects there are."""
 
     def outputs(self, index: int) -> list[pathlib.Path]:
-        """The files that a case will have when it is done; nothing is read but what the case's folder holds."""
+        """The files that a subject will have when it is done; no volume is read."""
+
+    def is_done(self, index: int) -> bool:
+        """Whether the outputs of a subject are there and are what would be written; no volume is read."""
 
     def read(self, index: int) -> Any:
-        """All that is needed of a case, from disk."""
+        """All that is needed of a subject, from disk."""
 
     def predict(self, work: Any) -> Any:
         """What is to be written of it."""
@@ -29,46 +32,52 @@ class CaseWork(Protocol):
 
 
 class Outcome(NamedTuple):
-    """How a case ended: with volumes that were written, or were there before, or with an error."""
+    """The result for one subject: volumes that were written, or that exist already, or an error.
+
+    `replaced`: other results with the same names were there.
+    """
 
     paths: list[pathlib.Path]
     skipped: bool = False
     error: UserError | None = None
+    replaced: bool = False
 
 
-def work_through(work: CaseWork, *, skip_existing: bool = False) -> Iterator[Outcome]:
-    """Does all cases in order, and goes on after one that fails.
+def work_through(work: SubjectWork, *, skip_existing: bool = False) -> Iterator[Outcome]:
+    """Does all subjects in order, and goes on after one that fails.
 
-    At most three cases are in memory: one that is read ahead, one that is computed, and one that is written.
+    At most three subjects are in memory: one that is read ahead, one that is computed, and one that is written.
 
     Args:
-      work: the cases, and what is done with each.
-      skip_existing: leave out cases whose outputs are all there.
+      work: the subjects, and what is done with each.
+      skip_existing: leave out subjects that are done.
     """
-    chosen, skipped = [], {}
+    failed, chosen, skipped, replaced = {}, [], {}, set()
     for index in range(len(work)):
         try:
             outputs = work.outputs(index)
-        except UserError:
-            chosen.append(index)  # it will fail again, and be told of in its turn
+            if skip_existing and work.is_done(index):
+                skipped[index] = Outcome(outputs, skipped=True)
+                continue
+        except UserError as error:
+            failed[index] = Outcome([], error=error)
             continue
-        if skip_existing and all(path.exists() for path in outputs):
-            skipped[index] = Outcome(outputs, skipped=True)
-        else:
-            chosen.append(index)
+        if any(path.exists() for path in outputs):
+            replaced.add(index)
+        chosen.append(index)
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        yield from _in_order(len(work), skipped, _overlapped(work, chosen, reader, writer))
-
-
-def _in_order(count: int, skipped: dict[int, Outcome], done: Iterator[Outcome]) -> Iterator[Outcome]:
-    for index in range(count):
-        yield skipped[index] if index in skipped else next(done)
+        done = _overlapped(work, chosen, reader, writer)
+        for index in range(len(work)):
+            if index in failed or index in skipped:
+                yield failed.get(index) or skipped[index]
+            else:
+                yield next(done)._replace(replaced=index in replaced)
 
 
 def _overlapped(
-    work: CaseWork, indices: list[int], reader: ThreadPoolExecutor, writer: ThreadPoolExecutor
+    work: SubjectWork, indices: list[int], reader: ThreadPoolExecutor, writer: ThreadPoolExecutor
 ) -> Iterator[Outcome]:
-    """The outcomes of some cases, each told when the next one has been computed."""
+    """The outcomes of some subjects, each when the next one has been computed."""
     ahead = reader.submit(_timed, work.read, indices[0]) if indices else None
     writing: Future | Outcome | None = None
     for position in range(len(indices)):

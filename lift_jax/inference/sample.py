@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lift_jax.data.intensities import from_network
-from lift_jax.models.depth_encoding import depth_coordinates
-from lift_jax.models.generation import GenerationNetworks
+from lift_jax.data.depths import slice_centers
+from lift_jax.data.intensity import network_to_unit
+from lift_jax.models.generation.networks import GenerationNetworks
 
 
 def sample_volumes(
@@ -20,7 +20,7 @@ def sample_volumes(
     first: int = 0,
     depth: int,
     chunk: int = 64,
-    deviation: float = 1.0,
+    temperature: float = 1.0,
 ) -> np.ndarray:
     """Volumes, `[count, depth, H, W]` float32 in [0, 1]; volume `i` is a function of `seed` and `i` alone.
 
@@ -30,13 +30,13 @@ def sample_volumes(
       seed: of the codes.
       count: how many volumes.
       first: number of the first one.
-      depth: slices of each, evenly spread from the bottom to the top; any number.
+      depth: slices of each, which divide the field of view of training evenly; any number.
       chunk: slices on the device at a time.
-      deviation: of the numbers of a volume's code, which networks are trained with at 1. A little above makes good
+      temperature: of the numbers of a volume's code, which networks are trained with at 1. A little above makes good
         what slices lose: tanh makes less of normal logits than of real ones, which lie near its two ends.
     """
-    places = jnp.asarray(depth_coordinates(depth))
-    codes = (deviation * _code(seed, i, networks.volume_code) for i in range(first, first + count))
+    places = jnp.asarray(slice_centers(depth))
+    codes = (temperature * _code(seed, i, networks.volume_code) for i in range(first, first + count))
     return np.stack([_slices(networks, params, _map(networks, params, z, places), chunk) for z in codes])
 
 
@@ -48,10 +48,10 @@ def sample_independent_slices(
     *,
     depth: int,
     chunk: int = 64,
-    deviation: float = 1.0,
+    temperature: float = 1.0,
 ) -> np.ndarray:
     """What the generator makes without a mapper: volumes of slices that know nothing of each other, like the above."""
-    codes = (networks.random_codes(params, _key(seed, i), depth, deviation) for i in range(count))
+    codes = (networks.random_codes(params, _key(seed, i), depth, temperature) for i in range(count))
     return np.stack([_slices(networks, params, own, chunk) for own in codes])
 
 
@@ -62,7 +62,7 @@ def _slices(networks, params, codes, chunk):
         # Every chunk has one shape, so that one function is compiled: the last code is repeated to its end.
         rows = np.minimum(np.arange(start, start + chunk), len(codes) - 1)
         parts.append(np.asarray(_generate(networks, params["generator"], codes[rows]))[: len(codes) - start])
-    return np.clip(from_network(np.concatenate(parts)), 0, 1)
+    return np.clip(network_to_unit(np.concatenate(parts)), 0, 1)
 
 
 def _code(seed: int, index: int, volume_code: int) -> jax.Array:

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lift_jax.data.depths import depth_coordinates
 from lift_jax.inference.budget import plan_chunks
-from lift_jax.inference.passes import DIVIDED, decode_chunk, encode_chunk, mix_volume, place
-from lift_jax.models.depth_encoding import depth_coordinates
-from lift_jax.models.slice_translator import BACKGROUND
-from lift_jax.models.volume_translator import VolumeTranslator
+from lift_jax.inference.chunked import SHARDED, decode_chunk, encode_chunk, mix_slices, place
+from lift_jax.models.translation.slice_translator import BACKGROUND
+from lift_jax.models.translation.volume_translator import VolumeTranslator
 
 
 def translate_volume(
@@ -26,10 +26,10 @@ def translate_volume(
     targets: Sequence[int],
     *,
     chunk: int = 8,
-    skip_memory: float = 1.0,
+    skip_cache_gib: float = 1.0,
     mesh: jax.sharding.Mesh | None = None,
 ) -> np.ndarray:
-    """Contrasts of a volume of any size, `[len(targets), D, H, W]` float32 in network intensities (not clamped).
+    """Target channels of a volume of any size, `[len(targets), D, H, W]` float32 in network intensities (not clamped).
 
     Slices are padded with background to the network's multiple, and the result is cropped back. Compiled functions are
     kept per network, chunk and slice size.
@@ -37,16 +37,16 @@ def translate_volume(
     Args:
       network: the network.
       params: its parameters.
-      sources: `[D, H, W, C]` in [-1, 1]; channels that are not available are not looked at.
-      available: `[C]`, which contrasts exist.
-      targets: channels that are wanted; all are decoded from one encoding.
+      sources: `[D, H, W, S]` in [-1, 1]; what it holds of channels that are not available has no effect.
+      available: `[S]`, which sources are given.
+      targets: numbers of target channels; all are decoded from one encoding.
       chunk: the most slices on a device at a time; 0: as many as fit, see `plan_chunks`.
-      skip_memory: GiB of each device; if its slices' features fit, they are kept and pass 2 does not encode again.
+      skip_cache_gib: GiB of each device; if its slices' features fit, they are kept and pass 2 does not encode again.
       mesh: devices over which slices are divided, as `slice_mesh` makes it; only what was pooled is sent between them.
     """
     depth, height, width, _ = sources.shape
     devices = 1 if mesh is None else mesh.size
-    options = {"chunk": chunk, "skip_memory": skip_memory, "devices": devices}
+    options = {"chunk": chunk, "skip_cache_gib": skip_cache_gib, "devices": devices}
     slices, keep = plan_chunks(network, params, sources.shape, **options)
     count = slices * devices
     starts = range(0, depth, count)
@@ -56,7 +56,7 @@ def translate_volume(
 
     def encode(start):
         part = np.pad(_rows(sources, start, count), ((0, 0), *padding, (0, 0)), constant_values=BACKGROUND)
-        return encode_chunk(network, params, place(part, mesh, DIVIDED), available, mesh=mesh)
+        return encode_chunk(network, params, place(part, mesh, SHARDED), available, mesh=mesh)
 
     kept, pooled = [], []
     for start in starts:
@@ -66,7 +66,7 @@ def translate_volume(
         kept.append((skips, bottleneck) if keep else None)
         del skips, bottleneck
     pooled = jnp.concatenate(pooled)[:depth]
-    contexts = [mix_volume(network, params, pooled, depths, available, target) for target in targets]
+    contexts = [mix_slices(network, params, pooled, depths, available, target) for target in targets]
 
     result = np.empty((len(targets), depth, height, width), np.float32)
     (top, _), (left, _) = padding

@@ -68,8 +68,8 @@ def drifting_loss(
       The loss of each location, float32 `[L]`, the mean over this device's particles; and statistics, the same on all
       devices: `distance_scale`, the divisor of distances; `spread`, the standard deviation across particles in the
       features' units, averaged over features and locations; and for each temperature τ `force_τ`, the mean square of
-      the force before normalization, and `neighbours_τ`, the effective number of real targets a particle feels,
-      (Σ a)² / Σ a² over its attractions.
+      the force before normalization, and `effective_neighbors_τ`, the effective number of real targets a particle
+      feels, (Σ a)² / Σ a² over its attractions.
 
     Raises:
       ValueError: if shapes disagree, the field is unknown, a temperature is not positive, or nothing repels.
@@ -178,11 +178,11 @@ def _grouped_loss(generated, positives, negatives, negative_weights, groups, tem
             attraction, repulsion = field(*pairs, temperature)
             return _force(attraction, repulsion, block.points, *targets) / unit, _effective_number(attraction)
 
-        force, neighbours = map_blocks(of_block, blocks, queries)
+        force, neighbors = map_blocks(of_block, blocks, queries)
         square = mean_over_devices(groups.mean(force**2), axis_name)
         field_sum += force / groups.at_locations(jnp.sqrt(jnp.maximum(square, SMALLEST_FORCE)))
         stats[f"force_{temperature:g}"] = square
-        stats[f"neighbours_{temperature:g}"] = mean_over_devices(groups.mean(neighbours), axis_name)
+        stats[f"effective_neighbors_{temperature:g}"] = mean_over_devices(groups.mean(neighbors), axis_name)
 
     # The difference of a number from itself: zero with a slope. Subtracting x + V from x would cost digits.
     position = x / unit

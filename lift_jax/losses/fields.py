@@ -104,7 +104,7 @@ def row_softmax(real: Pairs, generated: Pairs, temperature: float) -> Coefficien
     return _products(attraction, repulsion)
 
 
-def unnormalised(real: Pairs, generated: Pairs, temperature: float) -> Coefficients:
+def unnormalized(real: Pairs, generated: Pairs, temperature: float) -> Coefficients:
     """As `softmax`, with Z = 1: `A = e^{-d/τ} w`, averaged over targets (arXiv 2602.04770, Table 11).
 
     Known failure: the force dies off exponentially with distance, so that far particles stand still.
@@ -118,7 +118,7 @@ def unnormalised(real: Pairs, generated: Pairs, temperature: float) -> Coefficie
 def mean_shift(real: Pairs, generated: Pairs, temperature: float, *, kernel: Kernel = LAPLACE) -> Coefficients:
     """The difference of two kernel means: `V = Σk⁺y⁺/Σk⁺ - Σk⁻y⁻/Σk⁻` (arXiv 2603.12366).
 
-    Known failure: at low temperatures each mean is the nearest neighbour, and the two forces cancel before the
+    Known failure: at low temperatures each mean is the nearest neighbor, and the two forces cancel before the
     distributions agree; with the Laplace kernel it is no gradient.
     """
     return tuple(_shares(kernel.log_value(pairs.distances, temperature), pairs) for pairs in (real, generated))
@@ -143,7 +143,7 @@ def kernel_gradient(real: Pairs, generated: Pairs, temperature: float, *, kernel
 
 
 def sharp_laplace(real: Pairs, generated: Pairs, temperature: float) -> Coefficients:
-    """Conservative Laplace field: Laplace weights normalised by `H(d) = (1 + d/τ) e^{-d/τ}` (arXiv 2604.06333).
+    """Conservative Laplace field: Laplace weights normalized by `H(d) = (1 + d/τ) e^{-d/τ}` (arXiv 2604.06333).
 
     `V = ∇log(H∗p) - ∇log(H∗q)`, as `∇ₓH = e^{-d/τ} (y - x) / τ²`. Known failure: a far target pulls no harder than one
     at a few τ, by `d / (τ (τ + d))`, so that outliers come back slowly.
@@ -170,7 +170,7 @@ def reverse_kl_chi2(
 
     `V = (kl + 2 chi2 q/p) (∇log p - ∇log q)`: the velocity of χ² is `-∇(2q/p)`. Known failure: q/p of few samples is
     noise over many orders of magnitude; it is capped at `RATIO_LIMIT`, and the few particles at the cap hold most of a
-    normalised force.
+    normalized force.
     """
     log_p, log_q = (_log_density(pairs, temperature, kernel) for pairs in (real, generated))
     strength = kl + 2 * chi2 * jnp.exp(jnp.minimum(log_q - log_p, jnp.log(RATIO_LIMIT)))
@@ -204,7 +204,7 @@ def sinkhorn(iterations: int) -> TwoPassField:
         potentials = row_scaled(log_mass)
         return jax.lax.fori_loop(1, iterations, lambda _, potentials: row_scaled(potentials), potentials)
 
-    return TwoPassField(_barycentres, columns)
+    return TwoPassField(_barycenters, columns)
 
 
 def _row_logsumexp(real, generated, temperature):
@@ -240,7 +240,7 @@ def _log_gradient(pairs, temperature, kernel):
     return _affinities(slope - _log_kernel_sum(pairs, temperature, kernel), pairs)
 
 
-def _barycentres(real: Pairs, generated: Pairs, temperature: float) -> Coefficients:
+def _barycenters(real: Pairs, generated: Pairs, temperature: float) -> Coefficients:
     """Rows of the plans, each divided by its mass."""
 
     def shares(pairs):
@@ -279,7 +279,7 @@ FIELDS: dict[str, Field] = {
     "softmax": TwoPassField(softmax, softmax_columns),
     "softmax_no_floor": TwoPassField(functools.partial(softmax, floor=0.0), softmax_columns),
     "row_softmax": row_softmax,
-    "unnormalised": unnormalised,
+    "unnormalized": unnormalized,
     "mean_shift": mean_shift,
     "gaussian_score": gaussian_score,
     "kernel_gradient": kernel_gradient,

@@ -9,7 +9,7 @@ from lift_jax.models.convolution import convolve
 
 
 def space_to_depth(x: jax.Array, factor: int) -> jax.Array:
-    """Folds `factor x factor` neighbourhoods into channels: `[N, H, W, C] -> [N, H/f, W/f, C f²]`."""
+    """Folds `factor x factor` neighborhoods into channels: `[N, H, W, C] -> [N, H/f, W/f, C f²]`."""
     n, h, w, c = x.shape
     x = x.reshape(n, h // factor, factor, w // factor, factor, c)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // factor, w // factor, factor * factor * c)
@@ -82,7 +82,7 @@ def split_modulation(film: jax.Array, sizes: tuple[int, ...]) -> list[tuple[jax.
 class ResidualBlock(nn.Module):
     """Norm, SiLU, convolve, twice, beside a skip: `[N, H, W, C] -> [N, H, W, features]`.
 
-    The skip is never normalised, so that absolute intensities, which slice gains change, survive to the output.
+    The skip is never normalized, so that absolute intensities, which slice gains change, survive to the output.
     """
 
     features: int

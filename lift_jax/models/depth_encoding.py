@@ -1,15 +1,18 @@
-"""Where a slice lies: the depth coordinate and its Fourier features."""
+"""Fourier features of depths."""
+
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 
-def depth_coordinates(slices: int) -> np.ndarray:
-    """Depths `d ∈ [-1, 1]` of `slices` slices from inferior to superior, `[D]` float32; a lone slice lies at 0."""
-    if slices == 1:
-        return np.zeros(1, np.float32)
-    return np.linspace(-1, 1, slices, dtype=np.float32)
+def resolved_frequencies(slices: int) -> int:
+    """Fourier frequencies that so many slices can teach: the fastest turns by a quarter, π/2, from slice to slice.
+
+    Faster waves are seen at a few phases only, and what is learned of them is arbitrary between the slices.
+    """
+    return max(1, math.floor(math.log2(slices)))
 
 
 def fourier_features(depth: jax.Array, frequencies: int) -> jax.Array:

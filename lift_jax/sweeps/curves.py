@@ -9,12 +9,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lift_jax.evaluation.report_figures import RESOLUTION
+from lift_jax.evaluation.report.planes import RESOLUTION
 
 COLUMNS = 4
 """Graphs in a row."""
 
-COLOURS = (
+COLORS = (
     "#111111",
     "#d1495b",
     "#2a6f97",
@@ -39,7 +39,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, Sequence[Curve]]], names: Sequ
 
     Args:
       curves: `curves[number][variant]`, one curve a seed.
-      names: all variants, in the order of the colours.
+      names: all variants, in the order of the colors.
     """
     rows = math.ceil(len(curves) / COLUMNS)
     columns = min(COLUMNS, len(curves))
@@ -83,4 +83,4 @@ def mean_curve(seeds: Sequence[Curve]) -> tuple[list[int], list[float]]:
 
 
 def _style(place: int) -> dict:
-    return {"color": COLOURS[place % len(COLOURS)], "linestyle": ("-", "--", ":")[place // len(COLOURS) % 3]}
+    return {"color": COLORS[place % len(COLORS)], "linestyle": ("-", "--", ":")[place // len(COLORS) % 3]}

@@ -1,12 +1,11 @@
 """A sweep: what is varied, about which configuration, over which seeds; and the file it comes from."""
 
 import dataclasses
-import importlib.util
-import pathlib
 from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
+from lift_jax.config.files import call_file
 from lift_jax.errors import UserError
 from lift_jax.evaluation.aggregates import Column
 
@@ -31,24 +30,12 @@ class Sweep:
 
 
 def load_sweep(argument: str) -> Sweep:
-    """The sweep of a file that holds `get_sweep(variant="")`, named as `<file>` or `<file>:<variant>`.
+    """The sweep of a file that holds `get_sweep(variant="")`: `NAME_OR_FILE[:VARIANT]`, such as `particles:tiny`.
 
     Raises:
       UserError: if there is no such file, or it cannot be run, or gives no sweep.
     """
-    name, _, variant = argument.partition(":")
-    path = pathlib.Path(name)
-    if not path.is_file():
-        raise UserError(f"--sweep: {path} is not a file; name one, such as configs/sweeps/particles.py")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None:
-        raise UserError(f"--sweep: {path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        sweep = module.get_sweep(variant)
-    except Exception as error:  # whatever a user's file does
-        raise UserError(f"--sweep: {path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    sweep = call_file(argument, "get_sweep", "--sweep", folder="sweeps")
     if not isinstance(sweep, Sweep):
-        raise UserError(f"--sweep: {path}: get_sweep gives no lift_jax.sweeps.definition.Sweep")
+        raise UserError(f"--sweep: {argument}: get_sweep gives no lift_jax.sweeps.definition.Sweep")
     return sweep

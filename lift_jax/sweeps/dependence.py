@@ -9,38 +9,11 @@ import json
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration.checks import flatten
+from lift_jax.config.checks import flatten
+from lift_jax.tasks import task_of
 
 NEVER = ("log", "checkpoint", "inference", "data.threads", "data.cache", "stages")
 """Keys, or sections, that no stage depends on; of `stages`, a stage depends on itself and those before it."""
-
-NOT_OF_STAGE: dict[str, dict[str, tuple[str, ...]]] = {
-    "unconditional": {
-        "encoder": (
-            *("model.generator", "model.mapper", "model.prior", "features", "loss"),
-            *("stage.generator", "stage.mapper"),
-        ),
-        "generator": (
-            *(f"model.mapper.{key}" for key in ("hidden", "layers", "frequencies", "normalise")),  # its code is drawn
-            *("loss.particles", "loss.planes", "stage.mapper"),
-        ),
-        "mapper": (),
-    },
-    "missing_mr": {
-        "translator": ("stage.mixer", "stage.joint"),
-        "mixer": ("stage.joint",),
-        "joint": ("stage.translator", "stage.mixer"),
-    },
-    "mr_to_ct": {
-        "translator": ("stage.mixer", "stage.joint"),
-        "mixer": ("stage.joint",),
-        "joint": ("stage.translator", "stage.mixer"),
-    },
-}
-"""Task to stage to the keys and sections that the stage, and those before it, do not depend on.
-
-A checkpoint of LiFT-C's translator holds the untrained mixer too, so that it does depend on `model.mixer`.
-"""
 
 
 def determining(config: ConfigDict, stage: str) -> dict:
@@ -60,5 +33,5 @@ def stage_digest(config: ConfigDict, stage: str) -> str:
 
 
 def _left_out(config: ConfigDict, stage: str) -> set[str]:
-    sections = (*NEVER, *NOT_OF_STAGE[config.task][stage])
+    sections = (*NEVER, *task_of(config).sweep.independent[stage])
     return {key for key in flatten(config) if any(key == s or key.startswith(f"{s}.") for s in sections)}

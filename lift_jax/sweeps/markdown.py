@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 from lift_jax.evaluation.aggregates import Column, Estimate
-from lift_jax.sweeps.columns import BEST_AT_ZERO, COMPARED_AS_RATIOS
+from lift_jax.evaluation.sweep_columns import BEST_AT_ZERO, COMPARED_AS_RATIOS
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.reading import sweep_facts
 from lift_jax.sweeps.results import Result, metric_values
-from lift_jax.sweeps.scoring import BASELINES
 from lift_jax.sweeps.tables import seed_differences, seed_means
 from lift_jax.sweeps.verdicts import is_best, of_differences, verdict
+from lift_jax.tasks import task_of
 
 
 def sweep_markdown(sweep: Sweep, results: Sequence[Result], title: str) -> str:
@@ -22,7 +22,7 @@ def sweep_markdown(sweep: Sweep, results: Sequence[Result], title: str) -> str:
     means = {c.key: seed_means(metric_values(results, c.key), c.key) for c in columns}
     rows = [_row(name, columns, means, name, bold=is_best) for name in sweep.variants]
     base = [result for result in results if result.run.variant == sweep.base_variant]
-    for method in BASELINES[sweep.base.task]:
+    for method in task_of(sweep.base).sweep.baselines(sweep.base):
         beside = {c.key: seed_means(metric_values(base, c.key, method), c.key) for c in columns}
         rows.append(_row(f"*{method}*", columns, beside, sweep.base_variant))
     facts = "\n".join(f"- {_escaped(name)}: {_escaped(text)}" for name, text in sweep_facts(sweep, results).items())

@@ -1,4 +1,4 @@
-"""From a sweep to its runs: every variant with every seed, all of them valid, or all complaints at once."""
+"""From a sweep to its runs: every variant with every seed, all of them valid, or all errors at once."""
 
 import dataclasses
 import pathlib
@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from lift_jax.configuration.checks import flatten, near
-from lift_jax.configuration.documents import TASKS
-from lift_jax.errors import UserError
-from lift_jax.sweeps.columns import TASK_COLUMNS
+from lift_jax.config.documents import TASKS
+from lift_jax.config.overrides import set_key
+from lift_jax.errors import UserError, near
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.dependence import stage_digest
-from lift_jax.training.run import check
+from lift_jax.tasks import task_of
 
 NAME = re.compile(r"[\w.+-]+")
 """What a variant may be called: its name becomes a folder's."""
@@ -44,16 +43,16 @@ def plan_runs(sweep: Sweep, workdir: pathlib.Path) -> list[Run]:
     Raises:
       UserError: a line for everything that cannot work, naming variant and key.
     """
-    complaints = list(_complaints_of_sweep(sweep))
+    errors = list(_sweep_errors(sweep))
     configs = {}
     for name, changes in sweep.variants.items():
         try:
             configs[name] = changed(sweep.base, changes)
         except UserError as error:
-            complaints += [f"variant {name}: {line}" for line in str(error).splitlines()]
-    complaints += _complaints_of_equals(configs)
-    if complaints:
-        raise UserError("\n".join(complaints))
+            errors += [f"variant {name}: {line}" for line in str(error).splitlines()]
+    errors += _equals_errors(configs)
+    if errors:
+        raise UserError("\n".join(errors))
     runs = []
     for seed in sweep.seeds:
         for name, config in configs.items():
@@ -70,14 +69,14 @@ def check_runs(runs: Sequence[Run], devices: int) -> None:
     Raises:
       UserError: a line for every variant of which this is so.
     """
-    complaints = {}
+    errors = {}
     for run in runs:
         try:
-            check(run.config, devices)
+            task_of(run.config).check_devices(run.config, devices)
         except UserError as error:
-            complaints[run.variant] = str(error)
-    if complaints:
-        raise UserError("\n".join(f"variant {name}: {told}" for name, told in complaints.items()))
+            errors[run.variant] = str(error)
+    if errors:
+        raise UserError("\n".join(f"variant {name}: {told}" for name, told in errors.items()))
 
 
 def changed(base: ConfigDict, changes: Mapping[str, object]) -> ConfigDict:
@@ -88,45 +87,22 @@ def changed(base: ConfigDict, changes: Mapping[str, object]) -> ConfigDict:
         work in the configuration that comes of it.
     """
     config = base.copy_and_resolve_references().lock()
-    complaints = []
+    errors = []
     for key, value in changes.items():
-        complaints += _set(config, key, value)
-    if not complaints:
-        complaints += TASKS[config.task][1](config)
-    if complaints:
-        raise UserError("\n".join(complaints))
+        errors += ["config.seed: is set by the sweep's seeds"] if key == "seed" else set_key(config, key, value)
+    if not errors:
+        errors += TASKS[config.task][1](config)
+    if errors:
+        raise UserError("\n".join(errors))
     return config
 
 
-def _set(config: ConfigDict, key: str, value: object) -> Iterator[str]:
-    """Sets a dotted key in place, or yields why it cannot be set."""
-    known = flatten(config)
-    if key == "seed":
-        yield "config.seed: is set by the sweep's seeds"
-    elif key not in known:
-        inner = [name for name in known if name.startswith(f"{key}.")]
-        hint = f"is a section; name a key in it, such as {inner[0]}" if inner else "there is no such key"
-        yield f"config.{key}: {hint}{'' if inner else near(key, known)}"
-    else:
-        *sections, last = key.split(".")
-        holder = config
-        for section in sections:
-            holder = holder[section]
-        try:
-            holder[last] = value
-        except (TypeError, ValueError):
-            yield f"config.{key}: {value!r} is no {type(known[key]).__name__}, as {known[key]!r} is"
-
-
-def _complaints_of_sweep(sweep: Sweep) -> Iterator[str]:
-    if sweep.base.task not in TASK_COLUMNS:
-        yield f"base: runs of task {sweep.base.task} cannot be swept; those of {', '.join(TASK_COLUMNS)} can"
-    else:
-        known = {column.key for column in TASK_COLUMNS[sweep.base.task]}
-        odd = [column.key for column in sweep.metrics if column.key not in known]
-        if odd or not sweep.metrics:
-            hint = "".join(near(key, known) for key in odd[:1])
-            yield f"metrics: {', '.join(odd) or 'none named'}; runs of this task have {', '.join(sorted(known))}{hint}"
+def _sweep_errors(sweep: Sweep) -> Iterator[str]:
+    known = {column.key for column in task_of(sweep.base).sweep.columns(sweep.base)}
+    odd = [column.key for column in sweep.metrics if column.key not in known]
+    if odd or not sweep.metrics:
+        hint = "".join(near(key, known) for key in odd[:1])
+        yield f"metrics: {', '.join(odd) or 'none named'}; runs of this task have {', '.join(sorted(known))}{hint}"
     if sweep.base_variant not in sweep.variants:
         hint = near(sweep.base_variant, sweep.variants)
         yield f"base_variant: {sweep.base_variant!r} is none of the variants {', '.join(sweep.variants)}{hint}"
@@ -137,7 +113,7 @@ def _complaints_of_sweep(sweep: Sweep) -> Iterator[str]:
             yield f"variant {name!r}: must be of letters, digits and _ . + -, since folders are named by it"
 
 
-def _complaints_of_equals(configs: Mapping[str, ConfigDict]) -> Iterator[str]:
+def _equals_errors(configs: Mapping[str, ConfigDict]) -> Iterator[str]:
     first: dict[str, str] = {}
     for name, config in configs.items():
         digest = stage_digest(config, config.stages[-1])

@@ -6,7 +6,7 @@ import math
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from lift_jax.evaluation.report_files import write_whole
+from lift_jax.evaluation.report.files import atomic_write_file
 from lift_jax.evaluation.scores import MODEL
 from lift_jax.sweeps.definition import Sweep
 from lift_jax.sweeps.markdown import sweep_markdown
@@ -33,9 +33,9 @@ def write_sweep(
       UserError: the folder cannot be written.
     """
     results = read_results(runs, workdir, failures)
-    write_whole(workdir / "sweep.csv", results_csv(results))
-    write_whole(workdir / "sweep.md", sweep_markdown(sweep, results, title))
-    write_whole(workdir / "sweep.html", sweep_page(sweep, results, title))
+    atomic_write_file(workdir / "sweep.csv", results_csv(results))
+    atomic_write_file(workdir / "sweep.md", sweep_markdown(sweep, results, title))
+    atomic_write_file(workdir / "sweep.html", sweep_page(sweep, results, title))
 
 
 def results_csv(results: Sequence[Result]) -> str:

@@ -3,34 +3,23 @@
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.stats import t as student
 
 from lift_jax.evaluation.aggregates import Estimate
-from lift_jax.evaluation.intervals import LEVEL
-from lift_jax.sweeps.columns import COMPARED_AS_RATIOS
+from lift_jax.evaluation.intervals import mean_interval
+from lift_jax.evaluation.sweep_columns import COMPARED_AS_RATIOS
 
 Values = Mapping[str, Mapping[int, float]]
 """One metric: variant to seed to value; what failed, or is not yet there, is missing."""
 
 
-def t_interval(values, level: float = LEVEL) -> Estimate:
-    """The mean of `[n]` values with its t-interval, mean ± t s / √n of n - 1 degrees of freedom.
-
-    For runs with different seeds, of which there are few: unlike the bootstrap it does not come out too narrow for
-    three of them, but takes their distribution to be normal. One value has no interval; none, not even a mean.
+def seed_interval(values) -> Estimate:
+    """The mean of `[n]` values, one a seed, with its t-interval; no values have no mean.
 
     Raises:
       ValueError: values that are not finite.
     """
-    values = np.asarray(values, np.float64)
-    if values.ndim != 1 or not np.isfinite(values).all():
-        raise ValueError(f"an interval needs finite values [n], got {values!r}")
     nan = float("nan")
-    if values.size < 2:
-        return Estimate(*(values if values.size else (nan,)), nan, nan, values.size)
-    mean = float(values.mean())
-    half = float(student.ppf((1 + level) / 2, values.size - 1) * values.std(ddof=1) / values.size**0.5)
-    return Estimate(mean, mean - half, mean + half, values.size)
+    return Estimate(*mean_interval(values), len(values)) if len(values) else Estimate(nan, nan, nan, 0)
 
 
 def seed_means(values: Values, metric: str = "") -> dict[str, Estimate]:
@@ -57,10 +46,10 @@ def seed_differences(values: Values, base: str, metric: str = "") -> dict[str, E
 def _scale_of(metric: str):
     """How intervals of a metric are made, and of what function of its values."""
     if metric not in COMPARED_AS_RATIOS:
-        return t_interval, float
+        return seed_interval, float
 
     def of_logarithms(values):
-        mean, low, high, n = t_interval(values)
+        mean, low, high, n = seed_interval(values)
         return Estimate(*np.exp([mean, low, high]).tolist(), n)
 
     return of_logarithms, lambda value: np.log(value) if value > 0 else np.nan  # a distance of 0 has no ratio

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from lift_jax.evaluation.aggregates import Column, Estimate
-from lift_jax.sweeps.columns import BEST_AT_ZERO, COMPARED_AS_RATIOS, NOT_RANKED
+from lift_jax.evaluation.sweep_columns import BEST_AT_ZERO, COMPARED_AS_RATIOS, NOT_RANKED
 
 
 def is_best(variant: str, estimates: Mapping[str, Estimate], column: Column) -> bool:

@@ -13,15 +13,15 @@ import time
 from ml_collections import ConfigDict
 
 from lift_jax import run_directory
-from lift_jax.configuration import to_json
+from lift_jax.checkpoints import saved_steps
+from lift_jax.config import to_json
 from lift_jax.errors import UserError
-from lift_jax.places import write_aside
+from lift_jax.paths import atomic_write
 from lift_jax.sweeps.dependence import stage_digest
 from lift_jax.sweeps.plan import Run
 from lift_jax.sweeps.scoring import SCORES_FILE, write_scores
-from lift_jax.training.checkpoints import saved_steps
+from lift_jax.tasks.run import train
 from lift_jax.training.preemption import Preempted, StopRequest
-from lift_jax.training.run import train
 
 TIMING_FILE = "timing.json"
 
@@ -62,14 +62,14 @@ def claim(runs: list[Run]) -> None:
     Raises:
       UserError: a line for each that belongs to a run with another configuration, or cannot be written.
     """
-    complaints = []
+    errors = []
     for run in runs:
         try:
             run_directory.prepare(run.directory, run.config)
         except UserError as error:
-            complaints.append(str(error))
-    if complaints:
-        raise UserError("\n".join(complaints))
+            errors.append(str(error))
+    if errors:
+        raise UserError("\n".join(errors))
 
 
 def prepare_work(workdir: pathlib.Path, directory: pathlib.Path, config: ConfigDict) -> None:
@@ -82,7 +82,7 @@ def prepare_work(workdir: pathlib.Path, directory: pathlib.Path, config: ConfigD
             link.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
     directory.mkdir(parents=True, exist_ok=True)
     # What a shared stage does not depend on may differ between the runs that share it: the last to come is written.
-    write_aside(directory / run_directory.CONFIG_FILE, to_json(config) + "\n")
+    atomic_write(directory / run_directory.CONFIG_FILE, to_json(config) + "\n")
 
 
 def train_work(directory: pathlib.Path) -> None:
@@ -100,7 +100,7 @@ def train_work(directory: pathlib.Path) -> None:
     with StopRequest() as stop:
         train(config, directory)
         timing = {"seconds": time.perf_counter() - began, "went_on": went_on}
-        write_aside(directory / TIMING_FILE, json.dumps(timing) + "\n")
+        atomic_write(directory / TIMING_FILE, json.dumps(timing) + "\n")
         if stop.is_due(meeting=False):
             raise Preempted(f"{directory}: stopped as asked, after the last step of stage {config.stages[-1]}")
 

@@ -2,10 +2,10 @@
 
 from ml_collections import ConfigDict
 
-from lift_jax.data.contrasts import volume_shape
+from lift_jax.data.single_channel import volume_shape
 from lift_jax.errors import UserError
-from lift_jax.models.generation import GenerationNetworks, generation_networks
-from lift_jax.training.parallel import check_batch
+from lift_jax.models.generation.networks import GenerationNetworks, generation_networks
+from lift_jax.training.sharding import check_batch
 
 
 def check_generation(config: ConfigDict, devices: int) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from lift_jax.data.intensities import to_network
+from lift_jax.data.depths import slice_centers
+from lift_jax.data.intensity import unit_to_network
 from lift_jax.losses.drifting import drifting_losses, mean_statistics
 from lift_jax.losses.triplanar import (
     depth_positions,
@@ -18,11 +19,10 @@ from lift_jax.losses.triplanar import (
     encode_trajectories,
     triplanar_drifting_loss,
 )
-from lift_jax.models.depth_encoding import depth_coordinates
-from lift_jax.models.generation import GenerationNetworks
-from lift_jax.models.masked_autoencoder import MaskedAutoencoder, masked_reconstruction_loss, patch_mask
-from lift_jax.models.principal_trajectories import mixed_codes
-from lift_jax.models.slice_components import slice_codes
+from lift_jax.models.encoders.masked_autoencoder import MaskedAutoencoder, masked_reconstruction_loss, patch_mask
+from lift_jax.models.generation.networks import GenerationNetworks
+from lift_jax.models.generation.pca_trajectories import mixed_codes
+from lift_jax.models.generation.slice_components import slice_codes
 from lift_jax.training.step import LossFunction
 
 
@@ -138,8 +138,8 @@ def mapper_loss(
 
     def features(params, key, count, places):
         z = local_rows(jax.random.normal(key, (count, networks.volume_code)), axis_name)
-        depth = jnp.asarray(depth_coordinates(shape[0]))
-        codes = networks.map_depth(params, z, depth).reshape(-1, networks.generator.code)
+        depth = jnp.asarray(slice_centers(shape[0]))
+        codes = networks.map_depth(params, z, depth).reshape(-1, networks.generator.slice_latent_dim)
         slices = in_chunks(functools.partial(networks.generate, params), codes, chunk)
         encode = functools.partial(in_chunks, functools.partial(networks.encode, params), chunk=chunk)
         return encode_trajectories(slices.reshape(-1, *shape), places, encode)
@@ -197,8 +197,8 @@ def draw_slices(volumes: jax.Array, key: jax.Array, count: int, axis_name: str |
     """
     depth = volumes.shape[1]
     chosen = local_rows(jax.random.randint(key, (count,), 0, volumes.shape[0] * depth), axis_name)
-    images = to_network(volumes.reshape(-1, *volumes.shape[2:])[chosen].astype(jnp.float32))
-    return images, jnp.asarray(depth_coordinates(depth))[chosen % depth]
+    images = unit_to_network(volumes.reshape(-1, *volumes.shape[2:])[chosen].astype(jnp.float32))
+    return images, jnp.asarray(slice_centers(depth))[chosen % depth]
 
 
 def _with_constant(parameters: dict, part: str) -> dict:

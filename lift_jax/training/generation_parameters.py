@@ -4,10 +4,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from lift_jax.models.encoders import initial_encoder_parameters
-from lift_jax.models.generation import GenerationNetworks, autoencoder
-from lift_jax.models.principal_trajectories import principal_trajectories
-from lift_jax.models.slice_components import principal_components, with_components
+from lift_jax.models.encoders.residual_encoder import initial_encoder_parameters
+from lift_jax.models.generation.networks import GenerationNetworks, autoencoder
+from lift_jax.models.generation.pca_trajectories import pca_trajectories
+from lift_jax.models.generation.slice_components import principal_components, with_components
 
 NEEDED = {
     "generator": ("encoder", "prior", "generator"),
@@ -32,8 +32,8 @@ def with_trained(params: dict, trained: dict) -> dict:
 
 def with_principal(params: dict, networks: GenerationNetworks, volumes: np.ndarray) -> dict:
     """Parameters with generator and prior that are principal components of real volumes `[V, D, H, W]` in [0, 1]."""
-    components = principal_components(volumes, networks.generator.code)
-    prior = principal_trajectories(volumes, components, networks.volume_code)
+    components = principal_components(volumes, networks.generator.slice_latent_dim)
+    prior = pca_trajectories(volumes, components, networks.volume_code)
     return params | {"prior": prior, "generator": with_components(params["generator"], components)}
 
 

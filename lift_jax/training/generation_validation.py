@@ -6,14 +6,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from lift_jax.data.intensities import from_network, to_network
-from lift_jax.evaluation.distribution import frechet_distance
-from lift_jax.evaluation.montage import planes_picture, tile
-from lift_jax.evaluation.plane_features import compared_positions, plane_features, slice_encoder
-from lift_jax.evaluation.variety import brain_region, mean_step
+from lift_jax.data.intensity import network_to_unit, unit_to_network
+from lift_jax.evaluation.metrics.distribution import frechet_distance
+from lift_jax.evaluation.metrics.diversity import brain_region, mean_abs_delta_z
+from lift_jax.evaluation.metrics.plane_features import compared_positions, plane_features, slice_encoder
+from lift_jax.evaluation.report.montage import planes_picture, tile
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
-from lift_jax.models.generation import GenerationNetworks
-from lift_jax.models.masked_autoencoder import COVER, MaskedAutoencoder, patch_mask
+from lift_jax.models.encoders.masked_autoencoder import COVER, MaskedAutoencoder, patch_mask
+from lift_jax.models.generation.networks import GenerationNetworks
 
 SHOWN = 8
 """Volumes, or columns of slices, in a picture."""
@@ -22,20 +22,22 @@ SEED = 1
 """Of what is sampled to be looked at."""
 
 
-def look_at_reconstructions(network: MaskedAutoencoder, params: dict, *, real: np.ndarray, config: ConfigDict):
+def validate_reconstructions(network: MaskedAutoencoder, params: dict, *, real: np.ndarray, config: ConfigDict):
     """Covered middle slices of real volumes, what the autoencoder makes of them, and what was there."""
     settings = config.stage.encoder
     slices = real[:SHOWN, real.shape[1] // 2].astype(np.float32)[..., None]
-    images = to_network(slices)
-    covered = np.asarray(patch_mask(jax.random.key(SEED), images.shape[:3], settings.patch, settings.covered))
+    images = unit_to_network(slices)
+    covered = np.asarray(
+        patch_mask(jax.random.key(SEED), images.shape[:3], settings.mask_patch_size, settings.mask_ratio)
+    )
     shown = np.where(covered, COVER, images).astype(np.float32)
     filled = np.asarray(_apply(network, jax.device_get(params["autoencoder"]), shown))
     error = float(np.mean((filled - images)[covered] ** 2))
-    rows = [from_network(x)[..., 0] for x in (shown, np.where(covered, filled, images), images)]
+    rows = [network_to_unit(x)[..., 0] for x in (shown, np.where(covered, filled, images), images)]
     return {"validation_error": error}, {"validation": tile(np.concatenate(rows), len(images))}
 
 
-def look_at_slices(networks: GenerationNetworks, params: dict, *, real: np.ndarray, config: ConfigDict):
+def validate_slices(networks: GenerationNetworks, params: dict, *, real: np.ndarray, config: ConfigDict):
     """The Fréchet distance of generated to real axial slices, and a picture of some of both."""
     params, real = jax.device_get(params), real.astype(np.float32)
     depth = real.shape[1]
@@ -46,7 +48,7 @@ def look_at_slices(networks: GenerationNetworks, params: dict, *, real: np.ndarr
     return values, {"validation": np.concatenate([tile(images, len(images) // 4) for images in some], axis=1)}
 
 
-def look_at_volumes(networks: GenerationNetworks, params: dict, *, real: np.ndarray, config: ConfigDict):
+def validate_volumes(networks: GenerationNetworks, params: dict, *, real: np.ndarray, config: ConfigDict):
     """Fréchet distances per plane, the mean |Δz| and the spread of sampled volumes; real ones above samples."""
     params, real = jax.device_get(params), real.astype(np.float32)
     made = sample_volumes(
@@ -59,7 +61,7 @@ def look_at_volumes(networks: GenerationNetworks, params: dict, *, real: np.ndar
     )
     values = {f"validation_frechet_{k}": value for k, value in _distances(networks, params, made, real).items()}
     for name, volumes in (("", made), ("_real", real)):
-        values[f"validation_delta_z{name}"] = float(np.nanmean([mean_step(volume) for volume in volumes]))
+        values[f"validation_delta_z{name}"] = float(np.nanmean([mean_abs_delta_z(volume) for volume in volumes]))
         values[f"validation_spread{name}"] = float(volumes.std(axis=0)[brain_region(real)].mean())
     return values, {"validation": np.concatenate([planes_picture(volumes[:SHOWN]) for volumes in (real, made)])}
 

@@ -63,8 +63,9 @@ class SkippedSteps:
                 lines.append(self._line(step))
             if self._row == self._limit:
                 raise UserError(
-                    f"{self._stage}: {lines[-1]}; the last of {self._row} in a row (config.optimiser.max_skipped): "
-                    f"look at the data, or lower config.stage.{self._stage}'s rates or config.optimiser.clip in "
+                    f"{self._stage}: {lines[-1]}; the last of {self._row} in a row "
+                    "(config.optimizer.max_nonfinite_steps): "
+                    f"look at the data, or lower config.stage.{self._stage}'s rates or config.optimizer.clip_norm in "
                     "another --workdir; this one keeps its last checkpoint"
                 )
         return lines
@@ -78,7 +79,7 @@ class SkippedSteps:
         if self._row and at_end:
             raise UserError(
                 f"{self._stage}: its last steps were skipped, {self._row} of them: loss or gradient was not finite; "
-                f"lower config.stage.{self._stage}'s rates or config.optimiser.clip in another --workdir"
+                f"lower config.stage.{self._stage}'s rates or config.optimizer.clip_norm in another --workdir"
             )
         return not self._row
 

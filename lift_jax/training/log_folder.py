@@ -4,7 +4,7 @@ import pathlib
 import tempfile
 
 from lift_jax.errors import UserError
-from lift_jax.places import Place, is_in_bucket, write_object
+from lift_jax.paths import PathLike, is_in_bucket, write_object
 
 
 class LogFolder:
@@ -15,7 +15,7 @@ class LogFolder:
     published when the context ends, but not when the process is killed.
     """
 
-    def __init__(self, workdir: Place, names: tuple[str, ...] = ()):
+    def __init__(self, workdir: PathLike, names: tuple[str, ...] = ()):
         """Begins with the files of these names as they are in the work directory, if they are."""
         self._workdir, self._published, self._temporary = workdir, {}, None
         self.here = workdir

@@ -34,9 +34,9 @@ class Monitor:
           cases: step to the names of the cases in its batch, or None.
         """
         self._stage = stage
-        self._skipped = SkippedSteps(stage, config.optimiser.max_skipped, skipped, cases)
+        self._skipped = SkippedSteps(stage, config.optimizer.max_nonfinite_steps, skipped, cases)
         self._spikes, self._times = Spikes(losses), StepTimes()
-        self._watchdog = Watchdog(lambda: self._times.slow(config.log.every, time.monotonic()), self._tell)
+        self._watchdog = Watchdog(lambda: self._times.slow(config.log.every_steps, time.monotonic()), self._tell)
 
     def __enter__(self) -> "Monitor":
         self._watchdog.__enter__()

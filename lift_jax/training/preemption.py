@@ -33,7 +33,7 @@ class StopRequest:
         """Whether to stop now: the same answer on all processes, which ask each other at a `meeting`."""
         if not hosts.are_many():
             return self._asked
-        return meeting and hosts.any_of(self._asked)
+        return meeting and hosts.any_process(self._asked)
 
     def _note(self, *_):
         self._asked = True

@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from lift_jax.places import Place
+from lift_jax.paths import PathLike
 from lift_jax.training.log_folder import LogFolder
 
 METRICS_FILE = "metrics.jsonl"
@@ -23,7 +23,7 @@ class RunLog:
     out: JSON has none. With `enabled` False (all processes but the first) it is silent.
     """
 
-    def __init__(self, workdir: Place, stage: str, step: int, enabled: bool = True):
+    def __init__(self, workdir: PathLike, stage: str, step: int, enabled: bool = True):
         """Goes on with `stage` from after `step`."""
         self._stage = stage
         self._lines = self._events = self._folder = None

@@ -1,4 +1,4 @@
-"""A stage of a run: one optimisation with its own checkpoints, which goes on from wherever it stopped."""
+"""A stage of a run: one optimization with its own checkpoints, which goes on from wherever it stopped."""
 
 import dataclasses
 import time
@@ -10,9 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax import hosts, run_directory
-from lift_jax.places import Place
-from lift_jax.progress import progress
-from lift_jax.training.checkpoints import (
+from lift_jax.checkpoints import (
     finish_saving,
     open_checkpoints,
     restore_checkpoint,
@@ -20,10 +18,15 @@ from lift_jax.training.checkpoints import (
     save_checkpoint,
     saved_steps,
 )
+from lift_jax.paths import PathLike
+from lift_jax.progress import progress
 from lift_jax.training.monitor import Monitor
-from lift_jax.training.parallel import (
-    DIVIDED,
-    WHOLE,
+from lift_jax.training.preemption import Preempted, StopRequest
+from lift_jax.training.profiling import StepTrace
+from lift_jax.training.run_log import RunLog
+from lift_jax.training.sharding import (
+    REPLICATED,
+    SHARDED,
     compile_gather,
     compile_step,
     data_mesh,
@@ -32,9 +35,6 @@ from lift_jax.training.parallel import (
     replicate,
     state_shardings,
 )
-from lift_jax.training.preemption import Preempted, StopRequest
-from lift_jax.training.profiling import StepTrace
-from lift_jax.training.run_log import RunLog
 from lift_jax.training.stalls import Stalls
 from lift_jax.training.step import TrainState
 
@@ -56,7 +56,7 @@ class Batches(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Everywhere:
+class ReplicatedBatch:
     """The same arrays at every step and on every device, such as a bank that a step draws from itself."""
 
     arrays: dict
@@ -79,11 +79,11 @@ class Stage:
 
     Attributes:
       name: of the stage; names its checkpoints and its lines in the log.
-      steps: optimiser steps.
+      steps: optimizer steps.
       slices: slices a step, for the rates in the log.
       step: `(state, batch, axis_name) -> (state, metrics)`, see `training.step.train_step`.
       state: before the first step.
-      batches: what the steps take: arrays that are divided over the devices, or `Everywhere`.
+      batches: what the steps take: arrays that are divided over the devices, or `ReplicatedBatch`.
       validate: what is looked at now and then.
       cases: step, from 1, to the names of the cases in its batch, where batches are made of some of the cases.
     """
@@ -98,7 +98,7 @@ class Stage:
     cases: Callable[[int], list[str]] | None = None
 
 
-def finished_parameters(workdir: Place, name: str, steps: int, like: dict) -> dict | None:
+def finished_parameters(workdir: PathLike, name: str, steps: int, like: dict) -> dict | None:
     """The averaged parameters of a stage that was trained to its end, or None."""
     directory = run_directory.checkpoint_directory(workdir, name)
     if steps not in saved_steps(directory):
@@ -107,12 +107,12 @@ def finished_parameters(workdir: Place, name: str, steps: int, like: dict) -> di
     return ema if step == steps else None  # else the last checkpoint is damaged, and its steps are to be repeated
 
 
-def run_stage(stage: Stage, config: ConfigDict, workdir: Place) -> dict:
+def run_stage(stage: Stage, config: ConfigDict, workdir: PathLike) -> dict:
     """Trains a stage from its newest checkpoint, or from its first state, and returns its averaged parameters.
 
     Args:
       stage: what to train.
-      config: of the run: its sections `checkpoint` and `log` and `optimiser.shard_state` are used here, and all of it
+      config: of the run: its sections `checkpoint` and `log` and `optimizer.shard_state` are used here, and all of it
         goes into checkpoints.
       workdir: of the run.
 
@@ -121,15 +121,15 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: Place) -> dict:
       Preempted: when SIGTERM asked for a stop, and a checkpoint is written.
     """
     mesh = data_mesh()
-    everywhere = isinstance(stage.batches, Everywhere)
-    layout = WHOLE if everywhere else DIVIDED
-    shardings = state_shardings(stage.state, mesh) if config.optimiser.shard_state else None
+    everywhere = isinstance(stage.batches, ReplicatedBatch)
+    layout = REPLICATED if everywhere else SHARDED
+    shardings = state_shardings(stage.state, mesh) if config.optimizer.shard_state else None
     step_function = compile_step(stage.step, mesh, layout, shardings)
     state = replicate(stage.state, mesh) if shardings is None else lay_out(stage.state, shardings)
     gather = compile_gather(mesh) if shardings else lambda averages: averages
     same = place_batch(next(stage.batches), mesh, layout) if everywhere else None
     directory = run_directory.checkpoint_directory(workdir, stage.name)
-    options = {"every": config.checkpoint.every, "keep": config.checkpoint.keep, "last": stage.steps}
+    options = {"every": config.checkpoint.every_steps, "keep": config.checkpoint.max_to_keep, "last": stage.steps}
     with open_checkpoints(directory, **options) as manager:
         done = 0
         if manager.latest_step() is not None:
@@ -158,8 +158,8 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: Place) -> dict:
                 if mesh.size > 1 and jax.default_backend() == "cpu":
                     jax.block_until_ready(metrics)  # simulated devices on few cores deadlock if steps queue up
                 bar.update()
-                logged = step % config.log.every == 0 or step == 1
-                validated = step % config.log.validate == 0 or step == stage.steps
+                logged = step % config.log.every_steps == 0 or step == 1
+                validated = step % config.log.validate_every_steps == 0 or step == stage.steps
                 read = logged or validated or manager.should_save(step)
                 if read:
                     values = {key: float(value) for key, value in metrics.items()}

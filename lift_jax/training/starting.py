@@ -1,36 +1,44 @@
-"""What training begins with: random parameters, or those of another run."""
+"""What training begins with: random parameters, or those of another run, which are kept in the work directory."""
 
 from collections.abc import Callable
 
+import jax
 from ml_collections import ConfigDict
 
-from lift_jax import run_directory
+from lift_jax import hosts, run_directory
+from lift_jax.checkpoints import restore_ema, save_parameters, saved_steps
 from lift_jax.errors import UserError
-from lift_jax.places import Place, place
+from lift_jax.paths import PathLike, resolve_path
 from lift_jax.trained import newest_stage
-from lift_jax.training.checkpoints import restore_ema, saved_steps
+
+START = "start"
+"""The folder among the stages' checkpoints that holds what a run of `config.start_from` began with."""
 
 
 def starting_parameters(
-    config: ConfigDict, workdir: Place, fresh: dict, held: Callable[[str], dict] | None = None
+    config: ConfigDict, workdir: PathLike, fresh: dict, held: Callable[[str], dict] | None = None
 ) -> dict:
     """`fresh`, or, if `config.start_from` names a run, the averaged parameters of its newest checkpoint.
 
-    A run that has a checkpoint of its own takes them from there: the one that it began with may be gone.
+    A run that has kept what it began with takes that: the other run may be gone, or have been trained further.
 
     Args:
       config: of the run that begins.
       workdir: of the run that begins.
-      fresh: its random parameters.
+      fresh: its random parameters, all of them.
       held: name of a stage to parameters like those that a checkpoint of it holds; None: all stages hold `fresh`.
+
+    Returns:
+      What was kept, which is complete, or what the other run's checkpoint holds.
 
     Raises:
       UserError: if there is no such run, or it is of another task or network, or has no checkpoint yet.
     """
     if not config.start_from:
         return fresh
-    begun = any(saved_steps(run_directory.checkpoint_directory(workdir, name)) for name in config.stages)
-    origin = workdir if begun else place(config.start_from)
+    if is_kept(workdir):
+        return restore_ema(run_directory.checkpoint_directory(workdir, START), fresh)[0]
+    origin = resolve_path(config.start_from)
     try:
         other = run_directory.read_config(origin, named_by="it")
         if other.task != config.task:
@@ -41,3 +49,21 @@ def starting_parameters(
     except UserError as error:
         raise UserError(f"config.start_from: {error}") from None
     return params
+
+
+def is_kept(workdir: PathLike) -> bool:
+    """Whether a work directory holds what its run began with."""
+    return bool(saved_steps(run_directory.checkpoint_directory(workdir, START)))
+
+
+def keep_start(config: ConfigDict, workdir: PathLike, params: dict) -> None:
+    """Writes the complete parameters that a run of `config.start_from` begins with, once.
+
+    Checkpoints of an early stage need not hold the networks of later ones, and the other run may be gone by then.
+
+    Raises:
+      UserError: if they cannot be written.
+    """
+    if config.start_from and not is_kept(workdir):
+        save_parameters(run_directory.checkpoint_directory(workdir, START), jax.device_get(params))
+        hosts.wait_for_all("parameters to begin with")

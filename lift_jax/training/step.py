@@ -17,7 +17,7 @@ class TrainState(struct.PyTreeNode):
     Attributes:
       step: int32, steps taken, and skipped.
       params: `{group: parameters}`, float32.
-      optimiser_state: of the trained groups.
+      optimizer_state: of the trained groups.
       ema: exponential moving average of `params`, which inference uses.
       key: typed random key of the stage; each step folds its number into it.
       skipped: int32, how many of the steps were skipped.
@@ -25,17 +25,17 @@ class TrainState(struct.PyTreeNode):
 
     step: jax.Array
     params: dict
-    optimiser_state: optax.OptState
+    optimizer_state: optax.OptState
     ema: dict
     key: jax.Array
     skipped: jax.Array
 
 
-def initial_state(params: dict, optimiser: optax.GradientTransformation, trained: tuple[str, ...], key) -> TrainState:
+def initial_state(params: dict, optimizer: optax.GradientTransformation, trained: tuple[str, ...], key) -> TrainState:
     """The state before the first step of a stage; the average starts at the parameters."""
-    optimiser_state = optimiser.init({group: params[group] for group in trained})
+    optimizer_state = optimizer.init({group: params[group] for group in trained})
     ema, step, skipped = jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
-    return TrainState(step, params, optimiser_state, ema, key, skipped)
+    return TrainState(step, params, optimizer_state, ema, key, skipped)
 
 
 def train_step(
@@ -43,29 +43,29 @@ def train_step(
     batch: dict[str, jax.Array],
     *,
     loss_function: LossFunction,
-    optimiser: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     trained: tuple[str, ...],
     ema_decay: float,
     accumulate: int = 1,
     axis_name: str | None = None,
     over_devices: Callable[[Callable], Callable] = lambda gradients: gradients,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """Takes one optimiser step on the mean loss of the global batch.
+    """Takes one optimizer step on the mean loss of the global batch.
 
-    If the loss or the norm of its gradient is not finite, the step is skipped, on all devices: parameters, optimiser
+    If the loss or the norm of its gradient is not finite, the step is skipped, on all devices: parameters, optimizer
     and average stay what they were, to the bit.
 
     Args:
       state: before the step.
       batch: this device's windows, each array `[B, …]`.
       loss_function: see `LossFunction`; its key differs over steps and parts, and is the same on every device.
-      optimiser: of the trained groups.
+      optimizer: of the trained groups.
       trained: groups of `params` that are trained; the others are constants, and cost no gradient.
       ema_decay: of the averaged parameters, ramped up over the first steps as (1 + step) / (10 + step).
       accumulate: parts that the batch is taken in, one after the other; memory falls, numbers stay.
       axis_name: the mapped axis whose devices share the global batch, under `shard_map` or `pmap`.
       over_devices: what maps a function of parameters and batch over that axis, where the step itself is not under it:
-        the optimiser then sees global arrays, which may be sharded.
+        the optimizer then sees global arrays, which may be sharded.
 
     Returns:
       The state after the step, and metrics of the step: `loss`, its terms, `gradient_norm`, before clipping, and
@@ -91,15 +91,15 @@ def train_step(
         return result if axis_name is None else jax.lax.pmean(result, axis_name)
 
     gradients, metrics = over_devices(mean_gradients)(state.params, batch)
-    updates, optimiser_state = optimiser.update(gradients, state.optimiser_state, trainable)
+    updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, trainable)
     params = frozen | optax.apply_updates(trainable, updates)
     decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
     ema = optax.incremental_update(params, state.ema, 1 - decay)
     norm = optax.global_norm(gradients)
     finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
     skipped = state.skipped + jnp.where(finite, 0, 1)
-    kept = (state.params, state.optimiser_state, state.ema)
-    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), (params, optimiser_state, ema), kept)
+    kept = (state.params, state.optimizer_state, state.ema)
+    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), (params, optimizer_state, ema), kept)
     metrics |= {"gradient_norm": norm, "skipped": skipped}
     return TrainState(state.step + 1, *kept, state.key, skipped), metrics
 

@@ -1,0 +1,138 @@
+"""T1 to FLAIR on real scans by cross-validation: no mixer, a mixer with one cell, and one with a grid of cells.
+
+    python -m experiments.real_scans.t1_flair --root DIR --workdir runs/t1_flair --output runs/t1_flair/table
+
+Folds are of every n-th case by name; each kind and seed trains on the other folds, and every case is scored once a
+seed, in voxels of `--spacing` mm. A case's value is its mean over seeds; intervals are t-intervals over cases,
+95 %, paired where kinds are compared. Resumable: runs go on from their checkpoints, and scores are kept.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.real_scans.scans import Scan, read_scans
+from lift_jax.config import validate
+from lift_jax.config.files import named_config
+from lift_jax.data.subject import Subject
+from lift_jax.evaluation.intervals import mean_interval, paired_difference
+from lift_jax.evaluation.metrics.image import interior_mean, peak_signal_to_noise, similarity_map
+from lift_jax.evaluation.metrics.through_plane import delta_z
+from lift_jax.inference.predict import predict_channels
+from lift_jax.tasks.run import train
+from lift_jax.trained import load_trained
+
+KINDS = {"no mixer": ("none", 1), "one cell": ("gru", 1), "4 x 4 cells": ("gru", 4)}
+
+
+def configuration(kind: str, seed: int, split_file: Path, arguments) -> ConfigDict:
+    """The run of one kind and seed; kinds differ in nothing but the mixer."""
+    config = named_config("t1_to_flair")
+    config.seed = seed
+    config.data.root = arguments.root
+    config.data.split_file = str(split_file)
+    config.data.cache = str(arguments.workdir / "cache")
+    config.data.spacing = arguments.spacing
+    config.data.crop = (arguments.crop, arguments.crop)
+    config.data.gamma = 0.1
+    config.data.threads = 1
+    config.model.mixer.kind, config.model.mixer.grid = KINDS[kind]
+    config.stage.joint.steps = arguments.steps
+    config.stage.joint.slices = arguments.window
+    config.log.validate_every_steps = arguments.steps
+    config.log.validation_subjects = 1
+    return validate(config)
+
+
+def score(prediction: np.ndarray, target: np.ndarray, brain: np.ndarray, tumor: np.ndarray) -> dict[str, float]:
+    """PSNR and SSIM over volume, brain and tumor, and Δz MAE and correlation over brain and tumor."""
+    squared, similarity = (target - prediction) ** 2, similarity_map(target, prediction, 1.0)
+    scores = {}
+    for name, region in (("volume", np.ones_like(brain)), ("brain", brain), ("tumor", tumor)):
+        scores[f"PSNR, {name}"] = peak_signal_to_noise(squared, region, 1.0)
+        scores[f"SSIM, {name}"] = interior_mean(similarity, region)
+        if name != "volume":
+            through_plane = delta_z(target, prediction, region)
+            scores[f"Δz MAE, {name}"] = through_plane["mae"]
+            scores[f"Δz correlation, {name}"] = through_plane["correlation"]
+    return scores
+
+
+def run(kind: str, seed: int, fold: int, scans: list[Scan], arguments) -> list[dict]:
+    """Trains on all folds but one and scores that one: a row for each of its cases."""
+    held_out = scans[fold :: arguments.folds]
+    tested = [scan.name for scan in held_out]
+    trained_on = [scan.name for scan in scans if scan.name not in tested]
+    split_file = arguments.workdir / f"fold-{fold}.json"
+    split_file.parent.mkdir(parents=True, exist_ok=True)
+    split_file.write_text(json.dumps({"train": trained_on[1:], "validation": trained_on[:1], "test": tested}))
+    workdir = arguments.workdir / f"{kind.replace(' ', '_')}-{seed}-{fold}"
+    train(configuration(kind, seed, split_file, arguments), workdir)
+    trained = load_trained(workdir)
+    rows = []
+    for scan in held_out:
+        source, target = scan.images["t1n"], scan.images["t2f"]
+        subject = Subject(scan.name, {"T1": source}, scan.affine)
+        inputs = trained.network, trained.params, trained.channels, subject, ["T1"], ["FLAIR"]
+        prediction = predict_channels(*inputs, **trained.options)["FLAIR"]
+        scores = score(prediction, target, source > 0, scan.tumor)
+        rows.append({"kind": kind, "seed": seed, "case": scan.name, "scores": scores})
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    """Means by kind, and differences from the first kind paired by case, as Markdown."""
+    cases = sorted({row["case"] for row in rows})
+    metrics = list(rows[0]["scores"])
+
+    def values(kind: str, metric: str) -> np.ndarray:
+        of_kind = [row for row in rows if row["kind"] == kind]
+        return np.array([np.mean([r["scores"][metric] for r in of_kind if r["case"] == case]) for case in cases])
+
+    kinds = [kind for kind in KINDS if any(row["kind"] == kind for row in rows)]
+    lines = ["| | " + " | ".join(kinds) + " | " + " | ".join(f"{kind} - {kinds[0]}" for kind in kinds[1:]) + " |"]
+    lines.append("|---" * (2 * len(kinds)) + "|")
+    for metric in metrics:
+        first = values(kinds[0], metric)
+        cells = [mean_interval(values(kind, metric)) for kind in kinds]
+        cells += [paired_difference(values(kind, metric), first) for kind in kinds[1:]]
+        lines.append(f"| {metric} | " + " | ".join("{:.4g} [{:.4g}, {:.4g}]".format(*cell) for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--workdir", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="writes <output>.jsonl and <output>.md")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1))
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--spacing", type=float, default=2.0)
+    parser.add_argument("--window", type=int, default=32, help="slices of a training slab")
+    parser.add_argument("--crop", type=int, default=96, help="rows and columns of training slices")
+    arguments = parser.parse_args()
+    scans = [scan.resampled(arguments.spacing) for scan in read_scans(arguments.root)]
+    output = arguments.output.with_suffix(".jsonl")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    rows = [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []
+    for seed in arguments.seeds:
+        for fold in range(arguments.folds):
+            for kind in KINDS:
+                held_out = {scan.name for scan in scans[fold :: arguments.folds]}
+                if not held_out <= {r["case"] for r in rows if (r["kind"], r["seed"]) == (kind, seed)}:
+                    new = run(kind, seed, fold, scans, arguments)
+                    with output.open("a") as file:
+                        file.writelines(json.dumps(row) + "\n" for row in new)
+                    rows += new
+    text = f"n = {len({row['case'] for row in rows})} scans, {arguments.folds} folds, {arguments.steps} steps.\n\n"
+    arguments.output.with_suffix(".md").write_text(text + table(rows))
+    print(text + table(rows))
+
+
+if __name__ == "__main__":
+    main()

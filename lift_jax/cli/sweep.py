@@ -1,0 +1,81 @@
+"""Compare variants of a configuration: train them with several seeds, score them, write a table and a page.
+
+usage: lift-jax sweep --sweep NAME_OR_FILE[:VARIANT] --workdir DIR [options]
+
+Started again with the same command, a sweep goes on from where it was. sweep.csv, sweep.md and sweep.html are written
+after every run.
+
+examples:
+  lift-jax sweep --sweep drifting_fields --workdir runs/fields
+  lift-jax sweep --sweep particles:tiny --workdir runs/particles --parallel=2
+"""
+
+import contextlib
+import sys
+
+from lift_jax.cli.arguments import Parser, add_device_argument, positive, required
+from lift_jax.cli.interrupt import saving_interrupts
+from lift_jax.cli.output import Say
+from lift_jax.cli.process import prepare_jax
+
+
+def add_arguments(parser: Parser) -> None:
+    """The options of the command."""
+    parser.add_argument("--sweep", metavar="NAME", help="of a sweep that is shipped, or a file; and :VARIANT")
+    parser.add_argument("--workdir", metavar="DIR", help="folder for runs, shared stages, tables and the page")
+    parser.add_argument(
+        "--parallel", type=positive, default=1, metavar="N", help="runs at a time, each a process, on the next GPU (1)"
+    )
+    add_device_argument(parser)
+
+
+def run(arguments, say: Say) -> dict:
+    """Trains and scores what is left to do; failed runs count as errors."""
+    prepare_jax(arguments.device)
+    required(arguments.sweep, "--sweep")
+    required(arguments.workdir, "--workdir")
+    import jax
+
+    from lift_jax.paths import resolve_local_path
+    from lift_jax.sweeps.definition import load_sweep
+    from lift_jax.sweeps.parallel import carry_in_processes
+    from lift_jax.sweeps.plan import check_runs, plan_runs
+    from lift_jax.sweeps.report import write_sweep
+    from lift_jax.sweeps.scheduler import follow, run_local
+    from lift_jax.training.preemption import Preempted
+
+    name, workdir, parallel = arguments.sweep, resolve_local_path(arguments.workdir), arguments.parallel
+    sweep = load_sweep(name)
+    runs = plan_runs(sweep, workdir)
+    # With several processes this one must not open the devices, which would take their memory: each has one of its own.
+    check_runs(runs, jax.device_count() if parallel == 1 else 1)
+    failures = {}
+
+    def tell(work, reason):
+        place = work.directory.relative_to(workdir)
+        if reason is not None:
+            failures[work.directory] = reason
+            print(f"{place}: failed: {reason}", file=sys.stderr)
+        else:
+            say(f"{place}: {'trained and scored' if work.scored else f'trained stage {work.stage}'}")
+        if work.scored:
+            write_sweep(sweep, runs, workdir, failures, title=name)
+
+    carry = run_local if parallel == 1 else carry_in_processes(parallel)
+    report = workdir / "sweep.html"
+    summary = {"workdir": str(workdir), "runs": len(runs), "done": True, "report": str(report), "errors": []}
+    with saving_interrupts() if parallel == 1 else contextlib.nullcontext(lambda: False) as is_interrupted:
+        try:
+            follow(runs, workdir, carry, tell)
+        except Preempted as stop:
+            message = f"{stop}; the same command goes on from there"
+            if is_interrupted():
+                raise KeyboardInterrupt(message) from None
+            say(message)
+            return summary | {"done": False}
+    write_sweep(sweep, runs, workdir, failures, title=name)
+    say(f"report: {report}")
+    failed = {str(run.directory): failures[run.directory] for run in runs if run.directory in failures}
+    if failed:
+        print(f"{workdir}: {len(failed)} of {len(runs)} runs failed; sweep.html says which and why", file=sys.stderr)
+    return summary | {"errors": failed}

@@ -1,0 +1,93 @@
+"""Translate subjects, or sample volumes from noise.
+
+usage: lift-jax synthesize --workdir DIR --output PATH  --case DIR | --input CHANNEL=FILE ... | --count N  [options]
+
+--case is a folder of subjects, or of one, in the layout of the run's data set; any of the channels may be missing.
+
+examples:
+  lift-jax synthesize --workdir runs/brats --case DIR --output DIR
+  lift-jax synthesize --workdir runs/brats --input t1n=A.nii.gz --input t2w=B.nii.gz --target=t2f --output C.nii.gz
+  lift-jax synthesize --workdir runs/unconditional --count=4 --seed=7 --output DIR
+"""
+
+import pathlib
+from collections.abc import Sequence
+
+from lift_jax.cli.arguments import DTYPES, Parser, add_device_argument, natural, positive, refuse_given, required
+from lift_jax.cli.output import Say
+from lift_jax.cli.process import check_devices, prepare_jax
+from lift_jax.errors import UserError
+
+OF_TASKS = {"case", "input", "mask", "skip_existing", "target", "force", "dtype"}
+OF_TASKS |= {"count", "seed", "depth", "temperature", "spacing"}
+"""Options that apply to runs of some tasks alone."""
+
+
+def add_arguments(parser: Parser) -> None:
+    """The options of the command."""
+    add = parser.add_argument
+    add("--workdir", metavar="DIR", help="work directory of a trained run")
+    add("--output", metavar="PATH", help="folder for the results; with --input, the file to write")
+    add("--case", metavar="DIR", help="a folder of subjects, or of one")
+    add("--input", action="append", metavar="A=FILE", help="channel and file of a source; may be given several times")
+    add("--mask", metavar="FILE", help="brain or body in the --input files; default: it is found in them")
+    add("--skip_existing", action="store_true", help="leave out subjects that have results of the same checkpoint")
+    add("--target", metavar="CHANNEL", help="predict only this channel; default: all that are missing")
+    add("--force", action="store_true", help="predict --target from the others even if it is there")
+    add("--dtype", choices=DTYPES, help="of activations; default: that of the training")
+    add("--count", type=positive, metavar="N", help="sample so many volumes from noise")
+    add("--seed", type=natural, metavar="N", help="of the samples: the same seed gives the same volumes (0)")
+    add("--depth", type=natural, metavar="N", help="slices of a sampled volume; default: as many as in training")
+    add("--temperature", type=float, metavar="X", help="standard deviation of the latents; default: that of the run")
+    add("--spacing", type=float, metavar="MM", help="voxel size to write of sampled volumes")
+    add_device_argument(parser)
+
+
+def run(arguments, say: Say) -> dict:
+    """Writes the volumes; the summary lists what was said of each."""
+    prepare_jax(arguments.device)
+    required(arguments.workdir, "--workdir")
+    required(arguments.output, "--output")
+    check_devices(arguments.device)
+    from lift_jax.paths import resolve_local_path, resolve_path
+    from lift_jax.run_directory import read_config
+    from lift_jax.tasks import SynthesizeOptions, task_of
+
+    workdir = resolve_path(arguments.workdir)
+    task = task_of(read_config(workdir))
+    refuse_given(arguments, OF_TASKS - task.flags, f"for a run of task {task.name}")
+    options = SynthesizeOptions(
+        output=resolve_local_path(arguments.output),
+        case=resolve_local_path(arguments.case) if arguments.case else None,
+        inputs=channel_files(arguments.input or ()),
+        mask=resolve_local_path(arguments.mask) if arguments.mask else None,
+        target=arguments.target,
+        force=arguments.force,
+        skip_existing=arguments.skip_existing,
+        dtype=arguments.dtype,
+        count=arguments.count,
+        seed=arguments.seed or 0,
+        depth=arguments.depth or 0,
+        spacing=arguments.spacing,
+        temperature=arguments.temperature,
+    )
+    lines = []
+    for line in task.synthesize(workdir, options):
+        say(line)
+        lines.append(str(line))
+    return {"workdir": str(workdir), "output": str(options.output), "results": lines}
+
+
+def channel_files(values: Sequence[str]) -> dict[str, pathlib.Path]:
+    """Channel to file, from values CHANNEL=FILE of `--input`; raises UserError with one line for each that is wrong."""
+    files, problems = {}, []
+    for value in values:
+        channel, separator, path = value.partition("=")
+        if not (channel and separator and path):
+            problems.append(f"--input: {value!r} is not CHANNEL=FILE, such as t1n=scan.nii.gz")
+        elif channel in files:
+            problems.append(f"--input: {channel} is given twice; keep one")
+        files[channel] = pathlib.Path(path)
+    if problems:
+        raise UserError("\n".join(problems))
+    return files

@@ -1,0 +1,108 @@
+"""The embedded data sets as sources of subjects: brains in four MR contrasts, heads in MR and CT."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.intensity import IntensityProtocol
+from lift_jax.data.made_cases import check_grid
+from lift_jax.data.phantom import brain as phantom
+from lift_jax.data.phantom import head as phantom_head
+from lift_jax.data.subject import Subject
+from lift_jax.data.volumes import Grid, new_geometry
+from lift_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class PhantomSubjects:
+    """Made subjects with the indices `first` to `first + count - 1`, a SubjectSource; splits take disjoint ranges.
+
+    Attributes:
+      kind: `phantom` or `phantom_head`.
+      protocols: channel to intensity protocol, of the channels that are made.
+      seed: of the whole data set.
+      first: index of the first subject.
+      count: how many subjects.
+      shape: the grid `(D, H, W)`.
+      spacing: voxel size in mm.
+
+    Raises:
+      UserError: a number is out of its range.
+    """
+
+    kind: str
+    protocols: Mapping[str, IntensityProtocol]
+    seed: int
+    first: int
+    count: int
+    shape: tuple[int, int, int]
+    spacing: float
+
+    def __post_init__(self):
+        if min(self.seed, self.first) < 0 or self.count < 1:
+            raise UserError(
+                f"{self.kind}: seed={self.seed}, first={self.first}, count={self.count}: "
+                "give a seed and first of 0 or more and a count of 1 or more"
+            )
+        check_grid(self.shape, self.spacing)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the subjects, made from seed and index."""
+        name_of = phantom.PhantomCases.name_of if self.kind == "phantom" else phantom_head.PhantomHeads.name_of
+        return [name_of(self.seed, self.first + index) for index in range(self.count)]
+
+    @property
+    def patients(self) -> list[str]:
+        """Every subject is its own patient."""
+        return self.names
+
+    def channels(self, index: int) -> tuple[str, ...]:
+        """All channels."""
+        return tuple(self.protocols)
+
+    def load(self, index: int, channels: Sequence[str] | None = None) -> Subject:
+        """Makes subject `index` of this source, counted from 0."""
+        wanted = [channel for channel in self.protocols if channels is None or channel in channels]
+        make = _brain if self.kind == "phantom" else _head
+        return make(self.seed, self._global_index(index), tuple(self.shape), self.spacing, wanted, self.protocols)
+
+    def fingerprint(self, index: int) -> str:
+        """A hex digest of what determines subject `index`: version, seed, index, grid and channels."""
+        version = phantom.VERSION if self.kind == "phantom" else phantom_head.VERSION
+        grid = tuple(self.shape), float(self.spacing)
+        known = (self.kind, version, self.seed, self._global_index(index), *grid, tuple(self.protocols.items()))
+        return hashlib.sha256(repr(known).encode()).hexdigest()
+
+    def geometry(self, index: int) -> Grid:
+        """The grid of every subject."""
+        affine = np.diag([self.spacing, self.spacing, self.spacing, 1.0])
+        affine[:3, 3] = [-(size - 1) / 2 * self.spacing for size in reversed(self.shape)]
+        return new_geometry(tuple(self.shape), affine)
+
+    def _global_index(self, index: int) -> int:
+        if not 0 <= index < self.count:
+            raise IndexError(f"subject {index} of {self.count}")
+        return self.first + index
+
+
+def _brain(seed: int, index: int, shape, spacing: float, wanted: Sequence[str], protocols) -> Subject:
+    case = phantom.make_phantom(seed, index, shape, spacing)
+    where = {channel: CONTRASTS.index(channel) for channel in wanted}
+    images = {channel: np.ascontiguousarray(case.sources[..., i]) for channel, i in where.items()}
+    references = {channel: np.ascontiguousarray(case.targets[..., i]) for channel, i in where.items()}
+    return Subject(case.name, images, case.affine, references=references)
+
+
+def _head(seed: int, index: int, shape, spacing: float, wanted: Sequence[str], protocols) -> Subject:
+    head = phantom_head.make_phantom_head(seed, index, shape, spacing)
+    images = {}
+    for channel in wanted:
+        if channel == "mr_t2":
+            images[channel] = phantom_head.make_t2_weighted(seed, index, shape, spacing)
+        else:
+            images[channel] = head.mr if channel == "mr" else protocols[channel].normalize(head.ct, head.mask)
+    return Subject(head.name, images, head.affine, head.mask)

@@ -1,0 +1,148 @@
+"""The embedded data set: brains made on demand, with real anatomy, the physics of four contrasts, and slice gains."""
+
+import functools
+
+import numpy as np
+from scipy import ndimage
+
+from lift_jax.data.cases import CONTRASTS, Case
+from lift_jax.data.intensities import normalize_cwdm
+from lift_jax.data.made_cases import MadeCases, check_grid
+from lift_jax.data.phantom.acquisition import Protocol, Relaxation, draw_protocol, draw_relaxation
+from lift_jax.data.phantom.anatomy import Anatomy, make_anatomy, template_maps
+from lift_jax.data.phantom.fields import grid_axes
+from lift_jax.data.phantom.pathology import draw_lesions, draw_tumor
+from lift_jax.data.phantom.scanner import Imaging, draw_gains, draw_imaging, scan
+
+VERSION = 4
+"""Part of every fingerprint: to be raised with any change that changes a case."""
+
+TUMOR_PROBABILITY = 0.75
+LESIONS_PROBABILITY = 0.3
+
+HEAD_MM = (155.0, 192.0, 192.0)
+"""Field of view along D, H, W that holds every head."""
+
+
+def head_spacing(shape: tuple[int, int, int]) -> float:
+    """The voxel size in mm at which a head fits in a grid `(D, H, W)`: 4 for 48³, 6 for 32³, 1 for 155×240×240."""
+    return max(extent / size for extent, size in zip(HEAD_MM, shape, strict=True))
+
+
+class PhantomCases(MadeCases):
+    """A source of made cases, see `make_phantom`; `head_spacing(shape)` gives the voxel size at which a head fits."""
+
+    @staticmethod
+    def name_of(seed: int, index: int) -> str:
+        """The name of case `index` of the data set."""
+        return _name(seed, index)
+
+    @staticmethod
+    def make(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> Case:
+        """See `make_phantom`."""
+        return make_phantom(seed, index, shape, spacing)
+
+    @staticmethod
+    def version() -> tuple:
+        """Part of every fingerprint."""
+        return (VERSION,)
+
+
+def make_head(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> Anatomy:
+    """Makes the anatomy and pathology of case `index` of the data set `seed`, as `make_phantom` scans it."""
+    check_grid(shape, spacing)
+    pathology, anatomy, *_ = _streams(seed, index)
+    tumors, lesion_sites = _pathology_sites()
+    tumor = draw_tumor(pathology, tumors) if pathology.random() < TUMOR_PROBABILITY else None
+    lesions = draw_lesions(pathology, lesion_sites) if pathology.random() < LESIONS_PROBABILITY else []
+    return make_anatomy(anatomy, grid_axes(shape, spacing), spacing, tumor, lesions)
+
+
+def make_phantom(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> Case:
+    """Makes case `index` of the data set `seed` on a grid; one subject at every resolution, but for noise and gains.
+
+    Args:
+      seed: of the data set, 0 or more.
+      index: of the case, 0 or more.
+      shape: the grid `(D, H, W)`.
+      spacing: voxel size in mm.
+
+    Returns:
+      A case with all contrasts. `sources` are the normalized volumes after the gains of `slice_gains`, `targets` those
+      without gains.
+
+    Raises:
+      UserError: the grid can't hold a volume.
+    """
+    head = make_head(seed, index, shape, spacing)
+    image = _streams(seed, index)[3]
+    imaging = imaging_of(seed, index)
+    axes = grid_axes(shape, spacing)
+    clean = scan(image, axes, head.mask, head.fractions, *session(seed, index), imaging)
+    sources = _normalize(clean * slice_gains(seed, index, shape[0])[:, None, None], imaging.headroom)
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = [-(size - 1) / 2 * spacing for size in reversed(shape)]
+    return Case(
+        name=_name(seed, index),
+        sources=sources,
+        targets=_normalize(clean, imaging.headroom),
+        available=np.ones(len(CONTRASTS), bool),
+        affine=affine,
+    )
+
+
+def session(seed: int, index: int) -> tuple[Relaxation, Protocol]:
+    """Draws the tissues and the sequences that case `index` of the data set `seed` is scanned with."""
+    physics = _streams(seed, index)[2]
+    return draw_relaxation(physics), draw_protocol(physics)
+
+
+def imaging_of(seed: int, index: int) -> Imaging:
+    """Draws resolution, registration and headroom of the contrasts of case `index`."""
+    return draw_imaging(_streams(seed, index)[5])
+
+
+def slice_gains(seed: int, index: int, slices: int) -> np.ndarray:
+    """Draws the factor on each slice of each source of case `index`, `[slices, CONTRASTS]` float32."""
+    return draw_gains(_streams(seed, index)[4], slices)
+
+
+def _streams(seed: int, index: int) -> list[np.random.Generator]:
+    """Independent generators of pathology, anatomy, physics, image, gains and imaging, so that none shifts others."""
+    return [np.random.default_rng(sequence) for sequence in np.random.SeedSequence([seed, index]).spawn(6)]
+
+
+def _name(seed: int, index: int) -> str:
+    return f"phantom-{seed}-{index:05d}"
+
+
+def _normalize(volumes: np.ndarray, headroom: np.ndarray) -> np.ndarray:
+    """Normalizes `[D, H, W, C]` contrast by contrast, to [0, headroom]."""
+    normalized = np.empty_like(volumes)
+    for contrast in range(volumes.shape[-1]):
+        volume = np.ascontiguousarray(volumes[..., contrast])
+        normalized[..., contrast] = np.float32(headroom[contrast]) * normalize_cwdm(volume)
+    return normalized
+
+
+def tumor_sites() -> np.ndarray:
+    """Template coordinates `[M, 3]` (z, y, x) in mm where a tumor may have its center."""
+    return _pathology_sites()[0]
+
+
+@functools.cache
+def _pathology_sites() -> tuple[np.ndarray, np.ndarray]:
+    """Template coordinates (z, y, x) in mm where tumors and where white-matter lesions may have their centers.
+
+    Tumors: tissue, rather white, above the brain stem. Lesions: white matter close to the lateral ventricles.
+    """
+    step = 3
+    maps = template_maps(float(step))
+    points = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in maps.shape[1:]], indexing="ij"))
+    z, y, x = points
+    _, white, fluid, _ = maps
+    ventricles = fluid * ((np.abs(x) < 28) & (np.abs(y) < 50) & (z > -15) & (z < 30))
+    near_ventricles = ndimage.gaussian_filter(ventricles, 4.0)
+    masks = (white > 0.3) & (fluid < 0.1) & (z > -25), (white > 0.85) & (near_ventricles > 0.04)
+    coarse = (slice(None, None, step),) * 3
+    return tuple(points[(slice(None), *coarse)][:, mask[coarse]].T for mask in masks)

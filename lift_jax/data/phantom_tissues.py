@@ -1,7 +1,0 @@
-"""The phantom's tissue classes, in the order of every tissue axis."""
-
-TISSUES = ("grey", "white", "fluid", "vessel", "core", "rim", "oedema")
-"""Grey and white matter, cerebrospinal fluid, blood in vessels, the tumour's necrotic core and enhancing rim, and
-water-rich white matter, which stands for both oedema and white-matter lesions."""
-
-GREY, WHITE, FLUID, VESSEL, CORE, RIM, OEDEMA = range(len(TISSUES))

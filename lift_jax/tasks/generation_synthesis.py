@@ -1,0 +1,133 @@
+"""Sampled volumes as NIfTI files, with a contact sheet of their planes and a viewer page."""
+
+import json
+import math
+import pathlib
+import time
+from collections.abc import Iterator
+
+import jax
+import matplotlib.image
+import nibabel as nib
+import numpy as np
+
+from lift_jax.data.single_channel import volume_spacing
+from lift_jax.data.volumes import Grid, write_volume
+from lift_jax.errors import UserError
+from lift_jax.evaluation.report.montage import planes_picture
+from lift_jax.evaluation.report.view import write_viewer
+from lift_jax.inference.sample import sample_volumes
+from lift_jax.paths import atomic_write
+from lift_jax.trained import TrainedGeneration
+
+SHEET_VOLUMES = 16
+"""Volumes on the contact sheet and in the viewer, at most."""
+
+
+def synthesize_samples(
+    trained: TrainedGeneration,
+    count: int,
+    seed: int,
+    output: pathlib.Path,
+    *,
+    depth: int = 0,
+    spacing: float | None = None,
+    temperature: float | None = None,
+) -> list[pathlib.Path]:
+    """Samples volumes and writes `sample-<seed>-<number>.nii.gz`, `contact_sheet.png`, `viewer.html`, `synthesis.json`.
+
+    Voxels are float32 in [0, 1]; the grid is RAS+ with its center at the origin. With another depth than that of
+    training, slices lie closer together or further apart, and the head keeps its height.
+
+    Args:
+      trained: the run.
+      count: how many volumes; seed: of their codes. Volume `i` of a seed is the same whatever else is asked for.
+      output: folder for the results; made if it is not there.
+      depth: slices of each volume; 0 for as many as in training.
+      spacing: millimeters of a training voxel; None: those of the training volumes.
+      temperature: of the numbers of volumes' codes; None: `inference.temperature` of the run.
+
+    Raises:
+      UserError: if a number is out of its range, or results cannot be written.
+    """
+    spacing = volume_spacing(trained.config.data) if spacing is None else spacing
+    if not 0 < spacing < math.inf:
+        raise UserError(f"--spacing: {spacing} is no voxel size in mm")
+    began = time.perf_counter()
+    grid = sample_grid(trained, depth, spacing)
+    volumes = sampled(trained, count, seed, depth, temperature)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be made ({error.strerror}); name another --output") from None
+    paths, shown = [], []
+    for index, volume in enumerate(volumes):
+        paths.append(output / f"sample-{seed}-{index:04d}.nii.gz")
+        write_volume(paths[-1], volume, grid)
+        shown += [volume] if index < SHEET_VOLUMES else []
+    sheet = output / "contact_sheet.png"
+    matplotlib.image.imsave(sheet, planes_picture(np.stack(shown)))
+    facts = {
+        "seed": seed,
+        "volumes": [path.name for path in paths],
+        "depth": grid.shape[0],
+        "temperature": _temperature(trained, temperature),
+        "spacing_mm": list(grid.spacing),
+        "stage": trained.stage,
+        "step": trained.step,
+        "seconds": round(time.perf_counter() - began, 3),
+        "device": jax.devices()[0].device_kind,
+        "config": trained.config.to_dict(),
+    }
+    atomic_write(output / "synthesis.json", json.dumps(facts, indent=2) + "\n")
+    title = f"{count} sampled volume{'s' * (count > 1)}, seed {seed}"
+    viewer = write_viewer(paths[:SHEET_VOLUMES], output / "viewer.html", title=title)
+    return [*paths, sheet, viewer]
+
+
+def sampled(
+    trained: TrainedGeneration, count: int, seed: int, depth: int = 0, temperature: float | None = None
+) -> Iterator[np.ndarray]:
+    """Samples volumes one after the other, each `[D, H, W]` float32 in [0, 1]; see `synthesize_samples`.
+
+    Raises:
+      UserError: at once, if a number is out of its range.
+    """
+    for flag, value, least in (("count", count, 1), ("seed", seed, 0), ("depth", depth, 0)):
+        if value < least:
+            raise UserError(f"--{flag}: {value} is below {least}")
+    options = {"chunk": trained.config.inference.chunk, "temperature": _temperature(trained, temperature)}
+    depth = depth or trained.shape[0]
+    return (
+        sample_volumes(trained.networks, trained.params, seed, 1, first=index, depth=depth, **options)[0]
+        for index in range(count)
+    )
+
+
+def _temperature(trained: TrainedGeneration, temperature: float | None) -> float:
+    if temperature is None:
+        return trained.config.inference.temperature
+    if not 0 <= temperature < math.inf:
+        raise UserError(
+            f"--temperature: {temperature} is no standard deviation; 1 is that of training, 0 the mean volume"
+        )
+    return temperature
+
+
+def sample_grid(trained: TrainedGeneration, depth: int = 0, spacing: float | None = None) -> Grid:
+    """The grid of sampled volumes: RAS+, centered on the origin; the head keeps its height at any depth."""
+    spacing = volume_spacing(trained.config.data) if spacing is None else spacing
+    trained_depth, height, width = trained.shape
+    depth = depth or trained_depth
+    return _grid((depth, height, width), (spacing * trained_depth / depth, spacing, spacing))
+
+
+def _grid(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Grid:
+    """A RAS+ grid `(D, H, W)` with voxels of `spacing` mm along D, H and W, centered on the origin."""
+    affine = np.diag([*reversed(spacing), 1.0])
+    affine[:3, 3] = [-(size - 1) / 2 * side for size, side in zip(reversed(shape), reversed(spacing), strict=True)]
+    header = nib.Nifti1Image(np.zeros(tuple(reversed(shape)), np.float32), affine).header
+    header.set_xyzt_units("mm")
+    header.set_qform(affine, code=1)
+    header.set_sform(affine, code=1)
+    return Grid(shape, affine, header)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lift_jax.data.cases import CONTRASTS
-from lift_jax.data.phantom import make_phantom
+from lift_jax.data.phantom.brain import make_phantom
 
 CONTRAST = CONTRASTS.index("t1n")
 

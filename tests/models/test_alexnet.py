@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from plain_resnet import conv
+from small_generation import small_config
 
 from lift_jax.models.encoders.alexnet import AlexNet, alexnet_parameters
+from lift_jax.models.generation.networks import fresh_parameters, generation_networks
 from scripts.convert_alexnet import SCALE, SHIFT, fold_first
 
 
@@ -57,6 +59,22 @@ def test_a_black_slice_is_the_same_everywhere_and_an_edge_is_not():
     first, edge = (AlexNet().apply({"params": alexnet_parameters()}, x)[0] for x in (black, half))
     np.testing.assert_allclose(first, np.broadcast_to(first[:, :1, :1], first.shape), atol=1e-4)
     assert np.abs(edge[:, 8, 7:9]).max() > 3 * np.abs(edge[:, 8, :4]).max()
+
+
+def test_features_of_generated_slices_have_a_gradient_by_their_codes():
+    config = small_config()
+    config.model.encoder.kind = "alexnet"
+    networks = generation_networks(config, (8, 32, 32))
+    params = fresh_parameters(networks, config) | {"encoder": alexnet_parameters()}
+    codes = jax.random.normal(jax.random.key(0), (2, config.model.generator.code))
+
+    def first(codes):
+        features = networks.encode(params, networks.generate(params, codes)[..., None])
+        return sum((x**2).mean() for name, x in features.items() if name.startswith("map"))
+
+    gradient = jax.jit(jax.grad(first))(codes)
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient).max() > 0
 
 
 @pytest.mark.parametrize("shape", [(1, 17, 16, 1), (1, 6, 16, 1), (1, 16, 16, 3)])

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from lift_jax.data.depths import slice_centers
 from lift_jax.models.depth_encoding import resolved_frequencies
+from lift_jax.models.encoders.alexnet import AlexNet
 from lift_jax.models.encoders.features import FeatureSet
 from lift_jax.models.encoders.masked_autoencoder import MaskedAutoencoder
 from lift_jax.models.encoders.residual_encoder import ResidualEncoder, initial_encoder_parameters
@@ -124,6 +125,8 @@ def _initial(module, key, *shapes):
 
 
 def _encoder(encoder: ConfigDict) -> nn.Module:
+    if encoder.kind == "alexnet":
+        return AlexNet()
     if encoder.kind == "resnet18":
         return ResNet18()
     return ResidualEncoder(tuple(encoder.widths), encoder.blocks, encoder.groups)

@@ -6,8 +6,7 @@ The slices of a volume depend on each other, so a set of N volumes is a sample o
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.stats import norm as normal
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit
 
 from lift_jax.evaluation.aggregates import Estimate
 from lift_jax.evaluation.intervals import LEVEL
@@ -48,7 +47,7 @@ def centered_interval(value: float, resampled, n: int) -> Estimate:
     if resampled.size < 2 or n < FEWEST_VOLUMES:
         return Estimate(float(value), float("nan"), float("nan"), n)
     upper = (1 + LEVEL) / 2
-    wider = student.ppf(upper, n - 1) * np.sqrt(n / (n - 1)) / normal.ppf(upper)
+    wider = stdtrit(n - 1, upper) * np.sqrt(n / (n - 1)) / ndtri(upper)
     low, high = value + wider * (np.quantile(resampled, [1 - upper, upper]) - resampled.mean())
     return Estimate(float(value), float(low), float(high), n)
 

@@ -1,7 +1,7 @@
 """The slice translator in PyTorch, and a process that times it on demand; needs PyTorch and nothing else.
 
 Run by `benchmarks.torch_translator`, which see. Tasks come as lines on standard input; each is answered by a line of
-JSON, wall and processor seconds. The network is `lift_jax.models.translation.slice_translator.SliceTranslator` with channels first.
+JSON, wall and processor seconds. The network is `SliceTranslator` with channels first.
 """
 
 import itertools

@@ -217,12 +217,12 @@ def run_folder(workdir: str | None, weights: str | None) -> os.PathLike:
     """
     from lift_jax.paths import resolve_path
 
-    if bool(workdir) == bool(weights):
-        raise UserError(
-            f"--workdir, --weights: {'give only one of them' if workdir else 'give one of them'}; see --help"
-        )
+    if workdir and weights:
+        raise UserError("--workdir, --weights: give only one of them; see --help")
     if workdir:
         return resolve_path(workdir)
+    if not weights:
+        raise UserError("--workdir, --weights: give one of them; see --help")
     from lift_jax.weights import NOTICE, shipped_folder
 
     folder = shipped_folder(weights)

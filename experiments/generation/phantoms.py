@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.datasets.brats import CHANNELS
 
 from lift_jax.data.phantom.brain import make_phantom
 
-CONTRAST = CONTRASTS.index("t1n")
+CONTRAST = list(CHANNELS).index("t1n")
 
 
 def main(out: str, side: int, spacing: float, first: int, count: int) -> None:

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from lift_jax.data.datasets.brats import CHANNELS
 
+from lift_jax.data.datasets.brats import CHANNELS
 from lift_jax.data.phantom.brain import make_phantom
 
 CONTRAST = list(CHANNELS).index("t1n")

@@ -11,7 +11,7 @@ import numpy as np
 from lift_jax.data.datasets.brats import CHANNELS
 from lift_jax.data.phantom.brain import make_phantom
 
-CONTRAST = CHANNELS.index("t1n")
+CONTRAST = list(CHANNELS).index("t1n")
 
 
 def main(out: str, side: int, spacing: float, first: int, count: int) -> None:

@@ -214,14 +214,12 @@ def run_folder(workdir: str | None, weights: str | None) -> os.PathLike:
     """
     from lift_jax.paths import resolve_path
 
-    if bool(workdir) == bool(weights):
-        raise UserError(
-            f"--workdir, --weights: {'give only one of them' if workdir else 'give one of them'}; see --help"
-        )
-    if workdir:
+    if workdir and not weights:
         return resolve_path(workdir)
-    from lift_jax.weights import NOTICE, shipped_folder
+    if weights and not workdir:
+        from lift_jax.weights import NOTICE, shipped_folder
 
-    folder = shipped_folder(weights)
-    print(f"{weights}: {NOTICE}", file=sys.stderr)
-    return folder
+        folder = shipped_folder(weights)
+        print(f"{weights}: {NOTICE}", file=sys.stderr)
+        return folder
+    raise UserError(f"--workdir, --weights: {'give only one of them' if workdir else 'give one of them'}; see --help")

@@ -66,9 +66,6 @@ def prepare_jax(device: str | None = None) -> None:
         os.environ["JAX_PLATFORMS"] = PLATFORMS[device]
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _writable_cache()):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-    # JAX leaves out what compiles in under a second: a command has dozens of such programs, and here they add up.
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     if SIMULATED_DEVICES in os.environ.get("XLA_FLAGS", ""):
         os.environ.setdefault("NPROC", "32")
 
@@ -217,14 +214,12 @@ def run_folder(workdir: str | None, weights: str | None) -> os.PathLike:
     """
     from lift_jax.paths import resolve_path
 
-    if workdir and weights:
-        raise UserError("--workdir, --weights: give only one of them; see --help")
-    if workdir:
+    if workdir and not weights:
         return resolve_path(workdir)
-    if not weights:
-        raise UserError("--workdir, --weights: give one of them; see --help")
-    from lift_jax.weights import NOTICE, shipped_folder
+    if weights and not workdir:
+        from lift_jax.weights import NOTICE, shipped_folder
 
-    folder = shipped_folder(weights)
-    print(f"{weights}: {NOTICE}", file=sys.stderr)
-    return folder
+        folder = shipped_folder(weights)
+        print(f"{weights}: {NOTICE}", file=sys.stderr)
+        return folder
+    raise UserError(f"--workdir, --weights: {'give only one of them' if workdir else 'give one of them'}; see --help")

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from plain_resnet import conv
-from small_generation import small_config
 
+from configs.phantom_unconditional import get_config
 from lift_jax.models.encoders.alexnet import AlexNet, alexnet_parameters
 from lift_jax.models.generation.networks import fresh_parameters, generation_networks
 from scripts.convert_alexnet import SCALE, SHIFT, fold_first
@@ -62,11 +62,11 @@ def test_a_black_slice_is_the_same_everywhere_and_an_edge_is_not():
 
 
 def test_features_of_generated_slices_have_a_gradient_by_their_codes():
-    config = small_config()
+    config = get_config("tiny")
     config.model.encoder.kind = "alexnet"
     networks = generation_networks(config, (8, 32, 32))
     params = fresh_parameters(networks, config) | {"encoder": alexnet_parameters()}
-    codes = jax.random.normal(jax.random.key(0), (2, config.model.generator.code))
+    codes = jax.random.normal(jax.random.key(0), (2, config.model.generator.slice_latent_dim))
 
     def first(codes):
         features = networks.encode(params, networks.generate(params, codes)[..., None])

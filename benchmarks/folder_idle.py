@@ -6,17 +6,16 @@ The parameters are fresh. The first subject goes through alone beforehand, so th
 but the programs of boxes of other sizes.
 """
 
-import dataclasses
 import os
 import pathlib
 import tempfile
 import time
-from typing import Any
 
 import jax
 from absl import app, flags
 from ml_collections import config_flags
 
+from benchmarks.timed_work import Timed, idle_shares
 from lift_jax.data.channels import channels_of
 from lift_jax.data.sources import all_subjects
 from lift_jax.evaluation.cost import hardware, peak_memory
@@ -27,43 +26,6 @@ from lift_jax.trained import Trained
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "of the network and the data set")
 TARGET = flags.DEFINE_string("target", None, "channel to predict; default: the last target")
-
-
-@dataclasses.dataclass
-class Timed:
-    """A `SubjectWork` that notes when each part of another one was busy, `(part, began, ended)`."""
-
-    work: Any
-    busy: list[tuple[str, float, float]] = dataclasses.field(default_factory=list)
-
-    def __len__(self) -> int:
-        """How many subjects there are."""
-        return len(self.work)
-
-    def __getattr__(self, name):
-        method = getattr(self.work, name)
-        if name not in ("read", "predict", "write"):
-            return method
-
-        def noted(*arguments):
-            began = time.perf_counter()
-            try:
-                return method(*arguments)
-            finally:
-                self.busy.append((name, began, time.perf_counter()))
-
-        return noted
-
-
-def idle_shares(busy: list[tuple[str, float, float]]) -> dict[str, float]:
-    """Of the time from the first beginning to the last end, the share in which each part did nothing.
-
-    Args:
-      busy: `(part, began, ended)`; a part does one thing at a time.
-    """
-    whole = max(ended for *_, ended in busy) - min(began for _, began, _ in busy)
-    parts = dict.fromkeys(part for part, *_ in busy)
-    return {part: 1 - sum(ended - began for name, began, ended in busy if name == part) / whole for part in parts}
 
 
 def main(_):

@@ -84,9 +84,10 @@ def parts_of(config: ConfigDict, shape: tuple[int, int, int, int]) -> dict[str, 
     decode = functools.partial(_decode, network, given, target)
     parts["decoder"] = (by_inputs(decode, 0, 1, 2, 3), (params, skips, bottleneck, context))
     prediction = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, shape), jnp.float32)
-    for name in ("pixel", "similarity", "through_plane"):
+    terms = ("pixel", "structure", "similarity", "through_plane")
+    for name in terms:
         if getattr(weights, name) > 0:
-            only = LossWeights(**{**dict.fromkeys(("pixel", "similarity", "through_plane"), 0.0), name: 1.0})
+            only = LossWeights(**{**dict.fromkeys(terms, 0.0), name: 1.0})
             parts[f"loss: {name}"] = (jax.grad(functools.partial(_term, batch, only)), (prediction,))
     parts["optimizer"] = (functools.partial(_optimize, joint), (fill_state(joint),))
     return parts

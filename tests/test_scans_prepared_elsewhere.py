@@ -321,6 +321,8 @@ def test_a_run_on_a_table_translates_a_table_and_others_refuse_a_file(command, t
     shutil.copytree(training[0], tmp_path / "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     config["data"] |= {"dataset": "manifest", "manifest": "/gone.csv", "root": ""}
+    config["data"]["channels"] = dict.fromkeys(("t1n", "t1c", "t2w", "t2f"), "mr_quantile")
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     done = command("synthesize", "--workdir", tmp_path / "run", *arguments, **QUICK)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str(tmp_path / "results" / f"a-{target}.nii.gz") for target in ("t1c", "t2f")]

@@ -32,6 +32,7 @@ class Copies:
     scale: float = 0.5
     stage: str = "joint"
     step: int = 7
+    shipped: bool = False
 
     @property
     def params(self):

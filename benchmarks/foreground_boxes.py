@@ -90,8 +90,8 @@ def main(_):
         f"cached subjects {statistics.median(sizes) / 1e6:.0f} MB (median)"
     )
     if seconds:
-        median = statistics.median(seconds)
-        print(f"median {median:.1f} s, {cwdm.times_faster(median):,.0f} times below")
+        middle = statistics.median(seconds)
+        print(f"median {middle:.1f} s, {cwdm.times_faster(middle):,.0f} times below cWDM on two cores")
     print(hardware())
 
 

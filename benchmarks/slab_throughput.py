@@ -7,23 +7,19 @@ Slabs of 48 slices of four channels. The volumes are noise in a ball of 240×240
 and read over and over, so that the disk's speed does not show: it is the processors' share.
 """
 
-import dataclasses
 import os
 import pathlib
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
 
-import numpy as np
 from absl import app, flags
 
+from benchmarks.balls import Balls
 from lift_jax.config import missing_mr
 from lift_jax.data.boxes import BoxedSubjects
 from lift_jax.data.cache import CachedSubject, cache_subjects
 from lift_jax.data.channels import Channels, channels_of
-from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.slabs import RandomSlab, slab_size, training_batches
-from lift_jax.data.subject import Subject
 from lift_jax.evaluation.cost import hardware
 
 SUBJECTS = flags.DEFINE_integer("subjects", 4, "cached volumes", 1)
@@ -33,36 +29,6 @@ WINDOW = flags.DEFINE_integer("window", 48, "slices of a slab", 1)
 CROP = flags.DEFINE_integer("crop", 128, "rows and columns of a slab of whole grids", 1)
 BOX = flags.DEFINE_boolean("box", False, "cache and read boxes around the foreground")
 GRID = flags.DEFINE_multi_integer("grid", [155, 240, 240], "slices, rows and columns; give the flag three times", 16)
-
-
-@dataclasses.dataclass(frozen=True)
-class Balls:
-    """A SubjectSource of noise inside a ball that fills 17 % of a volume, as a brain does."""
-
-    names: Sequence[str]
-    protocols: Mapping[str, IntensityProtocol]
-    shape: tuple[int, int, int]
-
-    @property
-    def patients(self) -> Sequence[str]:
-        """Every subject is its own patient."""
-        return self.names
-
-    def channels(self, index: int) -> tuple[str, ...]:
-        """All channels."""
-        return tuple(self.protocols)
-
-    def load(self, index: int, channels: Sequence[str] | None = None) -> Subject:
-        """Makes subject `index`."""
-        axes = np.meshgrid(*[np.linspace(-1, 1, n, dtype=np.float32) for n in self.shape], indexing="ij", sparse=True)
-        inside = sum(axis**2 for axis in axes) < 0.47
-        rng = np.random.default_rng(index)
-        images = {channel: rng.random(self.shape, np.float32) * inside for channel in channels or self.protocols}
-        return Subject(self.names[index], images, np.eye(4))
-
-    def fingerprint(self, index: int) -> str:
-        """The subject's name."""
-        return self.names[index]
 
 
 def throughput(subjects: list[CachedSubject], channels: Channels, threads: int) -> tuple[float, float]:

@@ -37,8 +37,7 @@ class JointStep(NamedTuple):
 
 def loss_weights(config: ConfigDict) -> LossWeights:
     """The weights of the terms as configured."""
-    loss = config.loss
-    return LossWeights(loss.pixel, loss.similarity, loss.through_plane, loss.bone)
+    return LossWeights(**config.loss)
 
 
 def joint_step(config: ConfigDict) -> JointStep:

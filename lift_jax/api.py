@@ -27,22 +27,23 @@ from lift_jax.run_directory import read_config
 from lift_jax.tasks.generation_synthesis import sample_grid, sampled
 from lift_jax.tasks.translation_synthesis import plain_subject
 from lift_jax.trained import Trained, TrainedGeneration, for_inference, load_generation, load_trained
+from lift_jax.weights import shipped_folder, shipped_names
 
 Image = str | os.PathLike | nib.Nifti1Image
 """A NIfTI file, or an image in memory."""
 
 
 def load(workdir: str | os.PathLike, *, dtype: str | None = None) -> "TranslationModel | GenerationModel":
-    """The newest checkpoint of a run.
+    """The newest checkpoint of a run, or weights that come with the package.
 
     Args:
-      workdir: work directory of a run that was trained.
+      workdir: work directory of a run that was trained, or the name of shipped weights, such as `phantom-missing-mr`.
       dtype: `float32` or `bfloat16`, of activations of a translation; None: that of the training.
 
     Raises:
       UserError: there is no such run, or it has no checkpoint yet.
     """
-    path = resolve_path(os.fspath(workdir))
+    path = shipped_folder(str(workdir)) if workdir in shipped_names() else resolve_path(os.fspath(workdir))
     if read_config(path).task == "generation":
         return GenerationModel(load_generation(path))
     return TranslationModel(path, for_inference(load_trained(path), dtype))

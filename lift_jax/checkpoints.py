@@ -9,7 +9,6 @@ import contextlib
 import warnings
 from typing import TYPE_CHECKING
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +21,8 @@ from lift_jax.errors import DataWarning, UserError
 from lift_jax.paths import PathLike, is_in_bucket
 
 if TYPE_CHECKING:
+    import grain
+
     from lift_jax.training.step import TrainState
 
 
@@ -41,7 +42,7 @@ def open_checkpoints(directory: PathLike, *, every: int, keep: int, last: int) -
 def save_checkpoint(
     manager: ocp.CheckpointManager,
     state: "TrainState",
-    batches: grain.DatasetIterator,
+    batches: "grain.DatasetIterator",
     config: ConfigDict,
     step: int,
     *,
@@ -100,7 +101,7 @@ def _told(manager):
 
 
 def restore_checkpoint(
-    manager: ocp.CheckpointManager, state: "TrainState", batches: grain.DatasetIterator
+    manager: ocp.CheckpointManager, state: "TrainState", batches: "grain.DatasetIterator"
 ) -> "TrainState":
     """The newest whole checkpoint, laid out over devices as `state` is; `batches` is moved to its position.
 

@@ -34,10 +34,10 @@ MAY_DIFFER = (
 
 @contextlib.contextmanager
 def workdir_lock(workdir: PathLike) -> Iterator[None]:
-    """A context in which no other process trains in a work directory; the claim ends with the process in any case.
+    """A context in which no other process trains in a work directory; the lock ends with the process in any case.
 
     The directory is made if it is not there, and removed again if nothing was prepared in it. In a bucket, which has no
-    locks, this claims nothing.
+    locks, it does nothing.
 
     Raises:
       UserError: if another process trains there, or the directory cannot be written.

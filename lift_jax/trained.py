@@ -21,6 +21,7 @@ from lift_jax.models.generation.networks import GenerationNetworks, fresh_parame
 from lift_jax.models.translation.build import initial_parameters, volume_translator
 from lift_jax.models.translation.volume_translator import VolumeTranslator
 from lift_jax.paths import PathLike
+from lift_jax.weights import is_exported, is_shipped, read_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Trained:
       stage: that stage.
       step: the checkpoint's step.
       mesh: devices over which the slices of a volume are divided; None: one device.
+      shipped: the weights come with the package.
     """
 
     config: ConfigDict
@@ -44,6 +46,7 @@ class Trained:
     stage: str
     step: int
     mesh: jax.sharding.Mesh | None = None
+    shipped: bool = False
 
     def predict(self, subject: Subject, sources: Sequence[str], targets: Sequence[str]) -> dict[str, np.ndarray]:
         """Target channels of a subject in the units of their protocols; see `predict_channels`."""
@@ -71,9 +74,12 @@ def load_trained(workdir: PathLike) -> Trained:
     channels = channels_of(config.data)
     network = volume_translator(config.model, channels)
     shapes = jax.eval_shape(functools.partial(initial_parameters, network), jax.random.key(0))
-    stage = newest_stage(workdir, config)
-    params, step = restore_ema(run_directory.checkpoint_directory(workdir, stage), shapes)
-    return Trained(config, channels, network, params, stage, step)
+    if is_exported(workdir):
+        params, stage, step = read_weights(workdir, shapes)
+    else:
+        stage = newest_stage(workdir, config)
+        params, step = restore_ema(run_directory.checkpoint_directory(workdir, stage), shapes)
+    return Trained(config, channels, network, params, stage, step, shipped=is_shipped(workdir))
 
 
 def newest_stage(workdir: PathLike, config: ConfigDict) -> str:

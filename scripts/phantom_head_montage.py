@@ -6,8 +6,7 @@ python -m scripts.phantom_head_montage --output montage.png --count 2 --shape 64
 import matplotlib.pyplot as plt
 import numpy as np
 
-from lift_jax.data.paired_cases import PairedCase
-from lift_jax.data.phantom.head import field_spacing, make_phantom_head
+from lift_jax.data.phantom.head import PhantomHead, field_spacing, make_phantom_head
 from scripts.montage import write_montage
 
 WINDOWS = {"MR": (0.0, 1.0), "CT, brain window": (0.0, 80.0), "CT, bone window": (-550.0, 1450.0)}
@@ -29,15 +28,15 @@ def planes_of(volume: np.ndarray) -> list[np.ndarray]:
     ]
 
 
-def draw(cases: list[PairedCase]) -> plt.Figure:
-    """One row per case and window, one column per plane."""
-    columns, rows = len(AXIAL) + len(CORONAL) + len(SAGITTAL), len(cases) * len(WINDOWS)
+def draw(heads: list[PhantomHead]) -> plt.Figure:
+    """One row per head and window, one column per plane."""
+    columns, rows = len(AXIAL) + len(CORONAL) + len(SAGITTAL), len(heads) * len(WINDOWS)
     figure, panels = plt.subplots(
         rows, columns, figsize=(1.7 * columns, 1.8 * rows), facecolor="black", layout="constrained", squeeze=False
     )
-    for i, case in enumerate(cases):
+    for i, head in enumerate(heads):
         for j, (name, (low, high)) in enumerate(WINDOWS.items()):
-            volume = case.mr if name == "MR" else case.ct
+            volume = head.mr if name == "MR" else head.ct
             for panel, plane in zip(panels[len(WINDOWS) * i + j], planes_of(volume), strict=True):
                 panel.imshow(plane, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
                 panel.set_axis_off()
@@ -46,7 +45,7 @@ def draw(cases: list[PairedCase]) -> plt.Figure:
 
 
 def made(seed: int, index: int, shape: tuple[int, int, int]):
-    """A case whose field of view holds the head."""
+    """A head whose field of view holds the head."""
     return make_phantom_head(seed, index, shape, field_spacing(shape))
 
 

@@ -1,4 +1,4 @@
-"""Draws phantom cases: three planes through the middle of the head, sources (with slice gains) beside targets.
+"""Draws phantom brains: three planes through the middle of the head, sources (with slice gains) beside targets.
 
 python -m scripts.phantom_montage --output montage.png --count 3 --shape 48 48 48
 """
@@ -6,8 +6,8 @@ python -m scripts.phantom_montage --output montage.png --count 3 --shape 48 48 4
 import matplotlib.pyplot as plt
 import numpy as np
 
-from lift_jax.data.cases import CONTRASTS, Case
-from lift_jax.data.phantom.brain import head_spacing, make_phantom
+from lift_jax.data.datasets.brats import CHANNELS
+from lift_jax.data.phantom.brain import PhantomBrain, head_spacing, make_phantom
 from scripts.montage import write_montage
 
 PLANES = ("axial", "coronal", "sagittal")
@@ -19,10 +19,10 @@ def planes_of(volume: np.ndarray) -> list[np.ndarray]:
     return [volume[depth // 2, ::-1], volume[::-1, height // 2], volume[::-1, :, int(0.43 * width)]]
 
 
-def draw(cases: list[Case]) -> plt.Figure:
-    """One row per case and plane; columns are the contrasts of the sources, then of the targets."""
-    columns = [(kind, contrast) for kind in ("sources", "targets") for contrast in range(len(CONTRASTS))]
-    rows = len(PLANES) * len(cases)
+def draw(brains: list[PhantomBrain]) -> plt.Figure:
+    """One row per brain and plane; columns are the channels of the sources, then of the targets."""
+    columns = [(kind, channel) for kind in ("sources", "targets") for channel in CHANNELS]
+    rows = len(PLANES) * len(brains)
     figure, panels = plt.subplots(
         rows,
         len(columns),
@@ -31,18 +31,18 @@ def draw(cases: list[Case]) -> plt.Figure:
         facecolor="black",
         layout="constrained",
     )
-    for column, (kind, contrast) in enumerate(columns):
-        for case_index, case in enumerate(cases):
-            for plane_index, plane in enumerate(planes_of(getattr(case, kind)[..., contrast])):
-                panel = panels[case_index * len(PLANES) + plane_index, column]
+    for column, (kind, channel) in enumerate(columns):
+        for row, brain in enumerate(brains):
+            for plane_index, plane in enumerate(planes_of(getattr(brain, kind)[..., column % len(CHANNELS)])):
+                panel = panels[row * len(PLANES) + plane_index, column]
                 panel.imshow(plane, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
                 panel.set_axis_off()
-        panels[0, column].set_title(f"{CONTRASTS[contrast]} ({kind[:-1]})", color="white", fontsize=8)
+        panels[0, column].set_title(f"{channel} ({kind[:-1]})", color="white", fontsize=8)
     return figure
 
 
 def made(seed: int, index: int, shape: tuple[int, int, int]):
-    """A case whose field of view holds the head."""
+    """A brain whose field of view holds the head."""
     return make_phantom(seed, index, shape, head_spacing(shape))
 
 

@@ -16,8 +16,8 @@ def small_config():
         config.data.size = SHAPE
         config.model.encoder.widths = (4, 8)
         config.model.encoder.groups = 2
-        config.model.generator.update({"code": 6, "widths": (8, 4), "groups": 2})
-        config.model.mapper.update({"code": 5, "hidden": 16})
+        config.model.generator.update({"slice_latent_dim": 6, "widths": (8, 4), "groups": 2})
+        config.model.mapper.update({"volume_latent_dim": 5, "hidden": 16})
         config.loss.particles = "segment"
         config.features.update({"grids": (1,), "pixels": 0, "gradients": (1,)})
     return config

@@ -18,7 +18,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from benchmarks import cwdm
-from benchmarks.training_step import measure, parts_of, step_cost
+from benchmarks.step_parts import measure, parts_of, step_cost
 from configs import brats_missing_mr
 from lift_jax.data.channels import channels_of
 from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops
@@ -97,12 +97,13 @@ def main():
     arguments = parser.parse_args()
     rows, began = [], time.monotonic()
     for name, job, dtype, shape, options in jobs():
+        shape = SMALL[shape] if arguments.small else shape
         row = {"what": name, "dtype": dtype, "volume": shape, "hardware": hardware(), **options}
         if time.monotonic() - began > 60 * arguments.minutes:
             row["failed"] = f"left out: {arguments.minutes:g} minutes were over"
         else:
             try:
-                row |= job(configuration(dtype, arguments.small), SMALL[shape] if arguments.small else shape, **options)
+                row |= job(configuration(dtype, arguments.small), shape, **options)
             except jax.errors.JaxRuntimeError as error:
                 row["failed"] = str(error).splitlines()[0]
         row["peak_gib_so_far"] = peak_memory()

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.real_scans.scans import Scan, read_scans
-from lift_jax.data.intensities import apply_cwdm_background
+from lift_jax.data.intensity import apply_cwdm_background
 from lift_jax.evaluation.metrics.image import SSIM_BORDER, similarity_map
 
 METHODS = ("model", "best source", "mean of sources")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lift_jax.data.intensities import normalize_cwdm
+from lift_jax.data.datasets.brats import CHANNELS
+from lift_jax.data.intensity import get_protocol
 from lift_jax.data.resample import resample_foreground, resample_onto, resampled_grid
 from lift_jax.data.volumes import read_volume
 
-CONTRASTS = ("t1n", "t1c", "t2w", "t2f")
+CONTRASTS = tuple(CHANNELS)
 OTHER_NAMES = {"T1": "t1n", "FLAIR": "t2f"}
 TUMOR = "GT_W"
 
@@ -58,13 +59,14 @@ class Scan:
 
 def read_scans(root: str | os.PathLike) -> Iterator[Scan]:
     """Reads the cases below a folder, in the order of their names; folders without a known file are passed over."""
-    root = Path(root)
+    root, protocol = Path(root), get_protocol("mr_quantile")
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         paths = {_contrast(path, folder.name): path for path in sorted(folder.glob("*.nii*"))}
         volumes = {name: read_volume(paths[name]) for name in (*CONTRASTS, TUMOR) if name in paths}
         tumor = volumes.pop(TUMOR, None)
         if len(volumes) > 1:
-            images = {contrast: normalize_cwdm(volume.array) for contrast, volume in volumes.items()}
+            arrays = {contrast: volume.array for contrast, volume in volumes.items()}
+            images = {contrast: protocol.normalize(array, array > 0) for contrast, array in arrays.items()}
             affine = next(iter(volumes.values())).affine
             yield Scan(root.name, folder.name, images, affine, None if tumor is None else tumor.array > 0)
 

@@ -12,7 +12,7 @@ examples:
 
 from lift_jax.cli.arguments import DTYPES, Parser, add_device_argument, refuse_given, required
 from lift_jax.cli.output import Say
-from lift_jax.cli.process import add_process_arguments, is_first, join_processes, prepare_jax
+from lift_jax.cli.process import add_process_arguments, is_first, join_processes, prepare_jax, run_folder
 
 PROTOCOLS = "cwdm", "synthrad2023", "synthrad2025"
 
@@ -27,6 +27,7 @@ def add_arguments(parser: Parser) -> None:
     """The options of the command."""
     add = parser.add_argument
     add("--workdir", metavar="DIR", help="work directory of a trained run")
+    add("--weights", metavar="NAME", help="weights that come with lift_jax, in place of --workdir; give --root too")
     add("--root", metavar="DIR", help="subjects with the run's channels, instead of the test split")
     add("--predictions", metavar="DIR", help="folder of predictions, <subject>-<channel>.nii.gz")
     add("--targets", metavar="DIR", help="folder of the true subjects, in the layout of BraTS or SynthRAD")
@@ -45,12 +46,15 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments, say: Say) -> dict:
     """Scores; the summary names the report or, for a single prediction without --output, holds the metrics."""
     if arguments.predictions:
-        refuse_given(arguments, ("workdir", *OF_RUNS, *OF_SINGLE_FILES), "with --predictions")
+        refuse_given(arguments, ("workdir", "weights", *OF_RUNS, *OF_SINGLE_FILES), "with --predictions")
     elif arguments.prediction:
-        refuse_given(arguments, ("workdir", *OF_RUNS, *OF_FOLDERS), "with --prediction")
+        refuse_given(arguments, ("workdir", "weights", *OF_RUNS, *OF_FOLDERS), "with --prediction")
     else:
         refuse_given(arguments, OF_FILES, "without --predictions or --prediction")
-        required(arguments.workdir, "--workdir")
+        run_folder(arguments.workdir, arguments.weights)
+        if arguments.weights:
+            required(arguments.root, "--root")
+            required(arguments.output, "--output")
     prepare_jax(arguments.device)
     join_processes(arguments)
     if not (arguments.predictions or arguments.prediction):
@@ -63,7 +67,7 @@ def _evaluate_run(arguments, say: Say) -> dict:
     from lift_jax.run_directory import read_config
     from lift_jax.tasks import EvaluateOptions, task_of
 
-    workdir = resolve_path(arguments.workdir)
+    workdir = run_folder(arguments.workdir, arguments.weights)
     task = task_of(read_config(workdir))
     refuse_given(arguments, set(OF_RUNS) - task.flags, f"for a run of task {task.name}")
     options = EvaluateOptions(

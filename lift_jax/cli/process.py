@@ -204,3 +204,22 @@ def _message_of_many(error: Exception) -> str:
             f"lost another process ({text[:200]}); start all again: the same command goes on from the last checkpoint"
         )
     return "".join(traceback.format_exception(error))
+
+
+def run_folder(workdir: str | None, weights: str | None) -> os.PathLike:
+    """The folder of a run: the work directory that was given, or that of weights which come with the package.
+
+    Raises:
+      UserError: neither or both were given, or there are no weights of that name.
+    """
+    from lift_jax.paths import resolve_path
+
+    if workdir and not weights:
+        return resolve_path(workdir)
+    if weights and not workdir:
+        from lift_jax.weights import NOTICE, shipped_folder
+
+        folder = shipped_folder(weights)
+        print(f"{weights}: {NOTICE}", file=sys.stderr)
+        return folder
+    raise UserError(f"--workdir, --weights: {'give only one of them' if workdir else 'give one of them'}; see --help")

@@ -7,6 +7,7 @@ usage: lift-jax synthesize --workdir DIR --output PATH  --case DIR | --input CHA
 examples:
   lift-jax synthesize --workdir runs/brats --case DIR --output DIR
   lift-jax synthesize --workdir runs/brats --input t1n=A.nii.gz --input t2w=B.nii.gz --target=t2f --output C.nii.gz
+  lift-jax synthesize --weights phantom-missing-mr --input t1n=A.nii.gz --target=t2f --output C.nii.gz
   lift-jax synthesize --workdir runs/unconditional --count=4 --seed=7 --output DIR
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 
 from lift_jax.cli.arguments import DTYPES, Parser, add_device_argument, natural, positive, refuse_given, required
 from lift_jax.cli.output import Say
-from lift_jax.cli.process import check_devices, prepare_jax
+from lift_jax.cli.process import check_devices, prepare_jax, run_folder
 from lift_jax.errors import UserError
 
 OF_TASKS = {"case", "input", "mask", "skip_existing", "target", "force", "dtype"}
@@ -27,6 +28,7 @@ def add_arguments(parser: Parser) -> None:
     """The options of the command."""
     add = parser.add_argument
     add("--workdir", metavar="DIR", help="work directory of a trained run")
+    add("--weights", metavar="NAME", help="weights that come with lift_jax, in place of --workdir")
     add("--output", metavar="PATH", help="folder for the results; with --input, the file to write")
     add("--case", metavar="DIR", help="a folder of subjects, or of one")
     add("--input", action="append", metavar="A=FILE", help="channel and file of a source; may be given several times")
@@ -46,14 +48,13 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments, say: Say) -> dict:
     """Writes the volumes; the summary lists what was said of each."""
     prepare_jax(arguments.device)
-    required(arguments.workdir, "--workdir")
+    workdir = run_folder(arguments.workdir, arguments.weights)
     required(arguments.output, "--output")
     check_devices(arguments.device)
-    from lift_jax.paths import resolve_local_path, resolve_path
+    from lift_jax.paths import resolve_local_path
     from lift_jax.run_directory import read_config
     from lift_jax.tasks import SynthesizeOptions, task_of
 
-    workdir = resolve_path(arguments.workdir)
     task = task_of(read_config(workdir))
     refuse_given(arguments, OF_TASKS - task.flags, f"for a run of task {task.name}")
     options = SynthesizeOptions(

@@ -5,8 +5,9 @@ of the checkout; `path/to/mine.py:tiny` is that of any other file.
 """
 
 import pathlib
+import runpy
 from collections.abc import Iterator
-from types import ModuleType
+from types import SimpleNamespace
 
 from ml_collections import ConfigDict
 
@@ -100,9 +101,6 @@ def config_roots() -> Iterator[pathlib.Path]:
             yield root
 
 
-def _module(path: pathlib.Path) -> ModuleType:
-    """A file run as a module; what it raises is the caller's to tell."""
-    module = ModuleType(path.stem)
-    module.__file__ = str(path)
-    exec(compile(path.read_text(encoding="utf-8"), path, "exec"), module.__dict__)
-    return module
+def _module(path: pathlib.Path) -> SimpleNamespace:
+    """The names that a file defines when it is run; the caller reports what it raises."""
+    return SimpleNamespace(**runpy.run_path(str(path), run_name=path.stem))

@@ -24,7 +24,7 @@ def generation() -> ConfigDict:
     config.model = model = ConfigDict()
     model.encoder = ConfigDict(
         {
-            "kind": "mae",  # mae: trained by stage encoder; resnet18: of ImageNet, from `weights`; random: untrained
+            "kind": "mae",  # mae: trained by stage encoder; alexnet, resnet18: of ImageNet; random: untrained
             "widths": (16, 32, 64),  # mae, random: features per resolution, finest first
             "blocks": 1,  # mae, random: residual blocks per resolution
             "groups": 8,  # of every GroupNorm

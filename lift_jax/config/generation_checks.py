@@ -22,7 +22,7 @@ from lift_jax.models.encoders.residual_encoder import ENCODER_KINDS
 
 def validation_errors(config: ConfigDict) -> Iterator[str]:
     """Yields one line for every key that cannot work."""
-    data, covered, mapper = config.data, config.stage.encoder.mask_ratio, config.stage.mapper
+    data, mask_ratio, mapper = config.data, config.stage.encoder.mask_ratio, config.stage.mapper
     yield from data_errors(data)
     if len(data.targets) != 1:
         yield f"config.data.targets: {tuple(data.targets)}: name the one channel that is generated"
@@ -36,8 +36,8 @@ def validation_errors(config: ConfigDict) -> Iterator[str]:
     yield from all_positive(config, (*_positive_keys(config), *lists[1:], "features.gradients"))
     yield from _networks_errors(config.model)
     yield from _stages_errors(config)
-    if not 0 < covered < 1:
-        yield f"config.stage.encoder.mask_ratio: {covered} is no part between 0 and 1"
+    if not 0 < mask_ratio < 1:
+        yield f"config.stage.encoder.mask_ratio: {mask_ratio} is no part between 0 and 1"
     if data.dataset in MADE and mapper.positives > data.subjects.train:
         yield (
             f"config.stage.mapper.positives: {mapper.positives} real volumes a step are asked for, but "
@@ -72,10 +72,10 @@ def _stages_errors(config):
         yield "config.stages: the encoder is that of config.start_from; leave encoder out"
     if "encoder" not in stages and kind == "mae" and not config.start_from:
         yield "config.stages: an encoder of kind mae is trained by a stage encoder; name it"
-    decoding = config.stage.generator.reconstruction_weight
-    if decoding < 0:
-        yield f"config.stage.generator.reconstruction_weight: {decoding} is no weight; 0 does without"
-    if decoding > 0 and config.model.prior.init != "pca":
+    weight = config.stage.generator.reconstruction_weight
+    if weight < 0:
+        yield f"config.stage.generator.reconstruction_weight: {weight} is no weight; 0 does without"
+    if weight > 0 and config.model.prior.init != "pca":
         yield "config.stage.generator.reconstruction_weight: real slices have latents by init pca alone; set it to 0"
     interpolation = config.stage.generator.latent_interpolation
     if not 0 <= interpolation < 1:

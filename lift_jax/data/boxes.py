@@ -2,14 +2,13 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lift_jax.data.foreground import bounding_box
-from lift_jax.data.intensity import IntensityProtocol
-from lift_jax.data.subject import Subject, SubjectSource, foreground
+from lift_jax.data.subject import Subject, TransformedSubjects, foreground
 from lift_jax.data.volumes import Grid, new_geometry
 
 MARGIN = (0, 2, 2)
@@ -75,34 +74,8 @@ def crop(subject: Subject, box: Box) -> Subject:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class BoxedSubjects:
-    """Subjects cropped to the box around all that their channels show, a SubjectSource.
-
-    Attributes:
-      subjects: the source.
-    """
-
-    subjects: SubjectSource
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Names of the subjects."""
-        return self.subjects.names
-
-    @property
-    def patients(self) -> Sequence[str]:
-        """The patient of each subject."""
-        return self.subjects.patients
-
-    @property
-    def protocols(self) -> Mapping[str, IntensityProtocol]:
-        """Channel to intensity protocol."""
-        return self.subjects.protocols
-
-    def channels(self, index: int) -> tuple[str, ...]:
-        """The channels that subject `index` has."""
-        return self.subjects.channels(index)
+class BoxedSubjects(TransformedSubjects):
+    """Subjects cropped to the box around all that their channels show, a SubjectSource."""
 
     def load(self, index: int, channels: Sequence[str] | None = None) -> Subject:
         """Reads or makes subject `index`, and crops it."""

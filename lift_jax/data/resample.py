@@ -86,7 +86,8 @@ def resampled_grid(
     new_affine = np.array(affine, dtype=np.float64)
     new_affine[:3, :3] *= spacing / sides if spacing > 0 else old / new
     new_affine[:3, 3] += affine[:3, :3] @ (old - 1) / 2 - new_affine[:3, :3] @ (new - 1) / 2
-    return tuple(int(side) for side in new[::-1]), new_affine
+    width, height, depth = (int(side) for side in new)
+    return (depth, height, width), new_affine
 
 
 def resample_foreground(

@@ -1,16 +1,14 @@
 """One channel of every subject, for learning to generate it: WDM's grid, and volumes as one array."""
 
-import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax.data.cache import CachedSubject
-from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.sources import subject_source
-from lift_jax.data.subject import Subject, SubjectSource
+from lift_jax.data.subject import Subject, SubjectSource, TransformedSubjects
 from lift_jax.data.volumes import Grid, new_geometry
 from lift_jax.errors import UserError
 
@@ -29,34 +27,11 @@ WDM_SPACING = 2.0
 """Millimeters of a voxel after the protocol, of BraTS's 1 mm."""
 
 
-@dataclasses.dataclass(frozen=True)
-class WdmSubjects:
+class WdmSubjects(TransformedSubjects):
     """Subjects on BraTS's grid brought to 128³ by WDM's protocol, a SubjectSource; masks and labels are left out.
 
-    Attributes:
-      subjects: the source, of channels whose background is 0.
+    The source has channels whose background is 0.
     """
-
-    subjects: SubjectSource
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Names of the subjects."""
-        return self.subjects.names
-
-    @property
-    def patients(self) -> Sequence[str]:
-        """The patient of each subject."""
-        return self.subjects.patients
-
-    @property
-    def protocols(self) -> Mapping[str, IntensityProtocol]:
-        """Channel to intensity protocol."""
-        return self.subjects.protocols
-
-    def channels(self, index: int) -> tuple[str, ...]:
-        """The channels that subject `index` has."""
-        return self.subjects.channels(index)
 
     def load(self, index: int, channels: Sequence[str] | None = None) -> Subject:
         """Reads subject `index`; raises UserError if its grid is not BraTS's."""

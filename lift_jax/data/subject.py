@@ -1,5 +1,6 @@
 """A subject, the unit in which volumes travel, and what a source of subjects promises."""
 
+import abc
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
@@ -85,3 +86,45 @@ class SubjectSource(Protocol):
 
     def geometry(self, index: int) -> Grid:
         """The grid on which results for subject `index` are written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformedSubjects(abc.ABC):
+    """The subjects of a source, each changed by a subclass: a SubjectSource of the same names and channels.
+
+    Attributes:
+      subjects: the source.
+    """
+
+    subjects: SubjectSource
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the subjects."""
+        return self.subjects.names
+
+    @property
+    def patients(self) -> Sequence[str]:
+        """The patient of each subject."""
+        return self.subjects.patients
+
+    @property
+    def protocols(self) -> Mapping[str, IntensityProtocol]:
+        """Channel to intensity protocol."""
+        return self.subjects.protocols
+
+    def channels(self, index: int) -> tuple[str, ...]:
+        """The channels that subject `index` has."""
+        return self.subjects.channels(index)
+
+    @abc.abstractmethod
+    def load(self, index: int, channels: Sequence[str] | None = None) -> Subject:
+        """Reads or makes subject `index`, and changes it."""
+
+    @abc.abstractmethod
+    def fingerprint(self, index: int) -> str:
+        """A hex digest of the subject's own fingerprint and of the change."""
+
+    @abc.abstractmethod
+    def geometry(self, index: int) -> Grid:
+        """The grid of the changed subject."""

@@ -149,8 +149,8 @@ def volume_image(array: np.ndarray, like: Grid, dtype=np.float32, description: s
     header.set_data_dtype(dtype)
     header["descrip"] = description.encode("ascii", "replace")[:_DESCRIPTION_BYTES]
     image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    # No affine beside the header: nibabel then keeps the header's own sform and qform to the bit.
-    return image_class(stored.reshape(header.get_data_shape()), None, header)
+    # The header's own affine, so that nibabel keeps sform and qform to the bit.
+    return image_class(stored.reshape(header.get_data_shape()), header.get_best_affine(), header)
 
 
 _GEOMETRY_FIELDS = (

@@ -1,5 +1,6 @@
 """Scores of a run of LiFT-U: its volumes, its slices without a mapper, and real volumes, against other real ones."""
 
+import functools
 import time
 
 import numpy as np
@@ -41,13 +42,24 @@ def real_volumes(trained: TrainedGeneration, workdir: PathLike) -> dict[str, np.
 
 def sampled_sets(trained: TrainedGeneration, held_out: np.ndarray, count: int) -> tuple[dict[str, np.ndarray], float]:
     """Volumes of the model and of the two baselines, `count` each, and the model's seconds per volume."""
-    options = {"depth": trained.shape[0], **trained.config.inference}
-    sample_volumes(trained.networks, trained.params, SEED, 1, **options)  # compiles
+    inference = trained.config.inference
+    sampled, independent = (
+        functools.partial(
+            sample,
+            trained.networks,
+            trained.params,
+            SEED,
+            depth=trained.shape[0],
+            chunk=inference.chunk,
+            temperature=inference.temperature,
+        )
+        for sample in (sample_volumes, sample_independent_slices)
+    )
+    sampled(1)  # compiles
     began = time.perf_counter()
-    made = sample_volumes(trained.networks, trained.params, SEED, count, **options)
+    made = sampled(count)
     seconds = (time.perf_counter() - began) / count
-    independent = sample_independent_slices(trained.networks, trained.params, SEED, count, **options)
-    return {MODEL: made, INDEPENDENT: independent, HELD_OUT: held_out[:count]}, seconds
+    return {MODEL: made, INDEPENDENT: independent(count), HELD_OUT: held_out[:count]}, seconds
 
 
 def score_generation(

@@ -36,7 +36,7 @@ def sample_volumes(
         what slices lose: tanh makes less of normal logits than of real ones, which lie near its two ends.
     """
     places = jnp.asarray(slice_centers(depth))
-    codes = (temperature * _code(seed, i, networks.volume_code) for i in range(first, first + count))
+    codes = (temperature * _code(seed, i, networks.volume_latent_dim) for i in range(first, first + count))
     return np.stack([_slices(networks, params, _map(networks, params, z, places), chunk) for z in codes])
 
 
@@ -65,8 +65,8 @@ def _slices(networks, params, codes, chunk):
     return np.clip(network_to_unit(np.concatenate(parts)), 0, 1)
 
 
-def _code(seed: int, index: int, volume_code: int) -> jax.Array:
-    return jax.random.normal(_key(seed, index), (1, volume_code))
+def _code(seed: int, index: int, volume_latent_dim: int) -> jax.Array:
+    return jax.random.normal(_key(seed, index), (1, volume_latent_dim))
 
 
 def _key(seed: int, index: int) -> jax.Array:

@@ -23,6 +23,7 @@ from lift_jax.inference.guided import guided_upsampling
 from lift_jax.inference.output import make_folder, output_path
 from lift_jax.paths import atomic_write
 from lift_jax.trained import Trained
+from lift_jax.weights import NOTICE
 
 
 class ReadSubject(NamedTuple):
@@ -161,6 +162,7 @@ class Synthesis:
             "stage": self.trained.stage,
             "step": self.trained.step,
             "device": jax.devices()[0].device_kind,
+            **({"notice": NOTICE} if self.trained.shipped else {}),
             "config": self.trained.config.to_dict(),
         }
         try:

@@ -1,15 +1,27 @@
 """What a task is: all that differs between translating volumes and generating them from noise."""
 
 import dataclasses
+import importlib
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from lift_jax.evaluation.aggregates import Column
 from lift_jax.paths import PathLike
+
+if TYPE_CHECKING:
+    from lift_jax.evaluation.aggregates import Column
+
+
+def deferred(module: str, name: str) -> Callable[..., Any]:
+    """A function of a module that is imported at the first call, so that a command loads only the parts it runs."""
+
+    def call(*arguments):
+        return getattr(importlib.import_module(f"lift_jax.{module}"), name)(*arguments)
+
+    return call
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +121,7 @@ class SweepSupport:
       measured_by: the stage and section of the model that metrics are computed with, and that variants must share; "".
     """
 
-    columns: Callable[[ConfigDict], Sequence[Column]]
+    columns: Callable[[ConfigDict], "Sequence[Column]"]
     baselines: Callable[[ConfigDict], Sequence[str]]
     score: Callable[[PathLike], RunScores]
     independent: Mapping[str, Sequence[str]]
@@ -131,7 +143,7 @@ class Task:
       evaluate: scores the run in a work directory and writes its report; returns the report's path (process 0).
       synthesize: writes volumes of the run in a work directory, and yields one line for each as it is written.
       flags: the flags of `synthesize.py` and `evaluate.py` that apply to the task; another one is an error.
-      sweep: for `sweep.py`.
+      sweep_module: the module whose `SWEEP` is for `sweep.py`, without the package's name.
     """
 
     name: str
@@ -140,4 +152,9 @@ class Task:
     evaluate: Callable[[PathLike, EvaluateOptions], PathLike | None]
     synthesize: Callable[[PathLike, SynthesizeOptions], Iterator[str]]
     flags: frozenset[str]
-    sweep: SweepSupport
+    sweep_module: str
+
+    @property
+    def sweep(self) -> SweepSupport:
+        """How runs of the task are scored and shown in sweeps."""
+        return importlib.import_module(f"lift_jax.{self.sweep_module}").SWEEP

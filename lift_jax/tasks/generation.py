@@ -1,16 +1,13 @@
 """Generation (LiFT-U): volumes of one channel from noise."""
 
-from lift_jax.tasks.base import Task
-from lift_jax.tasks.generation_evaluation import SWEEP, evaluate_generation, synthesize_generation
-from lift_jax.training.generation import train_generation
-from lift_jax.training.generation_checks import check_generation
+from lift_jax.tasks.base import Task, deferred
 
 TASK = Task(
     name="generation",
-    check_devices=check_generation,
-    train=train_generation,
-    evaluate=evaluate_generation,
-    synthesize=synthesize_generation,
+    check_devices=deferred("training.generation_checks", "check_generation"),
+    train=deferred("training.generation", "train_generation"),
+    evaluate=deferred("tasks.generation_evaluation", "evaluate_generation"),
+    synthesize=deferred("tasks.generation_evaluation", "synthesize_generation"),
     flags=frozenset({"medicalnet", "count", "seed", "depth", "spacing", "temperature"}),
-    sweep=SWEEP,
+    sweep_module="tasks.generation_evaluation",
 )

@@ -63,7 +63,10 @@ def _folder(workdir: PathLike, options: SynthesizeOptions) -> Synthesis:
         trained, subjects, options.output, options.target, options.force, training=read_description(workdir)
     )
     check_sources_kept([options.output], work.source_files)
-    if options.output.resolve() == case.resolve():
+    data_set = case.resolve()
+    if subjects.names == [data_set.name]:  # the folder of one subject, beside which others lie
+        data_set = data_set.parent
+    if options.output.resolve() in (case.resolve(), data_set):
         raise UserError(f"--output: {options.output} holds the sources; name another folder")
     return work
 

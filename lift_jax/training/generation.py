@@ -14,6 +14,7 @@ from lift_jax.data.single_channel import channel_source, stack_volumes, volume_s
 from lift_jax.data.slabs import batch_subjects, training_batches
 from lift_jax.data.slices import RandomSlice
 from lift_jax.data.splits import check_members
+from lift_jax.models.encoders.alexnet import alexnet_parameters
 from lift_jax.models.encoders.resnet import resnet18_parameters
 from lift_jax.models.generation.networks import autoencoder, fresh_parameters, generation_networks
 from lift_jax.paths import PathLike
@@ -57,7 +58,9 @@ def train_generation(config: ConfigDict, workdir: PathLike) -> None:
     networks = generation_networks(config, shape)
     check_count(config, len(sources["train"].names))
     params = fresh_parameters(networks, config)
-    if config.model.encoder.kind == "resnet18":
+    if config.model.encoder.kind == "alexnet":
+        params["encoder"] = alexnet_parameters()
+    elif config.model.encoder.kind == "resnet18":
         params["encoder"] = resnet18_parameters(config.model.encoder.weights)
     held = functools.partial(stage_parameters, params=params, networks=networks, config=config)
     start = starting_parameters(config, workdir, params, held)
@@ -103,7 +106,7 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
         )
         network = autoencoder(networks)
         loss = reconstruction_loss(
-            network, patch=settings.mask_patch_size, covered=settings.mask_ratio, axis_name=DATA_AXIS
+            network, mask_patch_size=settings.mask_patch_size, mask_ratio=settings.mask_ratio, axis_name=DATA_AXIS
         )
         validate = functools.partial(validate_reconstructions, network, **look)
         stage = _planned(index, name, loss, params, batches, settings.batch, validate, config)
@@ -124,8 +127,8 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
             networks,
             batch=settings.batch,
             positives=settings.positives,
-            decoding=settings.reconstruction_weight,
-            mixing=settings.latent_interpolation,
+            reconstruction_weight=settings.reconstruction_weight,
+            latent_interpolation=settings.latent_interpolation,
             **drifting,
             axis_name=DATA_AXIS,
         )

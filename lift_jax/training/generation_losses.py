@@ -27,14 +27,14 @@ from lift_jax.training.step import LossFunction
 
 
 def reconstruction_loss(
-    network: MaskedAutoencoder, *, patch: int, covered: float, axis_name: str | None
+    network: MaskedAutoencoder, *, mask_patch_size: int, mask_ratio: float, axis_name: str | None
 ) -> LossFunction:
     """The encoder's loss: masked reconstruction of the batch's `image [B, S, S, 1]`."""
 
     def loss_function(params, batch, key):
         images = batch["image"]
         count = images.shape[0] * (1 if axis_name is None else jax.lax.axis_size(axis_name))
-        covers = local_rows(patch_mask(key, (count, *images.shape[1:3]), patch, covered), axis_name)
+        covers = local_rows(patch_mask(key, (count, *images.shape[1:3]), mask_patch_size, mask_ratio), axis_name)
         loss, _ = masked_reconstruction_loss(network, params["autoencoder"], images, covers)
         return loss, {}
 
@@ -46,8 +46,8 @@ def generator_loss(
     *,
     batch: int,
     positives: int,
-    decoding: float = 0.0,
-    mixing: float = 0.0,
+    reconstruction_weight: float = 0.0,
+    latent_interpolation: float = 0.0,
     temperatures: Sequence[float],
     field: str,
     axis_name: str | None,
@@ -55,16 +55,17 @@ def generator_loss(
     """The slice generator's loss: generated slices drift towards real axial ones, whatever their depth.
 
     Features tell texture well and anatomy badly. Where the generator began as principal components, real slices have
-    codes, and it can be held to decode them (`decoding`), so that what is learnt of random codes stays a brain.
+    codes, and it can be held to reconstruct them (`reconstruction_weight`): random codes then give brains as well.
 
     Args:
       networks: of which the generator is trained.
       batch: generated slices, over all devices.
       positives: real slices, over all devices, drawn from the batch's bank `{"axial": {name: [V, D, L, C]}}`.
-      decoding: weight of the mean absolute error of `batch` real slices out of `{"volumes": [V, D, H, W]}` in [0, 1],
-        decoded from their principal components' codes; above 0 the generator's linear path stays those components.
-      mixing: most that the codes to decode from are moved towards random ones (`mixed_codes`), each by a random share
-        of up to this: from what real codes are to what random ones are, a code has a brain that it stands for.
+      reconstruction_weight: weight of the mean absolute error of `batch` real slices out of
+        `{"volumes": [V, D, H, W]}` in [0, 1], reconstructed from their principal components' codes. Above 0 the
+        generator's linear path stays those components.
+      latent_interpolation: most that the codes to reconstruct from are moved towards random ones (`mixed_codes`), each
+        by a random share of up to this. Codes between real and random ones then stand for a brain too.
       temperatures, field: see `drifting_loss`.
       axis_name: the mapped axis, or None.
     """
@@ -77,15 +78,15 @@ def generator_loss(
         key_slice, key_other, key_share = jax.random.split(key, 3)
         images, depth = draw_slices(volumes, key_slice, batch, axis_name)
         codes = slice_codes(params["generator"], images)
-        if mixing:
-            z = local_rows(jax.random.normal(key_other, (batch, networks.volume_code)), axis_name)
-            share = local_rows(mixing * jax.random.uniform(key_share, (batch,)), axis_name)
+        if latent_interpolation:
+            z = local_rows(jax.random.normal(key_other, (batch, networks.volume_latent_dim)), axis_name)
+            share = local_rows(latent_interpolation * jax.random.uniform(key_share, (batch,)), axis_name)
             codes = mixed_codes(params["prior"], codes, z, share, depth)
         return codes, images
 
     def loss_function(params, bank, key):
         key_code, key_volume, key_depth = jax.random.split(key, 3)
-        if decoding:
+        if reconstruction_weight:
             params = params | {"generator": _with_constant(params["generator"], "linear")}
         generated = features(params, key_code, batch)
         volumes, depth = next(iter(bank["axial"].values())).shape[:2]
@@ -96,10 +97,11 @@ def generator_loss(
         }
         losses, stats = drifting_losses(particles, temperatures=temperatures, field=field, axis_name=axis_name)
         loss, stats = sum(losses.values()), mean_statistics(list(stats.values()))
-        if decoding:
+        if reconstruction_weight:
             codes, images = real_codes(params, bank["volumes"], jax.random.fold_in(key_volume, 1))
             error = jnp.abs(networks.generate(params, codes) - images).mean()
-            loss, stats = loss + decoding * error, stats | {"decoding_error": jax.lax.stop_gradient(error)}
+            loss = loss + reconstruction_weight * error
+            stats = stats | {"reconstruction_error": jax.lax.stop_gradient(error)}
         return loss, stats
 
     return loss_function
@@ -137,7 +139,7 @@ def mapper_loss(
     planes = [plane for plane, weight in plane_weights.items() if weight > 0]
 
     def features(params, key, count, places):
-        z = local_rows(jax.random.normal(key, (count, networks.volume_code)), axis_name)
+        z = local_rows(jax.random.normal(key, (count, networks.volume_latent_dim)), axis_name)
         depth = jnp.asarray(slice_centers(shape[0]))
         codes = networks.map_depth(params, z, depth).reshape(-1, networks.generator.slice_latent_dim)
         slices = in_chunks(functools.partial(networks.generate, params), codes, chunk)

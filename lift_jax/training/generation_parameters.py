@@ -33,7 +33,7 @@ def with_trained(params: dict, trained: dict) -> dict:
 def with_principal(params: dict, networks: GenerationNetworks, volumes: np.ndarray) -> dict:
     """Parameters with generator and prior that are principal components of real volumes `[V, D, H, W]` in [0, 1]."""
     components = principal_components(volumes, networks.generator.slice_latent_dim)
-    prior = pca_trajectories(volumes, components, networks.volume_code)
+    prior = pca_trajectories(volumes, components, networks.volume_latent_dim)
     return params | {"prior": prior, "generator": with_components(params["generator"], components)}
 
 

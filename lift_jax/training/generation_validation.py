@@ -41,7 +41,15 @@ def validate_slices(networks: GenerationNetworks, params: dict, *, real: np.ndar
     """The Fréchet distance of generated to real axial slices, and a picture of some of both."""
     params, real = jax.device_get(params), real.astype(np.float32)
     depth = real.shape[1]
-    made = sample_independent_slices(networks, params, SEED, len(real), depth=depth, **config.inference)
+    made = sample_independent_slices(
+        networks,
+        params,
+        SEED,
+        len(real),
+        depth=depth,
+        chunk=config.inference.chunk,
+        temperature=config.inference.temperature,
+    )
     values = {"validation_frechet_axial": _distances(networks, params, made, real)["axial"]}
     shown = np.random.default_rng(SEED).integers(depth, size=4 * SHOWN)
     some = real[np.arange(len(shown)) % len(real), shown], made.reshape(-1, *made.shape[2:])[: len(shown)]
@@ -57,7 +65,8 @@ def validate_volumes(networks: GenerationNetworks, params: dict, *, real: np.nda
         SEED,
         len(real),
         depth=real.shape[1],
-        **config.inference,
+        chunk=config.inference.chunk,
+        temperature=config.inference.temperature,
     )
     values = {f"validation_frechet_{k}": value for k, value in _distances(networks, params, made, real).items()}
     for name, volumes in (("", made), ("_real", real)):

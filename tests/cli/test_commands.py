@@ -11,9 +11,10 @@ import jax
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from lift_jax.checkpoints import restore_ema
-from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.datasets.brats import CHANNELS
 from lift_jax.run_directory import checkpoint_directory
 from lift_jax.trained import load_trained
 from tests.commands import SECONDS, SMALL_TRANSLATION, assert_refused, metrics, snapshot
@@ -64,7 +65,9 @@ def test_training_leaves_checkpoints_configuration_log_and_tensorboard(trained):
         ".lock",
         "checkpoints",
         "config.json",
+        "data_statistics.json",
         "metrics.jsonl",
+        "split.json",
         "tensorboard",
     ]
 
@@ -85,7 +88,7 @@ def test_the_log_holds_every_step_and_the_validations(trained):
         *(("mixer", step) for step in (3, 4)),
     ]
     for line in validated:
-        values = [line[f"validation_psnr_{contrast}"] for contrast in CONTRASTS]
+        values = [line[f"validation_psnr_{contrast}"] for contrast in CHANNELS]
         assert line["validation_psnr"] == pytest.approx(np.mean(values))
 
 
@@ -140,7 +143,7 @@ def test_a_run_begins_with_the_averaged_parameters_of_the_run_that_is_named(
             "config.start_from: nowhere/config.json: No such file or directory; it must name the work directory",
         ),
         ({"model.mixer.hidden": 5}, "config.start_from: {trained}/checkpoints/mixer/4: parameter mixer/"),
-        ({"model.translator.widths": "(4, 16)"}, "parameter translator/"),
+        ({"model.translator.blocks": 2}, "lacks parameter translator/"),
     ],
 )
 def test_a_run_that_cannot_be_begun_with_is_refused_before_anything_is_made(
@@ -161,8 +164,8 @@ def test_a_finished_run_started_again_changes_nothing(trained, command, train_ar
 
 def test_a_work_directory_of_another_configuration_is_refused_by_the_key(trained, command, train_arguments):
     before = snapshot(trained)
-    result = command("train", *train_arguments(trained), "--config.optimizer.weight_decay=0.5")
-    assert_refused(result, trained, "optimizer.weight_decay", "0.01", "0.5")
+    result = command("train", *train_arguments(trained), "--config.optimizer.weight_decay.mixer=0.5")
+    assert_refused(result, trained, "optimizer.weight_decay.mixer", "0.01", "0.5")
     assert snapshot(trained) == before
 
 
@@ -226,17 +229,20 @@ def test_an_evaluation_holds_every_case_contrast_and_method(trained, command):
     assert snapshot(trained) == before
 
     rows = list(csv.DictReader(after[pathlib.Path("evaluation/cases.csv")].decode().splitlines()))
-    assert [row["contrast"] for row in rows if row["method"] == "model"] == list(CONTRASTS)
+    assert [row["channel"] for row in rows if row["method"] == "model"] == list(CHANNELS)
     aggregates = json.loads(after[pathlib.Path("evaluation/metrics.json")])["aggregates"]
     for row in rows:
-        assert aggregates[row["method"]][row["contrast"]]["psnr"]["mean"] == pytest.approx(float(row["psnr"]))
-        assert aggregates[row["method"]][row["contrast"]]["psnr"]["n"] == 1
+        assert aggregates[row["method"]][row["channel"]]["psnr"]["mean"] == pytest.approx(float(row["psnr"]))
+        assert aggregates[row["method"]][row["channel"]]["psnr"]["n"] == 1
 
 
 def write_case(root, name, contrasts, seed=0):
     """A case of noise on an oblique grid, left-handed and with its axes in another order than ours."""
     generator = np.random.default_rng(seed)
-    affine = np.array([[0.5, -9.0, 0.3, 70.0], [8.0, 0.4, 0.2, -90.0], [0.1, 0.3, -10.0, 60.0], [0, 0, 0, 1]])
+    affine = np.eye(4)
+    axes = [[0, -9, 0], [8, 0, 0], [0, 0, -10]]
+    affine[:3, :3] = Rotation.from_euler("xyz", (3, 2, 4), degrees=True).as_matrix() @ axes
+    affine[:3, 3] = 70, -90, 60
     (root / name).mkdir(parents=True)
     for contrast in contrasts:
         image = nib.Nifti1Image(generator.uniform(0, 900, (22, 18, 14)).astype(np.int16), affine)
@@ -247,18 +253,23 @@ def write_case(root, name, contrasts, seed=0):
     return root / name
 
 
+def errors_of(result):
+    """The lines of standard error without warnings, which scans of noise deserve."""
+    return [line for line in result.stderr.splitlines() if not line.startswith("warning: ")]
+
+
 def test_each_case_of_a_folder_gets_what_it_lacks_and_those_that_cannot_be_used_are_told(tmp_path, trained, command):
     root, output = tmp_path / "cases", tmp_path / "results"
     good = write_case(root, "good", ("t1n", "t2w"))
-    write_case(root, "complete", CONTRASTS)
+    write_case(root, "complete", CHANNELS)
     damaged = write_case(root, "damaged", ("t1n", "t1c"), seed=1) / "damaged-t1c.nii.gz"
     damaged.write_bytes(damaged.read_bytes()[:-2000])
     before = snapshot(root)
 
     result = command("synthesize", f"--workdir={trained}", f"--case={root}", f"--output={output}")
     assert result.returncode == 1
-    complete_line, damaged_line = result.stderr.splitlines()
-    assert complete_line.startswith("complete: lacks no contrast")
+    complete_line, damaged_line = errors_of(result)
+    assert complete_line.startswith("complete: lacks no channel")
     assert str(damaged) in damaged_line
     assert snapshot(root) == before
     names = ["good-t1c.nii.gz", "good-t2f.nii.gz"]
@@ -282,13 +293,13 @@ def test_each_case_of_a_folder_gets_what_it_lacks_and_those_that_cannot_be_used_
 
     was = {path: path.stat().st_mtime_ns for path in output.iterdir()}
     again = command("synthesize", f"--workdir={trained}", f"--case={root}", f"--output={output}", "--skip_existing")
-    assert again.stderr.splitlines() == result.stderr.splitlines()
-    assert [line for line in again.stdout.splitlines() if not line.endswith(" was there")] == []
+    assert errors_of(again) == errors_of(result)
+    assert [line for line in again.stdout.splitlines() if not line.endswith("same checkpoint; skipped")] == []
     assert {path: path.stat().st_mtime_ns for path in output.iterdir()} == was
 
 
 def test_a_contrast_that_is_there_is_predicted_only_by_force(tmp_path, trained, command):
-    case, output = write_case(tmp_path, "case", CONTRASTS), tmp_path / "results"
+    case, output = write_case(tmp_path, "case", CHANNELS), tmp_path / "results"
     options = [f"--workdir={trained}", f"--case={case}", f"--output={output}", "--target=t1c"]
     assert_refused(command("synthesize", *options), "case: has t1c already", "--force")
     assert not output.exists()
@@ -315,7 +326,7 @@ def test_a_run_without_validation_cases_trains_and_one_without_test_cases_is_not
     split = tmp_path / "split.json"
     split.write_text(json.dumps({"train": ["a", "b"], "validation": [], "test": []}))
     for seed, name in enumerate("ab"):
-        write_case(tmp_path / "cases", name, CONTRASTS, seed)
+        write_case(tmp_path / "cases", name, CHANNELS, seed)
     arguments = [
         *(option for option in TINY if "stages=" not in option),
         "--config.stages=('translator',)",
@@ -327,7 +338,7 @@ def test_a_run_without_validation_cases_trains_and_one_without_test_cases_is_not
     ]
     result = command("train", *arguments)
     assert result.returncode == 0, result.stderr
-    assert_refused(command("evaluate", f"--workdir={tmp_path / 'run'}"), f"{split}: 'test' holds no case")
+    assert_refused(command("evaluate", f"--workdir={tmp_path / 'run'}"), f"{split}: 'test' holds no subject")
 
 
 @pytest.mark.parametrize("name", ["evaluate", "synthesize"])

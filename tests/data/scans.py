@@ -69,9 +69,12 @@ def add_everywhere(volume: np.ndarray, deviation: float) -> np.ndarray:
     return (volume + noise).astype(np.float32)
 
 
-def noisy_air(volume: np.ndarray, deviation: float = 0.02) -> np.ndarray:
-    """A magnitude image: Rayleigh noise where there was no signal."""
-    sigma = deviation * _range(volume)
+def noisy_air(volume: np.ndarray, deviation: float = 0.04) -> np.ndarray:
+    """A magnitude image: Rayleigh noise where there was no signal, of a deviation relative to the median of tissue.
+
+    Relative to the range, it would grow with the brightest lesion of the subject.
+    """
+    sigma = deviation * np.median(volume[volume > 0])
     noise = np.abs(np.random.default_rng(1).normal(0, sigma, (2, *volume.shape)))
     return np.where(volume > 0, volume, np.hypot(*noise)).astype(np.float32)
 

@@ -7,12 +7,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.datasets.brats import CHANNELS
+from lift_jax.data.datasets.phantom import PhantomSubjects
+from lift_jax.data.intensity import get_protocol
 from lift_jax.data.phantom import acquisition as phantom_acquisition
 from lift_jax.data.phantom import fields as phantom_fields
 from lift_jax.data.phantom import scanner as phantom_scanner
 from lift_jax.data.phantom.brain import (
-    PhantomCases,
     head_spacing,
     imaging_of,
     make_head,
@@ -23,7 +24,7 @@ from lift_jax.data.phantom.brain import (
 from lift_jax.data.phantom.tissues import CORE, CSF, GREY, OEDEMA, RIM, TISSUES, VESSEL, WHITE
 from lift_jax.errors import UserError
 
-T1N, T1C, T2W, T2F = range(len(CONTRASTS))
+T1N, T1C, T2W, T2F = range(len(CHANNELS))
 SHAPE = (28, 32, 30)
 SPACING = 6.0
 TEMPLATE = resources.files("lift_jax.data") / "template" / "mni_icbm152_tissues.nii.gz"
@@ -47,7 +48,7 @@ def subjects():
 
 
 def tissue_levels(relaxation, protocol):
-    """Noise-free intensities of pure tissues over the largest, `[TISSUES, CONTRASTS]`."""
+    """Noise-free intensities of pure tissues over the largest, `[TISSUES, CHANNELS]`."""
     pure = phantom_acquisition.signals(relaxation, protocol)
     return (pure / pure.max(axis=0)) ** protocol.gamma
 
@@ -60,33 +61,40 @@ def unclipped(case):
     return inside
 
 
-def same(first, second):
-    return all(
-        np.array_equal(getattr(first, field.name), getattr(second, field.name)) for field in dataclasses.fields(first)
-    )
+def phantoms(**settings):
+    protocols = {channel: get_protocol(protocol) for channel, protocol in CHANNELS.items()}
+    settings = {"seed": 3, "first": 1, "count": 1, "shape": SHAPE, "spacing": SPACING} | settings
+    return PhantomSubjects("phantom", protocols, **settings)
+
+
+def assert_same(subject, case):
+    for i, channel in enumerate(CHANNELS):
+        np.testing.assert_array_equal(subject.images[channel], case.sources[..., i])
+        np.testing.assert_array_equal(subject.references[channel], case.targets[..., i])
+    np.testing.assert_array_equal(subject.affine, case.affine)
+    assert subject.name == case.name
 
 
 def test_a_case_is_determined_by_seed_and_index_alone(case):
     np.random.seed(0)  # noqa: NPY002
-    wide = PhantomCases(seed=3, first=0, count=5, shape=SHAPE, spacing=SPACING)
-    narrow = PhantomCases(seed=3, first=1, count=1, shape=SHAPE, spacing=SPACING)
-    assert same(case, wide.load(1))
-    assert same(case, narrow.load(0))
+    wide, narrow = phantoms(first=0, count=5), phantoms()
+    assert_same(wide.load(1), case)
+    assert_same(narrow.load(0), case)
     assert wide.names[1] == narrow.names[0] == case.name == "phantom-3-00001"
     assert wide.fingerprint(1) == narrow.fingerprint(0)
 
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"first": 2}, {"shape": (28, 32, 31)}, {"spacing": 6.5}])
 def test_other_seeds_indices_and_grids_give_other_cases_and_fingerprints(case, change):
-    known = PhantomCases(seed=3, first=1, count=1, shape=SHAPE, spacing=SPACING)
+    known = phantoms()
     changed = dataclasses.replace(known, **change)
     assert changed.fingerprint(0) != known.fingerprint(0)
     other = changed.load(0)
-    assert not np.array_equal(other.targets, case.targets)
+    assert not np.array_equal(other.references["t1n"], case.targets[..., T1N])
 
 
 def test_indices_outside_the_split_are_refused():
-    cases = PhantomCases(seed=3, first=1, count=2, shape=SHAPE, spacing=SPACING)
+    cases = phantoms(count=2)
     for index in (-1, 2):
         with pytest.raises(IndexError):
             cases.load(index)
@@ -102,28 +110,26 @@ def test_indices_outside_the_split_are_refused():
     ],
 )
 def test_bad_settings_are_told_in_one_line(change, told):
-    settings = {"seed": 0, "first": 0, "count": 1, "shape": SHAPE, "spacing": SPACING} | change
     with pytest.raises(UserError, match=told) as raised:
-        PhantomCases(**settings)
+        phantoms(**change)
     assert "\n" not in str(raised.value)
 
 
 def test_a_case_has_the_promised_shapes_and_types(case):
-    depth, channels = SHAPE[0], len(CONTRASTS)
+    depth, channels = SHAPE[0], len(CHANNELS)
     assert case.sources.shape == case.targets.shape == (*SHAPE, channels)
     gains = slice_gains(3, 1, depth)
     assert gains.shape == (depth, channels)
     for array in (case.sources, case.targets, gains):
         assert array.dtype == np.float32
         assert np.isfinite(array).all()
-    assert case.available.tolist() == [True] * channels
     room = imaging_of(3, 1).headroom
     for volume in (case.sources, case.targets):
         assert volume.min() == 0
         np.testing.assert_allclose(volume.max(axis=(0, 1, 2)), room, rtol=1e-6)
 
 
-def test_the_grid_is_ras_centerd_and_spaced_as_asked(case):
+def test_the_grid_is_ras_centered_and_spaced_as_asked(case):
     assert nib.aff2axcodes(case.affine) == ("R", "A", "S")
     np.testing.assert_allclose(nib.affines.voxel_sizes(case.affine), [SPACING] * 3)
     center = [(size - 1) / 2 for size in reversed(SHAPE)]
@@ -191,7 +197,7 @@ def test_tumor_size_varies_from_none_to_large():
 def test_sources_are_targets_times_gains_up_to_one_factor_per_volume(case):
     inside = unclipped(case)
     gains = slice_gains(3, 1, SHAPE[0])
-    for contrast in range(len(CONTRASTS)):
+    for contrast in range(len(CHANNELS)):
         voxels = inside[..., contrast]
         expected = case.targets[..., contrast] * gains[:, None, None, contrast]
         factors = case.sources[..., contrast][voxels] / expected[voxels]
@@ -316,7 +322,7 @@ def test_the_template_is_small_and_its_fractions_sum_to_at_most_one():
         assert path.stat().st_size <= 2_000_000
         image = nib.load(path)
         levels = np.asarray(image.dataobj)
-        assert (path.parent / "MNI_NOTICE.txt").read_text().count("McConnell Brain Imaging Center") == 1
+        assert (path.parent / "MNI_NOTICE.txt").read_text().count("McConnell Brain Imaging Centre") == 1
     assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
     assert nib.affines.voxel_sizes(image.affine).tolist() == [1, 1, 1]
     total = levels.astype(int).sum(axis=-1)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from lift_jax.data.datasets.phantom import PhantomSubjects
+from lift_jax.data.intensity import get_protocol
 from lift_jax.data.phantom.acquisition import draw_protocol, draw_relaxation
 from lift_jax.data.phantom.ct import _projector, hardening_pattern, scan_ct
-from lift_jax.data.phantom.head import PhantomHeads, field_spacing, make_phantom_head
+from lift_jax.data.phantom.head import field_spacing, make_phantom_head
 from lift_jax.data.phantom.head_tissues import AIR, CORTICAL, FAT, HEAD_TISSUES, MARROW, draw_head_tissues
 from lift_jax.data.phantom.shapes import Canvas, bump, capsule, ellipsoid
 from lift_jax.data.resample import resample_onto
@@ -27,14 +29,23 @@ def fine():
     return make_phantom_head(3, 1, shape, field_spacing(shape))
 
 
+def heads(shape=SHAPE, spacing=SPACING, **settings):
+    protocols = {"mr": get_protocol("mr_foreground"), "ct": get_protocol("ct_hu")}
+    return PhantomSubjects("phantom_head", protocols, seed=3, shape=shape, spacing=spacing, **settings)
+
+
 def test_a_case_is_determined_by_seed_and_index_alone(case):
-    wide = PhantomHeads(seed=3, first=0, count=5, shape=SHAPE, spacing=SPACING)
-    narrow = PhantomHeads(seed=3, first=1, count=1, shape=SHAPE, spacing=SPACING)
+    wide, narrow = heads(first=0, count=5), heads(first=1, count=1)
     assert wide.names[1] == narrow.names[0] == case.name
     assert wide.fingerprint(1) == narrow.fingerprint(0) != wide.fingerprint(2)
-    for name in ("mr", "ct", "mask", "affine"):
-        np.testing.assert_array_equal(getattr(narrow.load(0), name), getattr(case, name))
-    assert not np.array_equal(wide.load(2).ct, case.ct)
+    made, again = narrow.load(0), wide.load(1)
+    for channel in ("mr", "ct"):
+        np.testing.assert_array_equal(made.images[channel], again.images[channel])
+    np.testing.assert_array_equal(made.images["mr"], case.mr)
+    np.testing.assert_array_equal(made.images["ct"][case.mask], case.ct[case.mask])
+    np.testing.assert_array_equal(made.mask, case.mask)
+    np.testing.assert_array_equal(made.affine, case.affine)
+    assert not np.array_equal(wide.load(2).images["ct"], made.images["ct"])
 
 
 def test_arrays_keep_what_a_pair_promises(case):
@@ -42,7 +53,7 @@ def test_arrays_keep_what_a_pair_promises(case):
     assert case.mr.dtype == case.ct.dtype == np.float32 and case.mask.dtype == bool
     assert case.mr.min() == 0 and case.mr.max() == 1 and (case.mr[~case.mask] == 0).all()
     assert case.ct.min() >= -1024 and case.ct.max() < 3000
-    np.testing.assert_allclose(case.spacing, [SPACING] * 3)
+    np.testing.assert_allclose(np.diag(case.affine), [SPACING] * 3 + [1])
 
 
 def test_one_subject_at_two_resolutions(case, fine):
@@ -156,4 +167,4 @@ def test_shapes_are_distances_and_partial_volume_follows():
 @pytest.mark.parametrize("shape, spacing", [((4, 32, 32), 6.0), ((32, 32), 6.0), ((32, 32, 32), 0.0)])
 def test_grids_that_hold_no_head_are_refused(shape, spacing):
     with pytest.raises(UserError, match="at least 8 voxels"):
-        PhantomHeads(0, 0, 1, shape, spacing)
+        heads(shape, spacing, first=0, count=1)

@@ -7,7 +7,7 @@ normalized by the cWDM protocol at 1 mm and averaged to 4 mm: docs/studies/real_
 import numpy as np
 import pytest
 
-from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.datasets.brats import CHANNELS
 from lift_jax.data.phantom.brain import make_head, make_phantom
 from lift_jax.data.phantom.tissues import CORE, OEDEMA, RIM
 
@@ -38,7 +38,7 @@ TUMOR_OVER_HEALTHY = {"t1n": (0.80, 1.05), "t2f": (1.45, 2.3)}
 
 @pytest.fixture(scope="module")
 def phantoms():
-    """By phantom: voxels of the brain `[N, CONTRASTS]`, and the share of tumor and lesions in each `[N]`."""
+    """By phantom: voxels of the brain `[N, CHANNELS]`, and the share of tumor and lesions in each `[N]`."""
     found = []
     for index in range(60):
         head = make_head(99, index, SHAPE, SPACING)
@@ -47,9 +47,9 @@ def phantoms():
     return found
 
 
-@pytest.mark.parametrize("contrast", CONTRASTS)
+@pytest.mark.parametrize("contrast", CHANNELS)
 def test_levels_of_the_brain_cover_those_of_scans(phantoms, contrast):
-    levels = np.array([np.quantile(images[:, CONTRASTS.index(contrast)], (0.5, 0.95)) for images, _ in phantoms])
+    levels = np.array([np.quantile(images[:, list(CHANNELS).index(contrast)], (0.5, 0.95)) for images, _ in phantoms])
     low, high = MEDIANS[contrast]
     assert levels[:, 0].min() <= low and levels[:, 0].max() >= high
     assert np.quantile(levels[:, 0], 0.1) < (low + high) / 2 < np.quantile(levels[:, 0], 0.9)
@@ -58,7 +58,7 @@ def test_levels_of_the_brain_cover_those_of_scans(phantoms, contrast):
 
 @pytest.mark.parametrize("pair", SPREADS, ids=">".join)
 def test_contrasts_leave_each_other_as_uncertain_as_in_scans(phantoms, pair):
-    first, second = (CONTRASTS.index(contrast) for contrast in pair)
+    first, second = (list(CHANNELS).index(contrast) for contrast in pair)
     spreads = []
     for images, tumor in phantoms:
         x, y = images[tumor < 0.02][:, (first, second)].T
@@ -82,7 +82,7 @@ def test_tumors_differ_from_the_brain_as_gliomas_do(phantoms, contrast):
     ratios = []
     for images, tumor in phantoms:
         if (tumor > 0.5).sum() * SPACING**3 > 20_000:
-            levels = images[:, CONTRASTS.index(contrast)]
+            levels = images[:, list(CHANNELS).index(contrast)]
             ratios.append(np.median(levels[tumor > 0.5]) / np.median(levels[tumor < 0.02]))
     low, high = TUMOR_OVER_HEALTHY[contrast]
     assert np.quantile(ratios, 0.1) < np.mean((low, high)) < np.quantile(ratios, 0.95)

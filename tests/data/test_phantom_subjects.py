@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.datasets.brats import CHANNELS
 from lift_jax.data.phantom.brain import make_phantom
 from lift_jax.data.phantom.head import field_spacing, make_phantom_head
 from lift_jax.data.sources import data_split, protocols_of, subject_source
@@ -26,8 +26,8 @@ def heads(*channels):
 def test_brains_are_those_that_are_made_in_the_order_of_their_channels():
     subject = subject_source(phantoms(), "validation").load(0)
     made = make_phantom(3, 3, SIZE, 8.0)
-    assert (subject.name, tuple(subject.images), subject.mask) == (made.name, CONTRASTS, None)
-    for i, channel in enumerate(CONTRASTS):
+    assert (subject.name, tuple(subject.images), subject.mask) == (made.name, tuple(CHANNELS), None)
+    for i, channel in enumerate(CHANNELS):
         np.testing.assert_array_equal(subject.images[channel], made.sources[..., i])
         np.testing.assert_array_equal(subject.reference(channel), made.targets[..., i])
     np.testing.assert_array_equal(subject.affine, made.affine)
@@ -72,7 +72,7 @@ def test_splits_are_disjoint_ranges_and_fingerprints_follow_all_that_matters():
 
 
 def test_sources_come_first_in_the_order_of_channels_then_further_targets():
-    assert tuple(protocols_of(phantoms())) == CONTRASTS
+    assert tuple(protocols_of(phantoms())) == tuple(CHANNELS)
     assert tuple(protocols_of(phantoms(sources=("t2f", "t1n"), targets=("t1n", "t2w")))) == ("t2f", "t1n", "t2w")
     assert tuple(protocols_of(phantoms(sources=("t2f",)))) == ("t2f", "t1n", "t1c", "t2w")
     protocols = protocols_of(section(dataset="synthrad2023", sources=("mr",), targets=("ct",), hu_range=(-1000, 8000)))

@@ -1,11 +1,13 @@
 """From files to subjects: grids, masks, resampling and protocols, and what one channel may not learn of another."""
 
+import threading
 import warnings
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from lift_jax.data.datasets import base
 from lift_jax.data.datasets.base import ScannedSubjects
 from lift_jax.data.datasets.naming import SubjectFiles
 from lift_jax.data.intensity import get_protocol
@@ -216,3 +218,23 @@ def test_levels_do_not_depend_on_the_voxel_size(tmp_path, spacing):
     native, coarse = load(files).images["t1n"], load(files, spacing=spacing).images["t1n"]
     assert np.median(native[native > 0]) == pytest.approx(0.2, abs=2e-3)
     assert np.median(coarse[coarse > 0]) == pytest.approx(0.2, abs=0.03)
+
+
+def test_the_files_of_a_subject_are_read_at_once(tmp_path, monkeypatch):
+    files = subject(tmp_path / "a", t1n=brain(0), t2w=brain(1), mask=body())
+    together, read_image = threading.Barrier(3), base.read_image
+
+    def read(path):
+        together.wait(timeout=30)  # raises where one file is read after another
+        return read_image(path)
+
+    monkeypatch.setattr(base, "read_image", read)
+    assert list(load(files).images) == ["t1n", "t2w"]
+
+
+def test_of_several_bad_files_the_first_is_named(tmp_path):
+    files = subject(tmp_path / "a", t1n=brain(0), t2w=brain(1))
+    for path in files.channels.values():
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"t1n\.nii\.gz: is empty"):
+        load(files)

@@ -6,7 +6,7 @@ from scipy.stats import ttest_1samp
 
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.metrics.diversity import relative_estimate
-from lift_jax.evaluation.metrics.set_distances import FEWEST_VOLUMES, centerd_interval
+from lift_jax.evaluation.metrics.set_distances import FEWEST_VOLUMES, centered_interval
 
 
 def coverage(samples, truth):
@@ -86,5 +86,5 @@ def test_bootstrap_intervals_of_a_ratio_hold_the_true_one_in_nineteen_of_twenty_
 
 
 def test_a_bootstrap_of_too_few_volumes_gives_no_interval():
-    value, low, high, n = centerd_interval(1.0, np.linspace(0, 2, 100), FEWEST_VOLUMES - 1)
+    value, low, high, n = centered_interval(1.0, np.linspace(0, 2, 100), FEWEST_VOLUMES - 1)
     assert (value, n) == (1.0, FEWEST_VOLUMES - 1) and np.isnan([low, high]).all()

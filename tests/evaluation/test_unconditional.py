@@ -15,7 +15,7 @@ from lift_jax.evaluation.metrics.diversity import (
     relative_estimate,
     spread_estimate,
 )
-from lift_jax.evaluation.metrics.set_distances import centerd_interval, frechet_estimates, kernel_estimates
+from lift_jax.evaluation.metrics.set_distances import centered_interval, frechet_estimates, kernel_estimates
 from lift_jax.evaluation.unconditional import TOO_SMALL, score_unconditional
 
 
@@ -117,9 +117,9 @@ def test_the_kernel_distance_of_one_distribution_is_zero_on_average():
 
 def test_an_interval_lies_about_its_value_whatever_the_bias_of_its_resamples():
     resampled = np.random.default_rng(0).normal(5, 1, 100_000)
-    estimate = centerd_interval(2.0, [*resampled, np.nan], 1000)
+    estimate = centered_interval(2.0, [*resampled, np.nan], 1000)
     np.testing.assert_allclose(estimate, (2.0, 2 - 1.96, 2 + 1.96, 1000), atol=0.03)
-    assert np.isnan(centerd_interval(2.0, [np.nan, 1.0], 7).low)
+    assert np.isnan(centered_interval(2.0, [np.nan, 1.0], 7).low)
 
 
 def test_mean_step_is_the_loop_over_effective_neighbors_of_which_one_is_not_air():

@@ -69,11 +69,11 @@ def test_the_workspace_covers_what_the_compiler_plans(stem):
     network = small_network("none", space_to_depth=stem)
     params = jax.eval_shape(lambda: random_parameters(network))
     shape, available = (2, 16, 16, 4), jax.ShapeDtypeStruct((4,), jnp.float32)
-    inputs = params, jax.ShapeDtypeStruct(shape, jnp.float32), None, available
+    inputs = params, jax.ShapeDtypeStruct(shape, jnp.float32), available
     skips, bottleneck, _ = jax.eval_shape(functools.partial(encode_chunk, network), *inputs)
     programs = (
         encode_chunk.lower(network, *inputs),
-        decode_chunk.lower(network, params, skips, bottleneck, available, 0, None, None),
+        decode_chunk.lower(network, params, skips, bottleneck, available, 0, None),
     )
     features, workspace = slice_bytes(network, params, shape[1:])
     assert features * shape[0] == sum(math.prod(x.shape) * x.dtype.itemsize for x in [*skips, bottleneck])

@@ -118,7 +118,7 @@ def test_independent_codes_are_those_of_the_volumes_at_their_depths():
 def test_a_run_begins_with_the_principal_trajectories_of_its_volumes(volumes):
     networks, _ = small_networks()
     begun = with_principal(fresh_parameters(networks, small_config()), networks, volumes)
-    z, depth = jnp.ones((1, networks.volume_code)), jnp.asarray(slice_centers(SHAPE[0]))
+    z, depth = jnp.ones((1, networks.volume_latent_dim)), jnp.asarray(slice_centers(SHAPE[0]))
     np.testing.assert_array_equal(networks.map_depth(begun, z, depth), trajectory_codes(begun["prior"], z, depth))
     assert float(jnp.abs(begun["prior"]["kernel"]).max()) > 0.01
     assert np.all(np.isfinite(networks.random_codes(begun, jax.random.key(0), 7)))
@@ -151,7 +151,7 @@ def test_without_a_prior_codes_are_normal_and_mapped_ones_as_large():
     assert "prior" not in params
     codes = networks.random_codes(params, jax.random.key(0), 4)
     np.testing.assert_array_equal(codes, jax.random.normal(jax.random.key(0), (4, CODE)))
-    mapped = networks.map_depth(params, jnp.ones((2, networks.volume_code)), jnp.linspace(-1, 1, 8))
+    mapped = networks.map_depth(params, jnp.ones((2, networks.volume_latent_dim)), jnp.linspace(-1, 1, 8))
     np.testing.assert_allclose(jnp.sqrt((mapped**2).mean(-1)), 1, atol=1e-4)
 
 

@@ -59,7 +59,6 @@ def shared(changes, base=small_generation):
         ({"model.generator.slice_latent_dim": 8}, ["encoder"]),
         ({"stage.generator.learning_rate": 3e-5}, ["encoder"]),
         ({"model.mapper.volume_latent_dim": 7}, ["encoder"]),
-        ({"model.prior.init": "random"}, ["encoder"]),
         ({"model.encoder.blocks": 2}, []),
         ({"stage.encoder.mask_ratio": 0.4}, []),
         ({"optimizer.ema_decay": 0.9}, []),
@@ -79,6 +78,15 @@ def shared(changes, base=small_generation):
 )
 def test_runs_share_the_stages_that_a_change_does_not_reach(changes, expected):
     assert shared(changes) == (["encoder", "generator", "mapper"] if expected == "all" else expected)
+
+
+def test_a_generator_is_not_shared_by_runs_whose_latents_begin_differently():
+    def base():
+        config = small_generation()
+        config.stage.generator.reconstruction_weight = 0.0  # random latents have no real slices to be decoded to
+        return config
+
+    assert shared({"model.prior.init": "random"}, base) == ["encoder"]
 
 
 @pytest.mark.parametrize(
@@ -336,7 +344,7 @@ def get_sweep(variant=""):
     base.stages = ("translator", "mixer")
     base.data.targets = ("t2w",)
     for stage in ("translator", "mixer"):
-        base.stage[stage].update({"steps": 4, "batch": 1, "window": 8})
+        base.stage[stage].update({"steps": 4, "batch": 1, "slices": 8})
     base.checkpoint.every_steps = 2
     variants = {"base": {}, "lost": {"stage.mixer.mixer_learning_rate": 1e30}}
     return Sweep(base, variants, "base", (0,), TRANSLATION_COLUMNS)

@@ -134,7 +134,7 @@ def test_plain_files_are_translated_and_scored(command, heads, workdir, tmp_path
     [
         (("--count=2",), "--count: does not apply for a run of task translation"),
         (("--input=mr",), "is not CHANNEL=FILE"),
-        (("--input=t9=a.nii.gz", "--target=ct"), "'t9' is none of the run's sources mr"),
+        (("--input=t9={heads}/{name}/mr.nii.gz", "--target=ct"), "'t9' is none of the run's sources mr"),
         (("--case={heads}/{name}/mr.nii.gz",), "is a file; give the folder of a subject, or single files by"),
         (("--case={heads}/{name}", "--output={heads}/{name}"), "holds the sources"),
         (("--case={heads}", "--output=/proc/results"), "cannot be written"),

@@ -101,10 +101,10 @@ def test_a_work_directory_is_for_one_run_at_a_time(tmp_path):
         pass
 
 
-def test_a_claim_ends_with_the_death_of_its_process(tmp_path):
-    code = "import pathlib, sys, time; from lift_jax.run_directory import claimed, prepare\n"
+def test_a_lock_ends_with_the_death_of_its_process(tmp_path):
+    code = "import pathlib, sys, time; from lift_jax.run_directory import prepare, workdir_lock\n"
     code += f"from lift_jax.config import missing_mr; workdir = pathlib.Path({str(tmp_path)!r})\n"
-    code += "with claimed(workdir): prepare(workdir, missing_mr()); print('claimed', flush=True); sys.stdin.read()"
+    code += "with workdir_lock(workdir): prepare(workdir, missing_mr()); print('claimed', flush=True); sys.stdin.read()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
         assert process.stdout.readline() == b"claimed\n"
@@ -116,7 +116,7 @@ def test_a_claim_ends_with_the_death_of_its_process(tmp_path):
         pass
 
 
-def test_a_claim_leaves_nothing_where_nothing_was_prepared(tmp_path):
+def test_a_lock_leaves_nothing_where_nothing_was_prepared(tmp_path):
     with pytest.raises(UserError, match="refused"), run_directory.workdir_lock(tmp_path / "runs" / "one"):
         raise UserError("refused")
     assert list(tmp_path.iterdir()) == []

@@ -59,7 +59,7 @@ def make_bank(networks, params, volumes, directory, chunk=5, dtype="float32"):
 def stage_loss(name, networks, axis_name, **switches):
     switches = DRIFTING | switches
     if name == "encoder":
-        return reconstruction_loss(autoencoder(networks), patch=4, covered=0.5, axis_name=axis_name)
+        return reconstruction_loss(autoencoder(networks), mask_patch_size=4, mask_ratio=0.5, axis_name=axis_name)
     if name == "generator":
         return generator_loss(networks, batch=16, positives=24, axis_name=axis_name, **switches)
     return mapper_loss(
@@ -117,7 +117,7 @@ def test_a_stage_takes_the_same_steps_on_eight_devices_as_on_one(name, networks_
 
 
 def test_a_decoding_generator_takes_the_same_step_on_eight_devices_as_on_one(networks_and_parameters, bank):
-    name, switches = "generator", {"decoding": 100.0, "mixing": 0.8}
+    name, switches = "generator", {"reconstruction_weight": 100.0, "latent_interpolation": 0.8}
     networks, params = networks_and_parameters
     (history, after), (expected_history, expected) = (
         run_steps(name, networks, params, bank, devices, steps=1, **switches) for devices in (8, 1)
@@ -135,14 +135,14 @@ def test_real_slices_are_decoded_from_the_codes_of_their_principal_components(ne
     params = with_principal(params, networks, random_volumes(16))
     image = random_volumes(1, seed=1)[0, 3].astype(np.float64)
     volumes = bank | {"volumes": jnp.broadcast_to(jnp.asarray(image, jnp.float16), (2, *SHAPE))}
-    loss, stats = stage_loss("generator", networks, None, decoding=7.0)(params, volumes, jax.random.key(0))
+    loss, stats = stage_loss("generator", networks, None, reconstruction_weight=7.0)(params, volumes, jax.random.key(0))
     without, _ = stage_loss("generator", networks, None)(params, volumes, jax.random.key(0))
     mean, basis = (np.asarray(params["generator"]["linear"][name], np.float64) for name in ("bias", "kernel"))
     pixels = 2 * image.reshape(-1) - 1
     codes = basis @ (np.arctanh(0.9 * pixels) - mean) / (basis**2).sum(1)
     expected = np.abs(np.tanh(mean + codes @ basis) / 0.9 - pixels).mean()
     assert expected > 0.01
-    np.testing.assert_allclose(stats["decoding_error"], expected, rtol=1e-3)
+    np.testing.assert_allclose(stats["reconstruction_error"], expected, rtol=1e-3)
     np.testing.assert_allclose(loss - without, 7 * expected, rtol=2e-3)
 
 
@@ -151,7 +151,7 @@ def test_codes_are_mixed_as_the_volumes_that_they_are_of(networks_and_parameters
     networks, params = networks_and_parameters
     prior = with_principal(params, networks, random_volumes(16))["prior"]
     rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2, 5, networks.volume_code))
+    a, b = rng.normal(size=(2, 5, networks.volume_latent_dim))
     share, depth = rng.uniform(size=5), rng.uniform(-1, 1, 5)
     mixed = mixed_codes(prior, independent_codes(prior, a, depth), b, share, depth)
     share = share[:, None]
@@ -173,21 +173,23 @@ def test_slices_are_decoded_from_mixed_codes(networks_and_parameters, bank):
     networks, params = networks_and_parameters
     params = with_principal(params, networks, random_volumes(16))
 
-    def error(mixing):
-        loss = stage_loss("generator", networks, None, decoding=1.0, mixing=mixing)
-        return float(loss(params, bank, jax.random.key(0))[1]["decoding_error"])
+    def error(latent_interpolation):
+        loss = stage_loss(
+            "generator", networks, None, reconstruction_weight=1.0, latent_interpolation=latent_interpolation
+        )
+        return float(loss(params, bank, jax.random.key(0))[1]["reconstruction_error"])
 
-    errors = [error(mixing) for mixing in (0.0, 0.4, 0.8)]
+    errors = [error(latent_interpolation) for latent_interpolation in (0.0, 0.4, 0.8)]
     assert errors == sorted(errors) and errors[2] > 1.2 * errors[0]
 
 
-@pytest.mark.parametrize("decoding", [0.0, 1.0])
-def test_a_generator_that_decodes_keeps_the_components_that_codes_are_of(decoding, networks_and_parameters, bank):
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_generator_that_decodes_keeps_the_components_that_codes_are_of(weight, networks_and_parameters, bank):
     networks, params = networks_and_parameters
-    loss = stage_loss("generator", networks, None, decoding=decoding)
+    loss = stage_loss("generator", networks, None, reconstruction_weight=weight)
     gradient = jax.grad(lambda x: loss(params | {"generator": x}, bank, jax.random.key(0))[0])(params["generator"])
     assert float(jnp.abs(gradient["correction"]["kernel"]).max()) > 0
-    assert (float(jnp.abs(gradient["linear"]["kernel"]).max()) > 0) == (decoding == 0)
+    assert (float(jnp.abs(gradient["linear"]["kernel"]).max()) > 0) == (weight == 0)
 
 
 def test_only_the_mapper_gets_a_gradient_and_chunks_do_not_change_it(networks_and_parameters, bank):
@@ -263,11 +265,11 @@ def test_samples_do_not_depend_on_chunk_or_on_what_else_is_sampled(networks_and_
     np.testing.assert_array_equal(sample(1, first=2), volumes[2:])
 
 
-def test_codes_of_a_deviation_are_as_many_times_as_long(networks_and_parameters):
+def test_codes_of_a_temperature_are_as_many_times_as_long(networks_and_parameters):
     """The prior is linear, so that codes lie as many times as far from those of nought."""
     networks, params = networks_and_parameters
-    key, nothing = jax.random.key(7), jnp.zeros((1, networks.volume_code))
-    mean, once, thrice = (networks.random_codes(params, key, 5, deviation) for deviation in (0.0, 1.0, 3.0))
+    key, nothing = jax.random.key(7), jnp.zeros((1, networks.volume_latent_dim))
+    mean, once, thrice = (networks.random_codes(params, key, 5, temperature) for temperature in (0.0, 1.0, 3.0))
     assert float(jnp.abs(once - mean).max()) > 0.1
     np.testing.assert_allclose(thrice - mean, 3 * (once - mean), atol=1e-3)
     sample = functools.partial(sample_volumes, networks, params, 7, depth=8)
@@ -285,12 +287,12 @@ def test_any_depth_can_be_sampled_and_slices_stay_where_they_are(networks_and_pa
     np.testing.assert_allclose(fine[1::3], coarse, atol=1e-5)
 
 
-@pytest.mark.parametrize(("layout", "spacing"), [("phantom", 6.0), ("brats", 2.0)])
-def test_samples_have_the_voxel_size_of_the_volumes_of_training(networks_and_parameters, tmp_path, layout, spacing):
+@pytest.mark.parametrize(("configured", "spacing"), [(6.0, 6.0), (0.0, 2.0)], ids=["configured", "WDM"])
+def test_samples_have_the_voxel_size_of_the_volumes_of_training(networks_and_parameters, tmp_path, configured, spacing):
     config = small_config()
-    config.data.layout = layout
+    config.data.spacing = configured
     trained = TrainedGeneration(config, *networks_and_parameters, SHAPE, "mapper", 1)
-    path, _ = synthesize_samples(trained, 1, 0, tmp_path, depth=16)
+    path, *_ = synthesize_samples(trained, 1, 0, tmp_path, depth=16)
     assert nib.load(path).header.get_zooms() == (spacing, spacing, spacing / 2)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -133,8 +134,12 @@ class ScannedSubjects:
             check_same_grid(grid_path, grid, path, volume)
             return volume.array
 
-        arrays = {channel: read(files.channels[channel]) for channel in wanted}
-        mask = read(files.mask) if files.mask is not None else None
+        paths = [files.channels[channel] for channel in wanted] + ([] if files.mask is None else [files.mask])
+        with ThreadPoolExecutor(len(paths)) as pool:  # decompression and NumPy leave the interpreter to each other
+            volumes = list(pool.map(read, paths))
+        arrays = dict(zip(wanted, volumes, strict=False))
+        mask = volumes[-1] if files.mask is not None else None
+        del volumes
         explicit, masks, doubts = find_masks(files, arrays, mask, self.protocols)
         for doubt in doubts:
             warnings.warn(doubt, DataWarning, stacklevel=2)

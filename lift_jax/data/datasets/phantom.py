@@ -2,15 +2,15 @@
 
 import dataclasses
 import hashlib
+import types
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lift_jax.data.cases import CONTRASTS
+from lift_jax.data.datasets.brats import CHANNELS
 from lift_jax.data.intensity import IntensityProtocol
-from lift_jax.data.made_cases import check_grid
-from lift_jax.data.phantom import brain as phantom
-from lift_jax.data.phantom import head as phantom_head
+from lift_jax.data.phantom import brain, head
+from lift_jax.data.phantom.fields import check_grid, grid_affine
 from lift_jax.data.subject import Subject
 from lift_jax.data.volumes import Grid, new_geometry
 from lift_jax.errors import UserError
@@ -52,8 +52,7 @@ class PhantomSubjects:
     @property
     def names(self) -> list[str]:
         """Names of the subjects, made from seed and index."""
-        name_of = phantom.PhantomCases.name_of if self.kind == "phantom" else phantom_head.PhantomHeads.name_of
-        return [name_of(self.seed, self.first + index) for index in range(self.count)]
+        return [self._maker.name_of(self.seed, self.first + index) for index in range(self.count)]
 
     @property
     def patients(self) -> list[str]:
@@ -72,16 +71,17 @@ class PhantomSubjects:
 
     def fingerprint(self, index: int) -> str:
         """A hex digest of what determines subject `index`: version, seed, index, grid and channels."""
-        version = phantom.VERSION if self.kind == "phantom" else phantom_head.VERSION
-        grid = tuple(self.shape), float(self.spacing)
-        known = (self.kind, version, self.seed, self._global_index(index), *grid, tuple(self.protocols.items()))
+        made = self._maker.VERSION, self.seed, self._global_index(index), tuple(self.shape), float(self.spacing)
+        known = (self.kind, *made, tuple(self.protocols.items()))
         return hashlib.sha256(repr(known).encode()).hexdigest()
 
     def geometry(self, index: int) -> Grid:
         """The grid of every subject."""
-        affine = np.diag([self.spacing, self.spacing, self.spacing, 1.0])
-        affine[:3, 3] = [-(size - 1) / 2 * self.spacing for size in reversed(self.shape)]
-        return new_geometry(tuple(self.shape), affine)
+        return new_geometry(tuple(self.shape), grid_affine(self.shape, self.spacing))
+
+    @property
+    def _maker(self) -> types.ModuleType:
+        return brain if self.kind == "phantom" else head
 
     def _global_index(self, index: int) -> int:
         if not 0 <= index < self.count:
@@ -90,19 +90,19 @@ class PhantomSubjects:
 
 
 def _brain(seed: int, index: int, shape, spacing: float, wanted: Sequence[str], protocols) -> Subject:
-    case = phantom.make_phantom(seed, index, shape, spacing)
-    where = {channel: CONTRASTS.index(channel) for channel in wanted}
-    images = {channel: np.ascontiguousarray(case.sources[..., i]) for channel, i in where.items()}
-    references = {channel: np.ascontiguousarray(case.targets[..., i]) for channel, i in where.items()}
-    return Subject(case.name, images, case.affine, references=references)
+    made = brain.make_phantom(seed, index, shape, spacing)
+    where = {channel: list(CHANNELS).index(channel) for channel in wanted}
+    images = {channel: np.ascontiguousarray(made.sources[..., i]) for channel, i in where.items()}
+    references = {channel: np.ascontiguousarray(made.targets[..., i]) for channel, i in where.items()}
+    return Subject(made.name, images, made.affine, references=references)
 
 
 def _head(seed: int, index: int, shape, spacing: float, wanted: Sequence[str], protocols) -> Subject:
-    head = phantom_head.make_phantom_head(seed, index, shape, spacing)
+    made = head.make_phantom_head(seed, index, shape, spacing)
     images = {}
     for channel in wanted:
         if channel == "mr_t2":
-            images[channel] = phantom_head.make_t2_weighted(seed, index, shape, spacing)
+            images[channel] = head.make_t2_weighted(seed, index, shape, spacing)
         else:
-            images[channel] = head.mr if channel == "mr" else protocols[channel].normalize(head.ct, head.mask)
-    return Subject(head.name, images, head.affine, head.mask)
+            images[channel] = made.mr if channel == "mr" else protocols[channel].normalize(made.ct, made.mask)
+    return Subject(made.name, images, made.affine, made.mask)

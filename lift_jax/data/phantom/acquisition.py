@@ -49,7 +49,7 @@ class Protocol:
     """Sequence parameters: times in ms, `flip` in radians; `t1_sequence`, of t1n and t1c, is one of `T1_SEQUENCES`.
 
     `site_echo` and `site_repetition` are the site's factors on its T2-weighted sequences, `weighting` in [0, 1] is how
-    weak its T1 weighting is, `site_gamma` the part of the exponents `gamma [CONTRASTS]` that the contrasts share.
+    weak its T1 weighting is, `site_gamma` the part of the exponents `gamma [CHANNELS]` that the contrasts share.
     """
 
     site_echo: float
@@ -135,7 +135,7 @@ def draw_protocol(generator: np.random.Generator) -> Protocol:
 
 
 def signals(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
-    """The noise-free signal of pure tissues, `[TISSUES, CONTRASTS]` float64, relative to fully relaxed water.
+    """The noise-free signal of pure tissues, `[TISSUES, CHANNELS]` float64, relative to fully relaxed water.
 
     Spin echo: `ρ (1 - exp(-TR/T1)) exp(-TE/T2)`; spoiled gradient echo: `ρ sin α (1 - E1) / (1 - E1 cos α) exp(-TE/T2)`
     with `E1 = exp(-TR/T1)` (T2 in place of T2*, at echo times where it matters little); inversion recovery, for

@@ -1,16 +1,15 @@
 """The embedded data set: brains made on demand, with real anatomy, the physics of four contrasts, and slice gains."""
 
+import dataclasses
 import functools
 
 import numpy as np
 from scipy import ndimage
 
-from lift_jax.data.cases import CONTRASTS, Case
-from lift_jax.data.intensities import normalize_cwdm
-from lift_jax.data.made_cases import MadeCases, check_grid
+from lift_jax.data.intensity import get_protocol
 from lift_jax.data.phantom.acquisition import Protocol, Relaxation, draw_protocol, draw_relaxation
 from lift_jax.data.phantom.anatomy import Anatomy, make_anatomy, template_maps
-from lift_jax.data.phantom.fields import grid_axes
+from lift_jax.data.phantom.fields import check_grid, grid_affine, grid_axes
 from lift_jax.data.phantom.pathology import draw_lesions, draw_tumor
 from lift_jax.data.phantom.scanner import Imaging, draw_gains, draw_imaging, scan
 
@@ -29,23 +28,26 @@ def head_spacing(shape: tuple[int, int, int]) -> float:
     return max(extent / size for extent, size in zip(HEAD_MM, shape, strict=True))
 
 
-class PhantomCases(MadeCases):
-    """A source of made cases, see `make_phantom`; `head_spacing(shape)` gives the voxel size at which a head fits."""
+@dataclasses.dataclass(frozen=True)
+class PhantomBrain:
+    """A made brain in the four contrasts of BraTS, in the order of `datasets.brats.CHANNELS`.
 
-    @staticmethod
-    def name_of(seed: int, index: int) -> str:
-        """The name of case `index` of the data set."""
-        return _name(seed, index)
+    Attributes:
+      name: made from seed and index.
+      sources: `[D, H, W, 4]` float32 in [0, 1], after the gains of `slice_gains`; what a model sees.
+      targets: `[D, H, W, 4]` float32 in [0, 1], without gains; what a prediction is compared with.
+      affine: `[4, 4]` float64, voxel `(i, j, k)` to millimeters; `sources[k, j, i]`.
+    """
 
-    @staticmethod
-    def make(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> Case:
-        """See `make_phantom`."""
-        return make_phantom(seed, index, shape, spacing)
+    name: str
+    sources: np.ndarray
+    targets: np.ndarray
+    affine: np.ndarray
 
-    @staticmethod
-    def version() -> tuple:
-        """Part of every fingerprint."""
-        return (VERSION,)
+
+def name_of(seed: int, index: int) -> str:
+    """The name of brain `index` of the data set `seed`."""
+    return f"phantom-{seed}-{index:05d}"
 
 
 def make_head(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> Anatomy:
@@ -58,7 +60,7 @@ def make_head(seed: int, index: int, shape: tuple[int, int, int], spacing: float
     return make_anatomy(anatomy, grid_axes(shape, spacing), spacing, tumor, lesions)
 
 
-def make_phantom(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> Case:
+def make_phantom(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> PhantomBrain:
     """Makes case `index` of the data set `seed` on a grid; one subject at every resolution, but for noise and gains.
 
     Args:
@@ -66,10 +68,6 @@ def make_phantom(seed: int, index: int, shape: tuple[int, int, int], spacing: fl
       index: of the case, 0 or more.
       shape: the grid `(D, H, W)`.
       spacing: voxel size in mm.
-
-    Returns:
-      A case with all contrasts. `sources` are the normalized volumes after the gains of `slice_gains`, `targets` those
-      without gains.
 
     Raises:
       UserError: the grid can't hold a volume.
@@ -79,15 +77,12 @@ def make_phantom(seed: int, index: int, shape: tuple[int, int, int], spacing: fl
     imaging = imaging_of(seed, index)
     axes = grid_axes(shape, spacing)
     clean = scan(image, axes, head.mask, head.fractions, *session(seed, index), imaging)
-    sources = _normalize(clean * slice_gains(seed, index, shape[0])[:, None, None], imaging.headroom)
-    affine = np.diag([spacing, spacing, spacing, 1.0])
-    affine[:3, 3] = [-(size - 1) / 2 * spacing for size in reversed(shape)]
-    return Case(
-        name=_name(seed, index),
-        sources=sources,
-        targets=_normalize(clean, imaging.headroom),
-        available=np.ones(len(CONTRASTS), bool),
-        affine=affine,
+    gains = slice_gains(seed, index, shape[0])[:, None, None]
+    return PhantomBrain(
+        name=name_of(seed, index),
+        sources=_normalize(clean * gains, head.mask, imaging.headroom),
+        targets=_normalize(clean, head.mask, imaging.headroom),
+        affine=grid_affine(shape, spacing),
     )
 
 
@@ -103,7 +98,7 @@ def imaging_of(seed: int, index: int) -> Imaging:
 
 
 def slice_gains(seed: int, index: int, slices: int) -> np.ndarray:
-    """Draws the factor on each slice of each source of case `index`, `[slices, CONTRASTS]` float32."""
+    """Draws the factor on each slice of each source of case `index`, `[slices, CHANNELS]` float32."""
     return draw_gains(_streams(seed, index)[4], slices)
 
 
@@ -112,16 +107,13 @@ def _streams(seed: int, index: int) -> list[np.random.Generator]:
     return [np.random.default_rng(sequence) for sequence in np.random.SeedSequence([seed, index]).spawn(6)]
 
 
-def _name(seed: int, index: int) -> str:
-    return f"phantom-{seed}-{index:05d}"
-
-
-def _normalize(volumes: np.ndarray, headroom: np.ndarray) -> np.ndarray:
+def _normalize(volumes: np.ndarray, mask: np.ndarray, headroom: np.ndarray) -> np.ndarray:
     """Normalizes `[D, H, W, C]` contrast by contrast, to [0, headroom]."""
+    protocol = get_protocol("mr_quantile")
     normalized = np.empty_like(volumes)
     for contrast in range(volumes.shape[-1]):
         volume = np.ascontiguousarray(volumes[..., contrast])
-        normalized[..., contrast] = np.float32(headroom[contrast]) * normalize_cwdm(volume)
+        normalized[..., contrast] = np.float32(headroom[contrast]) * protocol.normalize(volume, mask)
     return normalized
 
 

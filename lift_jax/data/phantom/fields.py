@@ -1,13 +1,34 @@
-"""Smooth random fields in millimeters: the same field on every grid, whatever its voxel size."""
+"""Grids of phantoms, and smooth random fields in millimeters: the same on every grid, whatever its voxel size."""
 
 import numpy as np
 
+from lift_jax.errors import UserError
+
+SMALLEST_SIDE = 8
+"""Voxels below which a grid holds no head."""
+
 FIELD_RADIUS = 120.0
-"""Half the side in mm of the cube, centerd on the head, in which fields vary; beyond it they keep their edge value."""
+"""Half the side in mm of the cube, centered on the head, in which fields vary; beyond it they keep their edge value."""
+
+
+def check_grid(shape: tuple[int, int, int], spacing: float) -> None:
+    """Raises UserError if a grid can hold no volume."""
+    if len(shape) != 3 or min(shape) < SMALLEST_SIDE or not spacing > 0:
+        raise UserError(
+            f"phantom: shape={tuple(shape)}, spacing={spacing}: "
+            f"give three sides of at least {SMALLEST_SIDE} voxels and a spacing in mm above 0"
+        )
+
+
+def grid_affine(shape: tuple[int, int, int], spacing: float) -> np.ndarray:
+    """Voxel (i, j, k) of a grid `(D, H, W)` centered on the origin to millimeters, `[4, 4]` float64, RAS+."""
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = [-(size - 1) / 2 * spacing for size in reversed(shape)]
+    return affine
 
 
 def grid_axes(shape: tuple[int, int, int], spacing: float) -> list[np.ndarray]:
-    """The voxel centers in mm along D, H and W of a grid centerd on the origin: three float32 vectors."""
+    """The voxel centers in mm along D, H and W of a grid centered on the origin: three float32 vectors."""
     return [((np.arange(size) - (size - 1) / 2) * spacing).astype(np.float32) for size in shape]
 
 

@@ -1,17 +1,17 @@
 """The embedded data set of MR to CT: whole heads, made on demand, in T1-weighted MR and in Hounsfield units."""
 
+import dataclasses
+
 import numpy as np
 from scipy import ndimage
 
-from lift_jax.data.hounsfield import normalize_mr
-from lift_jax.data.made_cases import MadeCases, check_grid
-from lift_jax.data.paired_cases import PairedCase
+from lift_jax.data.intensity import get_protocol
 from lift_jax.data.phantom import anatomy
 from lift_jax.data.phantom.acquisition import draw_protocol, draw_relaxation
 from lift_jax.data.phantom.brain import TUMOR_PROBABILITY, tumor_sites
 from lift_jax.data.phantom.ct import scan_ct
 from lift_jax.data.phantom.face import draw_face, head_outline, paint_face, paint_soft_tissue
-from lift_jax.data.phantom.fields import grid_axes, smooth_field
+from lift_jax.data.phantom.fields import check_grid, grid_affine, grid_axes, smooth_field
 from lift_jax.data.phantom.head_tissues import AIR, SKIN, draw_head_tissues
 from lift_jax.data.phantom.pathology import Tumor, add_tumor, draw_tumor
 from lift_jax.data.phantom.scanner import BIAS_DEVIATION, BIAS_PITCH_MM, NOISE_RANGE, draw_gains
@@ -43,26 +43,31 @@ def field_spacing(shape: tuple[int, int, int]) -> float:
     return max(extent / size for extent, size in zip(FIELD_MM, shape, strict=True))
 
 
-class PhantomHeads(MadeCases):
-    """A source of made pairs, see `make_phantom_head`; at voxels of `field_spacing(shape)` mm a head fits."""
+@dataclasses.dataclass(frozen=True)
+class PhantomHead:
+    """A made head in MR and CT.
 
-    @staticmethod
-    def name_of(seed: int, index: int) -> str:
-        """The name of case `index` of the data set."""
-        return _name(seed, index)
+    Attributes:
+      name: made from seed and index.
+      mr: `[D, H, W]` float32 in [0, 1], T1-weighted, zero outside the mask.
+      ct: `[D, H, W]` float32 in Hounsfield units.
+      mask: `[D, H, W]` bool, the head, cavities included.
+      affine: `[4, 4]` float64, voxel `(i, j, k)` to millimeters; `mr[k, j, i]`.
+    """
 
-    @staticmethod
-    def make(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> PairedCase:
-        """See `make_phantom_head`."""
-        return make_phantom_head(seed, index, shape, spacing)
-
-    @staticmethod
-    def version() -> tuple:
-        """Part of every fingerprint."""
-        return ("head", VERSION)
+    name: str
+    mr: np.ndarray
+    ct: np.ndarray
+    mask: np.ndarray
+    affine: np.ndarray
 
 
-def make_phantom_head(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> PairedCase:
+def name_of(seed: int, index: int) -> str:
+    """The name of head `index` of the data set `seed`."""
+    return f"phantom-head-{seed}-{index:05d}"
+
+
+def make_phantom_head(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> PhantomHead:
     """Makes case `index` of the data set `seed`; one subject at every resolution, but for noise and gains.
 
     The MR is T1-weighted, with bias field, Rician noise and a gain on every slice; the CT has noise and
@@ -89,9 +94,7 @@ def make_phantom_head(seed: int, index: int, shape: tuple[int, int, int], spacin
     ct = scan_ct(tube, canvas.volumes[0], mask, spacing)
     mr = _scan_mr(image, axes, canvas.volumes[1], protocol.gamma[0], tissues.signal[WHITE])
     mr *= draw_gains(interleaving, shape[0], least=1.0)[:, :1, None]
-    affine = np.diag([spacing, spacing, spacing, 1.0])
-    affine[:3, 3] = [-(size - 1) / 2 * spacing for size in reversed(shape)]
-    return PairedCase(_name(seed, index), normalize_mr(mr, mask), ct, mask, affine)
+    return PhantomHead(name_of(seed, index), _normalize(mr, mask), ct, mask, grid_affine(shape, spacing))
 
 
 def make_t2_weighted(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> np.ndarray:
@@ -105,7 +108,7 @@ def make_t2_weighted(seed: int, index: int, shape: tuple[int, int, int], spacing
     canvas, mask = _draw_head(body, axes, shape, spacing, np.stack([tissues.hounsfield, tissues.signal], axis=-1))
     mr = _scan_mr(image, axes, canvas.volumes[1], protocol.gamma[T2_WEIGHTED], tissues.signal[WHITE])
     mr *= draw_gains(interleaving, shape[0])[:, T2_WEIGHTED, None, None]
-    return normalize_mr(mr, mask)
+    return _normalize(mr, mask)
 
 
 def _draw_head(
@@ -185,5 +188,7 @@ def _scan_mr(
     return np.hypot(clean + quadratures[0], quadratures[1])
 
 
-def _name(seed: int, index: int) -> str:
-    return f"phantom-head-{seed}-{index:05d}"
+def _normalize(mr: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """An MR in [0, 1] by SynthRAD's protocol, zero outside the mask."""
+    # Without the noise of the air there is no doubt about where zero is.
+    return get_protocol("mr_foreground").normalize(np.where(mask, mr, np.float32(0)), mask)

@@ -8,7 +8,6 @@ import dataclasses
 
 import numpy as np
 
-from lift_jax.data.cases import CONTRASTS
 from lift_jax.data.phantom.acquisition import Protocol, Relaxation, signals, water_slope
 from lift_jax.data.phantom.fields import smooth_field
 from lift_jax.data.phantom.tissues import WHITE
@@ -43,9 +42,9 @@ vessels and noise that set it vanish in larger voxels, and no phantom holds all 
 
 @dataclasses.dataclass(frozen=True)
 class Imaging:
-    """How each contrast is imaged: `width [CONTRASTS, 3]` and `shift [CONTRASTS, 3]` in mm along D, H, W; `headroom`.
+    """How each contrast is imaged: `width [CHANNELS, 3]` and `shift [CHANNELS, 3]` in mm along D, H, W; `headroom`.
 
-    `headroom [CONTRASTS]` in [0, 1] is the height at which the phantom's own 0.999 quantile lies after normalization.
+    `headroom [CHANNELS]` in [0, 1] is the height at which the phantom's own 0.999 quantile lies after normalization.
     """
 
     width: np.ndarray
@@ -55,7 +54,7 @@ class Imaging:
 
 def draw_imaging(generator: np.random.Generator) -> Imaging:
     """Draws the resolution, misregistration and headroom of the contrasts of a session."""
-    count = len(CONTRASTS)
+    count = len(HEADROOM)
     width = generator.uniform(*THIN_WIDTH_MM, (count, 3))
     thick = generator.random(count) < THICK_PROBABILITY
     width[:, 0] = np.where(thick, generator.uniform(*THICK_WIDTH_MM, count), width[:, 0])
@@ -73,7 +72,7 @@ def scan(
     protocol: Protocol,
     imaging: Imaging,
 ) -> np.ndarray:
-    """The four contrasts of a head, `[D, H, W, CONTRASTS]` float32: exactly 0 outside the mask, no gains yet.
+    """The four contrasts of a head, `[D, H, W, CHANNELS]` float32: exactly 0 outside the mask, no gains yet.
 
     Args:
       generator: source of texture, bias field and noise.
@@ -110,7 +109,7 @@ def resample(
 ) -> np.ndarray:
     """What voxels of another resolution, a little out of place, see of a signal `[N]` within the mask, `[N]` float32.
 
-    A triangular point spread of `width` mm along each axis, no narrower than a voxel, centerd `shift` mm away; averages
+    A triangular point spread of `width` mm along each axis, no narrower than a voxel, centered `shift` mm away. Means
     are over the part of it that lies in the mask. Widths below a voxel without a shift change nothing.
     """
     both = np.zeros((2, *mask.shape), np.float32)
@@ -123,7 +122,7 @@ def resample(
 
 
 def draw_gains(generator: np.random.Generator, slices: int, least: float = 0.0) -> np.ndarray:
-    """The factor on each slice of each contrast, `[slices, CONTRASTS]` float32: interleaving, and each slice's own.
+    """The factor on each slice of each contrast, `[slices, CHANNELS]` float32: interleaving, and each slice's own.
 
     Each contrast has its own amount, from the share `least` of about 8 %, or nothing, as in 3D acquisition, upwards.
     """

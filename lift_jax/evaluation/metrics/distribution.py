@@ -23,7 +23,7 @@ def frechet_distance(a, b) -> float:
     """The Fréchet distance between Gaussians fitted to two sets of features `[n, features]` (n may differ).
 
     `‖μa - μb‖² + Tr(Σa + Σb - 2 √(Σa Σb))` with sample covariances (Heusel et al., "GANs Trained by a Two Time-Scale
-    Update Rule", 2017). With centerd features `Σa = Aᵀ A` and `Σb = Bᵀ B`, the eigenvalues of `Σa Σb` are the squared
+    Update Rule", 2017). With centered features `Σa = Aᵀ A` and `Σb = Bᵀ B`, the eigenvalues of `Σa Σb` are the squared
     singular values of `A Bᵀ`, so the trace of the root is their sum: exact where n is below the number of features.
 
     Raises:

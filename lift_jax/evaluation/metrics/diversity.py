@@ -6,7 +6,7 @@ import numpy as np
 
 from lift_jax.evaluation.aggregates import Estimate
 from lift_jax.evaluation.metrics.distribution import ms_ssim
-from lift_jax.evaluation.metrics.set_distances import RESAMPLES, centerd_interval, resampled_counts
+from lift_jax.evaluation.metrics.set_distances import RESAMPLES, centered_interval, resampled_counts
 
 AIR = 0.05
 """Intensity up to which a voxel in [0, 1] counts as air: a generator's air is dark, but seldom exactly 0."""
@@ -43,7 +43,7 @@ def relative_estimate(values, reference, *, seed: int) -> Estimate:
     values, reference = np.asarray(values, np.float64), np.asarray(reference, np.float64)
     generator = np.random.default_rng(seed)
     means = [resampled_counts(len(v), RESAMPLES, generator) @ v / len(v) for v in (values, reference)]
-    return centerd_interval(_ratio(values.mean(), reference.mean()) - 1, _ratio(*means) - 1, len(values))
+    return centered_interval(_ratio(values.mean(), reference.mean()) - 1, _ratio(*means) - 1, len(values))
 
 
 def spread_estimate(volumes, reference, *, seed: int) -> Estimate:
@@ -59,7 +59,7 @@ def spread_estimate(volumes, reference, *, seed: int) -> Estimate:
     made, real = (_at(v, places) for v in (volumes, reference))
     value = _ratio(made.std(0, ddof=1).mean(), real.std(0, ddof=1).mean()) - 1
     drawn = [[_redrawn_spread(voxels, generator) for voxels in (made, real)] for _ in range(SPREAD_RESAMPLES)]
-    return centerd_interval(value, _ratio(*np.transpose(drawn)) - 1, len(volumes))
+    return centered_interval(value, _ratio(*np.transpose(drawn)) - 1, len(volumes))
 
 
 def _redrawn_spread(voxels: np.ndarray, generator: np.random.Generator) -> float:
@@ -84,7 +84,7 @@ def pair_similarity(volumes, *, pairs: int, seed: int) -> tuple[Estimate, int]:
     values = np.array([ms_ssim(volumes[i], volumes[j]) for i, j in chosen])
     counts = resampled_counts(len(volumes), RESAMPLES, generator)
     weights = counts[:, chosen[:, 0]] * counts[:, chosen[:, 1]]
-    return centerd_interval(values.mean(), _ratio(weights @ values, weights.sum(1)), len(volumes)), len(chosen)
+    return centered_interval(values.mean(), _ratio(weights @ values, weights.sum(1)), len(volumes)), len(chosen)
 
 
 def nearest_neighbors(volumes, training, region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,7 @@ The slices of a volume depend on each other, so a set of N volumes is a sample o
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.stats import norm as normal
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit
 
 from lift_jax.evaluation.aggregates import Estimate
 from lift_jax.evaluation.intervals import LEVEL
@@ -30,7 +29,7 @@ FEWEST_VOLUMES = 4
 """Volumes below which there is no interval: resamples of fewer are the same few sets again and again."""
 
 
-def centerd_interval(value: float, resampled, n: int) -> Estimate:
+def centered_interval(value: float, resampled, n: int) -> Estimate:
     """A value with the bootstrap's quantiles about it, moved by as much as the resamples lie off on the whole.
 
     Resampling adds noise of its own, which lifts every distance: plain quantiles may then lie wholly above the value.
@@ -48,7 +47,7 @@ def centerd_interval(value: float, resampled, n: int) -> Estimate:
     if resampled.size < 2 or n < FEWEST_VOLUMES:
         return Estimate(float(value), float("nan"), float("nan"), n)
     upper = (1 + LEVEL) / 2
-    wider = student.ppf(upper, n - 1) * np.sqrt(n / (n - 1)) / normal.ppf(upper)
+    wider = stdtrit(n - 1, upper) * np.sqrt(n / (n - 1)) / ndtri(upper)
     low, high = value + wider * (np.quantile(resampled, [1 - upper, upper]) - resampled.mean())
     return Estimate(float(value), float(low), float(high), n)
 
@@ -91,7 +90,7 @@ def frechet_estimates(
             shift = mean - reference_mean
             traces = np.trace(covariance) + np.trace(reference_covariance)
             resampled[name].append(shift @ shift + traces - 2 * cross)
-    estimates = {name: centerd_interval(values[name], resampled[name], len(sets[name])) for name in sets}
+    estimates = {name: centered_interval(values[name], resampled[name], len(sets[name])) for name in sets}
     return {name: estimate._replace(low=max(estimate.low, 0.0)) for name, estimate in estimates.items()}
 
 
@@ -120,7 +119,7 @@ def kernel_estimates(
         value = distance(np.ones((1, len(features))), np.ones((1, len(reference))))[0]
         counts = resampled_counts(len(features), resamples, np.random.default_rng([seed, 1]))
         resampled = distance(counts, reference_counts)
-        estimates[name] = centerd_interval(value, resampled, len(features))
+        estimates[name] = centered_interval(value, resampled, len(features))
     return estimates
 
 
@@ -147,8 +146,8 @@ def _redrawn(features: np.ndarray, generator: np.random.Generator) -> np.ndarray
 
 def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = rows.mean(0)
-    centerd = rows - mean
-    return mean, centerd.T @ centerd / (len(rows) - 1)
+    centered = rows - mean
+    return mean, centered.T @ centered / (len(rows) - 1)
 
 
 def _in_principal_directions(sets: list[np.ndarray]) -> list[np.ndarray]:

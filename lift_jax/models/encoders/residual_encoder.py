@@ -2,9 +2,9 @@
 
 Every encoder is a module whose `__call__` takes images `[N, H, W, 1]` float32 in [-1, 1] and returns a tuple of
 feature maps `[N, h, w, C]`, finest first. `multiple` is what both sides must be a multiple of, `smallest_side` the
-shortest side that it can see. There are three kinds: `mae` (a `ResidualEncoder` trained by masked reconstruction, see
-`masked_autoencoder`), `resnet18` (ImageNet's, see `resnet`), and `random` (a `ResidualEncoder` that nothing was
-taught, for tests).
+shortest side that it can see. There are four kinds: `alexnet` and `resnet18` (of ImageNet),
+`mae` (a `ResidualEncoder` trained by masked reconstruction, see `masked_autoencoder`), and `random` (a
+`ResidualEncoder` that nothing was taught, for tests).
 """
 
 import flax.linen as nn
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from lift_jax.models.blocks import ResidualBlock
 
-ENCODER_KINDS = ("mae", "resnet18", "random")
+ENCODER_KINDS = ("alexnet", "mae", "resnet18", "random")
 
 
 class ResidualEncoder(nn.Module):

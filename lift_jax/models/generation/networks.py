@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from lift_jax.data.depths import slice_centers
 from lift_jax.models.depth_encoding import resolved_frequencies
+from lift_jax.models.encoders.alexnet import AlexNet
 from lift_jax.models.encoders.features import FeatureSet
 from lift_jax.models.encoders.masked_autoencoder import MaskedAutoencoder
 from lift_jax.models.encoders.residual_encoder import ResidualEncoder, initial_encoder_parameters
@@ -27,7 +28,7 @@ class GenerationNetworks:
       encoder: frozen, images `[N, H, W, 1]` to feature maps.
       generator: codes `[N, K]` to axial slices `[N, H, W, 1]`.
       mapper: volume codes `[B, Z]` and depths `[D]` to codes `[B, D, K]`, or to a correction of the prior's.
-      volume_code: numbers in a volume's code, Z.
+      volume_latent_dim: numbers in a volume's code, Z.
       prior_slices: depths at which the prior is given, one a slice (see `pca_trajectories`); 0: no prior, codes
         are normal numbers.
       features: what is compared of maps and images.
@@ -37,7 +38,7 @@ class GenerationNetworks:
     generator: SliceGenerator
     mapper: DepthMapper
     features: FeatureSet
-    volume_code: int
+    volume_latent_dim: int
     prior_slices: int
 
     def encode(self, params: dict, images: jax.Array) -> dict[str, jax.Array]:
@@ -62,7 +63,7 @@ class GenerationNetworks:
         if not self.prior_slices:
             return jax.random.normal(key, (count, self.generator.slice_latent_dim))
         key_volume, key_depth = jax.random.split(key)
-        z = temperature * jax.random.normal(key_volume, (count, self.volume_code))
+        z = temperature * jax.random.normal(key_volume, (count, self.volume_latent_dim))
         depth = jax.random.choice(key_depth, slice_centers(self.prior_slices), (count,))
         return independent_codes(params["prior"], z, depth)
 
@@ -73,20 +74,26 @@ def generation_networks(config: ConfigDict, shape: tuple[int, int, int]) -> Gene
     Equal configurations give equal (hashable) networks.
     """
     model, features = config.model, config.features
-    generator = model.generator.to_dict() | {
-        "widths": tuple(model.generator.widths),
-        "dtype": jnp.dtype(model.generator.dtype),
-    }
-    mapper = {key: model.mapper[key] for key in ("hidden", "layers", "normalize")}
     prior_slices = shape[0] if model.prior.init == "pca" else 0
     return GenerationNetworks(
         _encoder(model.encoder),
-        SliceGenerator(tuple(shape[1:]), **generator),
+        SliceGenerator(
+            size=tuple(shape[1:]),
+            slice_latent_dim=model.generator.slice_latent_dim,
+            widths=tuple(model.generator.widths),
+            blocks=model.generator.blocks,
+            depth_to_space=model.generator.depth_to_space,
+            groups=model.generator.groups,
+            remat=model.generator.remat,
+            dtype=jnp.dtype(model.generator.dtype),
+        ),
         DepthMapper(
-            model.generator.slice_latent_dim,
+            slice_latent_dim=model.generator.slice_latent_dim,
+            hidden=model.mapper.hidden,
+            layers=model.mapper.layers,
             frequencies=resolved_frequencies(shape[0]),
             residual=prior_slices > 0,
-            **mapper,
+            normalize=model.mapper.normalize,
         ),
         FeatureSet(tuple(features.grids), features.local, features.pixels, tuple(features.gradients)),
         model.mapper.volume_latent_dim,
@@ -103,7 +110,7 @@ def fresh_parameters(networks: GenerationNetworks, config: ConfigDict) -> dict:
     """Random parameters of all three networks, and a prior of noughts."""
     key_encoder, key_generator, key_mapper = jax.random.split(jax.random.key(config.seed), 3)
     model = config.model
-    prior = no_trajectories(networks.volume_code, networks.prior_slices, networks.generator.slice_latent_dim)
+    prior = no_trajectories(networks.volume_latent_dim, networks.prior_slices, networks.generator.slice_latent_dim)
     return ({"prior": prior} if networks.prior_slices else {}) | {
         "encoder": initial_encoder_parameters(networks.encoder, key_encoder),
         "generator": _initial(networks.generator, key_generator, (1, model.generator.slice_latent_dim)),
@@ -118,6 +125,8 @@ def _initial(module, key, *shapes):
 
 
 def _encoder(encoder: ConfigDict) -> nn.Module:
+    if encoder.kind == "alexnet":
+        return AlexNet()
     if encoder.kind == "resnet18":
         return ResNet18()
     return ResidualEncoder(tuple(encoder.widths), encoder.blocks, encoder.groups)

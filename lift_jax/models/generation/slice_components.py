@@ -60,9 +60,9 @@ def component_codes(components: Components, images: jax.Array) -> jax.Array:
     Over the slices that the components are of, they are uncorrelated, with mean 0 and variance 1.
     """
     mean, basis = components
-    centerd = to_logits(images).reshape(images.shape[0], -1) - mean[None]
+    centered = to_logits(images).reshape(images.shape[0], -1) - mean[None]
     lengths = jnp.maximum((basis**2).sum(axis=1), 1e-12)
-    return jnp.matmul(centerd, basis.T, precision="highest") / lengths[None]
+    return jnp.matmul(centered, basis.T, precision="highest") / lengths[None]
 
 
 def with_components(generator: dict, components: Components) -> dict:
@@ -86,6 +86,6 @@ def _logits(volume: np.ndarray) -> np.ndarray:
 def _covariance_times(volumes, mean: np.ndarray, directions: np.ndarray) -> np.ndarray:
     total = np.zeros_like(directions)
     for volume in volumes:
-        centerd = _logits(volume) - mean
-        total += centerd.T @ (centerd @ directions)
+        centered = _logits(volume) - mean
+        total += centered.T @ (centered @ directions)
     return total / (len(volumes) * volumes.shape[1])

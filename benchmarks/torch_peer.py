@@ -51,9 +51,11 @@ def condition(inputs, features):
 class Translator(nn.Module):
     """See `SliceTranslator`."""
 
-    def __init__(self, source_channels, target_channels, widths, blocks, stem, groups, combine, condition_features):
+    def __init__(
+        self, source_channels, target_channels, widths, blocks, space_to_depth, groups, combine, condition_features
+    ):
         super().__init__()
-        self.factor, self.combine, self.widths = stem, combine, widths
+        self.factor, self.combine, self.widths = space_to_depth, combine, widths
         outputs = source_channels + 1 if combine else 1
         self.modulated = (widths[-1], *(2 * width for width in widths[-2::-1]), widths[0], outputs)
 
@@ -64,20 +66,20 @@ class Translator(nn.Module):
         self.encoder_modulation = nn.Linear(condition_features, 2 * sum(widths))
         self.decoder_condition = condition(source_channels + target_channels, condition_features)
         self.decoder_modulation = nn.Linear(condition_features, 2 * sum(self.modulated))
-        self.space_to_depth = nn.Conv2d(source_channels * stem**2, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(source_channels * space_to_depth**2, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(level(width, width) for width in widths)
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in itertools.pairwise(widths))
         self.bottleneck = level(widths[-1], widths[-1])
         pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.up = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairs)
         self.decoder = nn.ModuleList(level(2 * b, b) for _, b in pairs)
-        self.head = nn.Conv2d(widths[0], outputs * stem**2, 3, padding=1)
+        self.head = nn.Conv2d(widths[0], outputs * space_to_depth**2, 3, padding=1)
 
     def forward(self, sources, available, target):
         """`[N, S, H, W]`, `[N, S]` and `[N, T]` to `[N, H, W]`."""
         sources = torch.where(available[:, :, None, None] > 0, sources, BACKGROUND)
         pairs = split(self.encoder_modulation(self.encoder_condition(available)), self.widths)
-        x, skips = self.space_to_depth(F.pixel_unshuffle(sources, self.factor)), []
+        x, skips = self.stem(F.pixel_unshuffle(sources, self.factor)), []
         for i, blocks in enumerate(self.encoder):
             if i:
                 skips.append(x)

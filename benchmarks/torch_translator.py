@@ -11,6 +11,7 @@ The numbers of parameters are printed; they are the same.
 import json
 import statistics
 import subprocess
+import sys
 import time
 
 import jax
@@ -78,12 +79,14 @@ def main(_):
     config = CONFIG.value
     config.model.translator.dtype, config.model.translator.remat = "float32", False
     translator = volume_translator(config.model, channels_of(config.data)).translator
+    if translator.products or not translator.combine:
+        sys.exit("benchmarks.torch_peer has no products of sources, and no network without weights of sources")
     shape = (SLICES.value, HEIGHT.value, WIDTH.value)
     passes, count = own_passes(translator, shape)
     settings = {
         "shape": shape,
         **{name: getattr(translator, name) for name in ("source_channels", "target_channels", "widths", "blocks")},
-        **{name: getattr(translator, name) for name in ("stem", "groups", "combine", "condition_features")},
+        **{name: getattr(translator, name) for name in ("space_to_depth", "groups", "combine", "condition_features")},
     }
     peer = Peer(PYTHON.value, settings)
     print(f"{'×'.join(map(str, shape))} slices, float32; {count:,} parameters here, {peer.facts['parameters']:,} there")

@@ -30,6 +30,7 @@ def test_random_slabs_have_the_form_of_those_of_training(tmp_path):
 
 def test_the_parts_of_a_step_are_all_there_and_reach_their_parameters():
     config = quickstart.get_config("tiny")
+    config.loss.update(pixel=1.0, similarity=0.5, through_plane=0.5)
     parts = parts_of(config, (1, 4, 16, 16))
     losses = {f"loss: {name}" for name in ("pixel", "similarity", "through_plane")}
     assert set(parts) == {"encoder", "mixer", "decoder", "optimizer"} | losses

@@ -66,6 +66,9 @@ def prepare_jax(device: str | None = None) -> None:
         os.environ["JAX_PLATFORMS"] = PLATFORMS[device]
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _writable_cache()):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    # JAX leaves out what compiles in under a second: a command has dozens of such programs, and here they add up.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     if SIMULATED_DEVICES in os.environ.get("XLA_FLAGS", ""):
         os.environ.setdefault("NPROC", "32")
 

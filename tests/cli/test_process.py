@@ -14,6 +14,20 @@ def test_compiled_functions_are_kept_in_the_users_cache(monkeypatch, tmp_path):
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "lift_jax" / "compiled")
 
 
+SMALL_PROGRAMS = ("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES")
+
+
+def test_small_programs_are_kept_too_unless_the_user_says_otherwise(monkeypatch):
+    for name in SMALL_PROGRAMS:
+        monkeypatch.setenv(name, "")  # so that its absence is restored afterwards
+        monkeypatch.delenv(name)
+    prepare_jax()
+    assert [float(os.environ[name]) for name in SMALL_PROGRAMS] == [0.05, -1]
+    monkeypatch.setenv(SMALL_PROGRAMS[0], "3")
+    prepare_jax()
+    assert os.environ[SMALL_PROGRAMS[0]] == "3"
+
+
 def test_what_the_user_has_set_stays(monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")

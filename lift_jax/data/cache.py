@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from lift_jax.data.array_folders import atomic_directory, remove_leftovers, save_array
 from lift_jax.data.datasets.naming import MASK, SEGMENTATION
@@ -169,7 +170,8 @@ def cache_subjects(
                 inspect(subject)
                 _store(subject, source.protocols, paths[i])
 
-        with ThreadPoolExecutor(threads) as pool:
+        # BLAS threads of several subjects wait for each other and take the cores: twice the time for phantoms on two.
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
             tasks = pool.map(make, missing[begin:] + missing[:begin])
             for _ in progress(tasks, total=len(missing), description="preparing subjects", unit="subject"):
                 pass

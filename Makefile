@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 DEMO := runs/quickstart
-CASES := runs/demo_cases
+SUBJECTS := runs/demo_subjects
 
 # Large pages for large arrays, where malloc is glibc's: page by page, an eighth of a CPU's time goes into getting them.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
@@ -14,8 +14,8 @@ export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 demo: $(VENV)/.installed
 	$(PY) train.py --config quickstart --workdir $(DEMO)
 	$(PY) evaluate.py --workdir $(DEMO)
-	$(PY) -m scripts.write_phantom --config $(DEMO)/config.json --without t2f --output $(CASES)
-	$(PY) synthesize.py --workdir $(DEMO) --case $(CASES) --output runs/demo_synthesis
+	$(PY) -m scripts.write_phantom --config $(DEMO)/config.json --without t2f --output $(SUBJECTS)
+	$(PY) synthesize.py --workdir $(DEMO) --case $(SUBJECTS) --output runs/demo_synthesis
 	@echo "open $(DEMO)/evaluation/report.html in a browser; the translated volume is in runs/demo_synthesis"
 
 test: lint
@@ -63,4 +63,4 @@ $(VENV)/.installed-docs: requirements-docs.txt | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info runs/quickstart $(CASES) runs/demo_synthesis
+	rm -rf $(VENV) build dist site *.egg-info runs/quickstart $(SUBJECTS) runs/demo_synthesis

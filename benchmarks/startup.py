@@ -1,7 +1,7 @@
 """Where the seconds of `synthesize` on one subject go, from a process's start: the first of its kind, and the next.
 
     python -m benchmarks.startup --config configs/brats_missing_mr.py --config.data.root=DIR
-    python -m benchmarks.startup --workdir runs/brats --case DIR
+    python -m benchmarks.startup --workdir runs/brats --root DIR
 
 Without a work directory, one is made with fresh parameters. Both processes share a compilation cache, which is empty
 before the first. `compute` is a second prediction of the same subject, `compile` what the first one took longer.
@@ -21,7 +21,7 @@ from ml_collections import config_flags
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "of the run, whose data.root holds the subject")
 WORKDIR = flags.DEFINE_string("workdir", None, "a trained run, in place of --config")
-CASE = flags.DEFINE_string("case", None, "folder of the subjects; default: data.root of the configuration")
+ROOT = flags.DEFINE_string("root", None, "folder of the subjects; default: data.root of the configuration")
 CHILD = flags.DEFINE_boolean("child", False, "measure in this process and print JSON")
 
 
@@ -49,7 +49,7 @@ def process_age() -> float:
     return uptime - started / os.sysconf("SC_CLK_TCK")
 
 
-def measure(workdir: pathlib.Path, case: pathlib.Path, output: pathlib.Path) -> dict[str, tuple[float, float]]:
+def measure(workdir: pathlib.Path, root: pathlib.Path, output: pathlib.Path) -> dict[str, tuple[float, float]]:
     """The parts of translating the first subject of a folder, as `synthesize.py` goes through them."""
     clock = Clock()
     clock.read("interpreter")
@@ -65,7 +65,7 @@ def measure(workdir: pathlib.Path, case: pathlib.Path, output: pathlib.Path) -> 
     clock.read("import")
     trained = for_inference(load_trained(workdir))
     clock.read("restore")
-    subjects = all_subjects(trained.config.data, case, check=False)
+    subjects = all_subjects(trained.config.data, root, check=False)
     present = subjects.channels(0)
     target = trained.channels.predictable(present)[-1]
     work = Synthesis(trained, subjects, output, target, force=True)
@@ -96,9 +96,9 @@ def make_run(config, workdir: pathlib.Path) -> None:
         finish_saving(manager)
 
 
-def run_child(workdir: str, case: str, cache: pathlib.Path) -> dict:
+def run_child(workdir: str, root: str, cache: pathlib.Path) -> dict:
     """The parts of a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.startup", "--child", f"--workdir={workdir}", f"--case={case}"]
+    command = [sys.executable, "-m", "benchmarks.startup", "--child", f"--workdir={workdir}", f"--root={root}"]
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
@@ -108,15 +108,15 @@ def main(_):
     """Prints the table, or measures one process."""
     if CHILD.value:
         with tempfile.TemporaryDirectory() as output:
-            parts = measure(pathlib.Path(WORKDIR.value), pathlib.Path(CASE.value), pathlib.Path(output))
+            parts = measure(pathlib.Path(WORKDIR.value), pathlib.Path(ROOT.value), pathlib.Path(output))
         print(json.dumps(parts))
         return
     with tempfile.TemporaryDirectory() as folder:
-        workdir, case = WORKDIR.value, CASE.value
+        workdir, root = WORKDIR.value, ROOT.value
         if workdir is None:
-            workdir, case = f"{folder}/run", case or CONFIG.value.data.root
+            workdir, root = f"{folder}/run", root or CONFIG.value.data.root
             make_run(CONFIG.value, pathlib.Path(workdir))
-        first, second = (run_child(workdir, case, pathlib.Path(folder) / "compiled") for _ in range(2))
+        first, second = (run_child(workdir, root, pathlib.Path(folder) / "compiled") for _ in range(2))
     print("| part | first process | next process |\n|---|---|---|")
     rows = {name: (first[name], second[name]) for name in first}
     rows["besides computing"] = tuple(

@@ -1,4 +1,4 @@
-"""LiFT-C on BraTS 2023 at native resolution: any of four MR contrasts from the others, 240×240×155.
+"""LiFT-C on BraTS 2023 at native resolution: any of four MR channels from the others, 240×240×155.
 
     python train.py --config configs/brats_missing_mr.py --config.data.root=DIR --workdir runs/brats
 
@@ -6,7 +6,7 @@ The paper's settings where it states them (arXiv 2605.19060): AdamW 2e-5 for the
 volume of 48 slices a step. The network translates a volume at a 1,540th of cWDM's operations;
 docs/studies/translator_shape.md says what its space-to-depth gives away: nothing that was seen. bfloat16 is for
 GPUs; several want a larger `batch`.
-The test cases are 219 of 1,470 by a hash of their names, not BraTS's official validation set, which also has 219 cases
+The test subjects are 219 of 1,470 by a hash of their names, not BraTS's official validation set, which also has 219
 and is probably what the paper reports on: scripts/link_brats_split.py makes the official split.
 Variants: `no_mixer` (every slice by itself) and `small` (4 mm, minutes on two CPU cores, for a first look).
 """

@@ -1,4 +1,4 @@
-"""LiFT-C for scans, trained on phantoms alone: any of four MR contrasts from any of the others, at 4 mm.
+"""LiFT-C for scans, trained on phantoms alone: any of four MR channels from any of the others, at 4 mm.
 
     python train.py --config configs/phantom_missing_mr.py --workdir runs/phantom_missing_mr
 

@@ -1,4 +1,4 @@
-"""LiFT-C on embedded data: any of four MR contrasts from the others, on phantoms of real anatomy at 6 mm.
+"""LiFT-C on embedded data: any of four MR channels from the others, on phantoms of real anatomy at 6 mm.
 
     python train.py --config configs/quickstart.py --workdir runs/quickstart
 

@@ -2,8 +2,8 @@
 
     python train.py --config configs/synthrad_mr_to_ct.py --config.data.root=DIR --workdir runs/synthrad
 
-The paper's settings where it states them (arXiv 2605.19060): 144 cases to train and 36 to test, resampled to 128³; the
-translator by Adam at 2e-4 on 32 slices, then the mixer by AdamW at 2e-4 on 32 windows, with the translator frozen.
+The paper's settings where it states them (arXiv 2605.19060): 144 subjects to train and 36 to test, resampled to 128³;
+the translator by Adam at 2e-4 on 32 slices, then the mixer by AdamW at 2e-4 on 32 slabs, with the translator frozen.
 Sized for one GPU of 80 GB. Inference is on the same grid.
 Results are interpolated onto the grid of their MR. `--config.stages="('joint',)"` trains both at once.
 Variants: `no_mixer` (every slice by itself), `phantom` (made heads, 64³ at 3.4 mm, for a processor: some minutes) and

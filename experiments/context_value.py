@@ -4,8 +4,8 @@
 
 Trains the quickstart in three kinds from several seeds, each run resumable, then scores all on the same held-out
 phantoms. The oracle has no mixer. It is given, as further source channels that are constant over a slice, the true
-acquisition parameters that its volume's contrasts share and the true gain of each slice: it shows how much there is to
-gain. Differences are paired by subject (a subject's value is its mean over contrasts and seeds); intervals are of
+acquisition parameters that its volume's channels share and the true gain of each slice: it shows how much there is to
+gain. Differences are paired by subject (a subject's value is its mean over channels and seeds); intervals are of
 Student's t over subjects, 95 %.
 """
 
@@ -47,14 +47,14 @@ from lift_jax.trained import load_trained
 KINDS = ("no_mixer", "mixer", "oracle")
 SHARED_PARAMETERS = 5 + len(T1_SEQUENCES)
 FACTS = tuple(f"fact-{i}" for i in range(SHARED_PARAMETERS + 4))
-"""Names of the oracle's further source channels: shared parameters, then the gains of the four contrasts."""
+"""Names of the oracle's further source channels: shared parameters, then the gains of the four channels."""
 
 
 def shared_parameters(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
-    """What the contrasts of a session have in common, `[SHARED_PARAMETERS]` float32, each varying by about one.
+    """What the channels of a session have in common, `[SHARED_PARAMETERS]` float32, each varying by about one.
 
     Field strength, the site's echo and repetition factors, its T1 weighting and exponent, and which T1 sequence it has
-    (one-hot). Nothing that one contrast has for itself is in it.
+    (one-hot). Nothing that one channel has for itself is in it.
     """
     numbers = [
         (relaxation.field - 2.25) * 2,
@@ -104,7 +104,7 @@ def train_oracle(config: ConfigDict, workdir: pathlib.Path) -> tuple[VolumeTrans
 
 
 def predict_oracle(network: VolumeTranslator, params: dict, channels: Channels, hidden: HiddenChannel) -> np.ndarray:
-    """The hidden contrast from all others and the facts, as `predict_hidden` gives it without the facts."""
+    """The hidden channel from all others and the facts, as `predict_hidden` gives it without the facts."""
     subject = hidden.subject
     facts = (slice_facts(subject.name, subject.shape[0]) + 1) / 2  # [-1, 1] of the network is [0, 1] here
     maps = {

@@ -2,7 +2,7 @@
 
     python -m experiments.mr_to_ct_context --workdir runs/mr_to_ct_context --output runs/mr_to_ct_context/table
 
-One translator is trained on single slices. From it each kind goes on, on the same windows of slices, at the same rate
+One translator is trained on single slices. From it each kind goes on, on the same slabs of slices, at the same rate
 and for the same number of steps: with no mixer, with one that sees each slice as one vector (`mixer`), and with one
 that sees it as a grid of cells (`mixer_grid`). All are scored on the same held-out heads. Differences are paired by
 subject (a subject's value is its mean over seeds); intervals are of Student's t over subjects, 95 %.

@@ -1,4 +1,4 @@
-"""What studies on phantoms share: training any network that takes slabs, scores of hidden contrasts, tables."""
+"""What studies on phantoms share: training any network that takes slabs, scores of hidden channels, tables."""
 
 import functools
 import pathlib

@@ -3,8 +3,8 @@
     python -m experiments.source_subsets --runs runs/translators/runs --names no_mixer stem_2 \
         --seeds 0 1 2 --output runs/source_subsets
 
-Every contrast of every subject is hidden in turn and predicted from three, two and one of the others; which ones is
-drawn once for a subject and contrast, and the same for all runs. A subject's value is its mean over contrasts and
+Every channel of every subject is hidden in turn and predicted from three, two and one of the others; which ones is
+drawn once for a subject and channel, and the same for all runs. A subject's value is its mean over channels and
 seeds. Differences from the first name are paired by subject; intervals are of Student's t over subjects, 95 %.
 """
 
@@ -45,7 +45,7 @@ def score_hidden(trained: Trained, hidden: HiddenChannel, seed: Sequence[int]) -
 
 
 def score_run(workdir: pathlib.Path, count: int) -> dict[tuple[int, str], np.ndarray]:
-    """`{(how many sources, metric): [subjects]}`, means over contrasts."""
+    """`{(how many sources, metric): [subjects]}`, means over channels."""
     trained = load_trained(workdir)
     trained.config.data.subjects.test = count  # the last split: the others stay as they are
     subjects = subject_source(trained.config.data, "test")

@@ -3,9 +3,9 @@
     python -m experiments.volume_unet --beside runs/translators/runs/stem_2-0 runs/translators/runs/stem_2-1 \
         --workdir runs/volume_unet --output runs/volume_unet/table
 
-Trains one for each run `--beside`, such as those of `configs/sweeps/translators.py`, with that run's windows and seed
+Trains one for each run `--beside`, such as those of `configs/sweeps/translators.py`, with that run's slabs and seed
 and, unless `--steps` says otherwise, for as many steps as cost what the run's own did. Scores all on the same held-out
-phantoms by the cWDM protocol, every contrast from the others; a subject's value is its mean over contrasts and runs,
+phantoms by the cWDM protocol, every channel from the others; a subject's value is its mean over channels and runs,
 and intervals are of Student's t over subjects, 95 %. It is no part of the library, as its memory grows with the volume.
 """
 
@@ -149,7 +149,7 @@ def step_flops(network, params, config: ConfigDict) -> float:
 
 
 def predict(network: VolumeUnet, params: dict, channels: Channels, hidden: HiddenChannel) -> np.ndarray:
-    """The hidden contrast from all others, as `evaluation.runs.predict_hidden` gives it."""
+    """The hidden channel from all others, as `evaluation.runs.predict_hidden` gives it."""
     inputs = (array[None] for array in network_inputs(channels, hidden))
     return as_prediction(hidden, _apply(network, params, *inputs)[0])
 

@@ -120,7 +120,7 @@ def checkpoint_directory(workdir: PathLike, stage: str) -> PathLike:
 
 
 def cache_directory(workdir: PathLike, config: ConfigDict) -> pathlib.Path:
-    """Where preprocessed volumes are kept, of which windows are read as parts of files.
+    """Where preprocessed volumes are kept, of which slabs are read as parts of files.
 
     Raises:
       UserError: if that would be in a bucket.

@@ -34,10 +34,10 @@ STEPS = flags.DEFINE_integer("steps", 200, "of descent", 5)
 SEED = flags.DEFINE_integer("seed", 0, "of everything")
 
 PARTICLE_STEP = 0.1
-"""Length of a first step, in units of the force and of the distance scale; falls to nought along a cosine."""
+"""Length of a first step, in units of the force and of the distance scale; falls to zero along a cosine."""
 
 LEARNING_RATE = 3e-3
-"""Of Adam, for the network; falls to nought along a cosine."""
+"""Of Adam, for the network; falls to zero along a cosine."""
 
 HIDDEN = 64
 """Width of the network's two hidden layers."""
@@ -79,7 +79,7 @@ DISTRIBUTIONS = {"two_moons": two_moons, "eight_gaussians": eight_gaussians, "ch
 
 
 def energy_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """`2 E‖a - b‖ - E‖a - a'‖ - E‖b - b'‖` over all pairs; nought only where the two samples are the same."""
+    """`2 E‖a - b‖ - E‖a - a'‖ - E‖b - b'‖` over all pairs; zero only where the two samples are the same."""
 
     return 2 * cdist(a, b).mean() - cdist(a, a).mean() - cdist(b, b).mean()
 

@@ -1,11 +1,11 @@
 """BraTS's official split as links and a split file: train on the official training data, test on the validation data.
 
     python -m scripts.link_brats_split --training DIR --validation DIR --output DIR
-    python train.py --config configs/brats_missing_mr.py --config.data.root=OUTPUT/cases \\
+    python train.py --config configs/brats_missing_mr.py --config.data.root=OUTPUT/subjects \\
         --config.data.split_file=OUTPUT/split.json --workdir runs/brats
 
-In BraTS 2023 (glioma) that is 1,251 and 219 cases, the 219 without segmentations. What validates during training is one
-patient in twenty of the training data, with all time points.
+In BraTS 2023 (glioma) that is 1,251 and 219 subjects, the 219 without segmentations. What validates during training is
+one patient in twenty of the training data, with all time points.
 """
 
 import argparse
@@ -29,19 +29,19 @@ def official_split(training: Iterable[str], validation: Iterable[str]) -> dict[s
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--training", type=pathlib.Path, required=True, help="folder of the official training cases")
+    parser.add_argument("--training", type=pathlib.Path, required=True, help="folder of the official training subjects")
     parser.add_argument(
-        "--validation", type=pathlib.Path, required=True, help="folder of the official validation cases"
+        "--validation", type=pathlib.Path, required=True, help="folder of the official validation subjects"
     )
-    parser.add_argument("--output", type=pathlib.Path, required=True, help="made; cases/ and split.json go into it")
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="made; subjects/ and split.json go into it")
     arguments = parser.parse_args()
-    cases = arguments.output / "cases"
-    cases.mkdir(parents=True)
+    subjects = arguments.output / "subjects"
+    subjects.mkdir(parents=True)
     found = {}
     for folder in (arguments.training, arguments.validation):
         found[folder] = sorted(path.name for path in folder.iterdir() if path.is_dir())
         for name in found[folder]:
-            (cases / name).symlink_to((folder / name).resolve(), target_is_directory=True)
+            (subjects / name).symlink_to((folder / name).resolve(), target_is_directory=True)
     split = official_split(found[arguments.training], found[arguments.validation])
     atomic_write(arguments.output / "split.json", json.dumps(split, indent=1) + "\n")
     print(", ".join(f"{key} {len(names):,}" for key, names in split.items()))

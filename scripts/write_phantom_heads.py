@@ -1,4 +1,4 @@
-"""Writes phantom heads as cases in the layout of SynthRAD2023: `<output>/<case>/{mr,ct,mask}.nii.gz`.
+"""Writes phantom heads as SynthRAD2023 names them: `<output>/<subject>/{mr,ct,mask}.nii.gz`.
 
 python -m scripts.write_phantom_heads --output runs/heads --count 2 --shape 64 64 64
 """
@@ -16,13 +16,17 @@ from lift_jax.data.volumes import new_geometry, write_volume
 def write(
     output: pathlib.Path, seed: int, indices: Iterable[int], shape: tuple[int, int, int], without: Collection[str] = ()
 ) -> None:
-    """Makes the cases of the data set `seed` and writes their files, but for those of the kinds in `without`."""
+    """Makes the subjects of the data set `seed` and writes their files, but for those of the kinds in `without`."""
     for index in indices:
-        case = make_phantom_head(seed, index, shape, field_spacing(shape))
-        folder = output / case.name
+        phantom = make_phantom_head(seed, index, shape, field_spacing(shape))
+        folder = output / phantom.name
         folder.mkdir(parents=True, exist_ok=True)
-        grid = new_geometry(case.mr.shape, case.affine)
-        volumes = {"mr": (1000 * case.mr, np.float32), "ct": (case.ct, np.int16), "mask": (case.mask, np.uint8)}
+        grid = new_geometry(phantom.mr.shape, phantom.affine)
+        volumes = {
+            "mr": (1000 * phantom.mr, np.float32),
+            "ct": (phantom.ct, np.int16),
+            "mask": (phantom.mask, np.uint8),
+        }
         for kind, (array, dtype) in volumes.items():
             if kind not in without:
                 write_volume(folder / f"{kind}.nii.gz", array, grid, dtype=dtype)
@@ -33,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--first", type=int, default=0, help="index of the first case")
+    parser.add_argument("--first", type=int, default=0, help="index of the first subject")
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--shape", type=int, nargs=3, default=(64, 64, 64), metavar=("D", "H", "W"))
     parser.add_argument("--without", nargs="*", default=(), choices=("ct", "mask"), help="files to leave out")

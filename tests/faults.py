@@ -81,7 +81,7 @@ class Course:
     def __init__(self, name: str, folder: pathlib.Path, environment: dict, config: tuple[str, ...]):
         self.name, self.folder, self.environment = name, folder, environment
         work = [f"--workdir={folder / 'run'}"]
-        made = [f"--case={folder / 'cases'}"] if name == "quickstart" else ["--count=3", "--seed=7"]
+        made = [f"--case={folder / 'subjects'}"] if name == "quickstart" else ["--count=3", "--seed=7"]
         self.commands = [
             ["train.py", *config, *work],
             ["evaluate.py", *work],
@@ -90,8 +90,8 @@ class Course:
         folder.mkdir(parents=True)
 
     def begin(self, command: int) -> subprocess.Popen:
-        if command == SYNTHESIZE and self.name == "quickstart" and not (self.folder / "cases").exists():
-            made = f"--config {self.folder}/run/config.json --without t2f t1c --output {self.folder}/cases"
+        if command == SYNTHESIZE and self.name == "quickstart" and not (self.folder / "subjects").exists():
+            made = f"--config {self.folder}/run/config.json --without t2f t1c --output {self.folder}/subjects"
             arguments = [sys.executable, "-m", "scripts.write_phantom", *made.split()]
             subprocess.run(arguments, cwd=REPOSITORY, env=self.environment, check=True, capture_output=True)
         with (self.folder / f"{command}.log").open("a") as log:

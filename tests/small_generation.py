@@ -49,7 +49,7 @@ def random_volumes(count, shape=SHAPE, seed=0) -> np.ndarray:
 def assert_trees_close(a, b, tolerance, floor=0.0):
     """Equal to `tolerance` of each leaf's largest entry, or of `floor` of all leaves' if that is more.
 
-    What is nought but for rounding, as the gradient of a bias before a normalization, has no digits to compare.
+    What is zero but for rounding, as the gradient of a bias before a normalization, has no digits to compare.
     """
     largest = max(float(np.abs(y).max()) for y in jax.tree.leaves(b))
 

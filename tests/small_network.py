@@ -39,7 +39,7 @@ def random_parameters(network: VolumeTranslator, seed=0) -> dict:
     return jax.tree.map(lambda leaf: draw(leaf.shape), shapes)
 
 
-def random_window(batch=1, slices=4, height=16, width=16, seed=0) -> dict[str, np.ndarray]:
+def random_slab(batch=1, slices=4, height=16, width=16, seed=0) -> dict[str, np.ndarray]:
     """A batch as training takes it: the last channel from the first three."""
     rng = np.random.default_rng(seed)
     return {

@@ -144,9 +144,9 @@ def training(command, data, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cases(raw, tmp_path_factory):
+def subjects(raw, tmp_path_factory):
     """A folder with one subject for each preparation."""
-    root = tmp_path_factory.mktemp("cases")
+    root = tmp_path_factory.mktemp("subjects")
     changes = SAME | {name: change for name, (change, _) in WARNED.items()} | {"raw": lambda volumes: volumes}
     for name, change in changes.items():
         write(root / name, change(raw))
@@ -156,9 +156,9 @@ def cases(raw, tmp_path_factory):
     return root
 
 
-def synthesize(command, workdir, cases, output):
+def synthesize(command, workdir, subjects, output):
     """Predictions by the name of the subject, and the warnings."""
-    result = command("synthesize", "--workdir", workdir, "--case", cases, "--output", output, **QUICK)
+    result = command("synthesize", "--workdir", workdir, "--case", subjects, "--output", output, **QUICK)
     assert result.returncode == 0, result.stderr
     volumes = {
         path.name.removesuffix("-t2f.nii.gz"): nib.load(path).get_fdata().T for path in output.glob("*-t2f.nii.gz")
@@ -167,13 +167,13 @@ def synthesize(command, workdir, cases, output):
 
 
 @pytest.fixture(scope="module")
-def predictions(command, training, cases, tmp_path_factory):
-    return synthesize(command, training[0], cases, tmp_path_factory.mktemp("results"))
+def predictions(command, training, subjects, tmp_path_factory):
+    return synthesize(command, training[0], subjects, tmp_path_factory.mktemp("results"))
 
 
 @pytest.fixture(scope="module")
-def checked(training, cases):
-    result = check("--workdir", training[0], "--root", cases)
+def checked(training, subjects):
+    result = check("--workdir", training[0], "--root", subjects)
     assert result.returncode == 0, result.stderr
     return result.stdout.splitlines()
 
@@ -232,15 +232,15 @@ def test_scans_zscored_in_the_brain_are_complete_and_near_the_raw_one(prediction
     assert np.abs(made - expected)[expected > 0].mean() < 0.1  # their zero is lost: mr_zscore is for them
 
 
-def test_with_mr_zscore_raw_and_zscored_scans_are_the_same(command, training, cases, tmp_path):
+def test_with_mr_zscore_raw_and_zscored_scans_are_the_same(command, training, subjects, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(training[0], workdir)
     config = json.loads((workdir / "config.json").read_text())
     config["data"]["channels"] = dict.fromkeys(CHANNELS, "mr_zscore")
     (workdir / "config.json").write_text(json.dumps(config))
-    few = tmp_path / "cases"
+    few = tmp_path / "subjects"
     for name in ("raw", "zscored-in-brain"):
-        shutil.copytree(cases / name, few / name)
+        shutil.copytree(subjects / name, few / name)
     made, _ = synthesize(command, workdir, few, tmp_path / "results")
     np.testing.assert_allclose(made["zscored-in-brain"], made["raw"], atol=2e-3)
 
@@ -255,9 +255,9 @@ def test_other_scans_are_warned_about_by_evaluation(command, training, data, raw
     assert not [line for line in warnings if "same" in line]
 
 
-def test_results_of_another_checkpoint_are_not_taken_for_these(command, training, cases, tmp_path):
-    one, output = tmp_path / "cases", tmp_path / "cases" / "results"  # beside the subjects, as users do it
-    shutil.copytree(cases / "raw", one / "raw")
+def test_results_of_another_checkpoint_are_not_taken_for_these(command, training, subjects, tmp_path):
+    one, output = tmp_path / "subjects", tmp_path / "subjects" / "results"  # beside the subjects, as users do it
+    shutil.copytree(subjects / "raw", one / "raw")
     arguments = ["--case", one, "--output", output, "--skip_existing"]
     first = command("synthesize", "--workdir", training[0], *arguments, **QUICK)
     again = command("synthesize", "--workdir", training[0], *arguments, **QUICK)
@@ -269,10 +269,10 @@ def test_results_of_another_checkpoint_are_not_taken_for_these(command, training
     assert "replaced" in other.stdout and json.loads(record.read_text())["checkpoint"] != "other"
 
 
-def test_who_reads_one_line_stops_nothing(begin, training, cases, tmp_path):
-    two, output = tmp_path / "cases", tmp_path / "results"
+def test_who_reads_one_line_stops_nothing(begin, training, subjects, tmp_path):
+    two, output = tmp_path / "subjects", tmp_path / "results"
     for name in ("raw", "offset"):
-        shutil.copytree(cases / name, two / name)
+        shutil.copytree(subjects / name, two / name)
     with begin("synthesize", "--workdir", training[0], "--case", two, "--output", output, **QUICK) as process:
         process.stdout.readline()
         process.stdout.close()
@@ -287,8 +287,8 @@ def test_what_a_header_tells_of_people_stays_there(command, training, raw, tmp_p
             image.header[field] = b"Jane Doe"
         image.header["intent_code"] = 1002
 
-    write(tmp_path / "cases" / "a", raw, edit=sign)
-    synthesize(command, training[0], tmp_path / "cases", tmp_path / "results")
+    write(tmp_path / "subjects" / "a", raw, edit=sign)
+    synthesize(command, training[0], tmp_path / "subjects", tmp_path / "results")
     result = nib.load(tmp_path / "results" / "a-t2f.nii.gz").header
     assert b"Jane" not in bytes(result.structarr.tobytes()) and result["intent_code"] == 0
 
@@ -311,10 +311,10 @@ def test_of_a_head_the_same_mr_enters_the_network_and_so_the_ct_is_the_same(tmp_
     assert loaded[0].images["mr"].max() == 1
 
 
-def test_a_run_on_a_table_translates_a_table_and_others_refuse_a_file(command, training, cases, tmp_path):
+def test_a_run_on_a_table_translates_a_table_and_others_refuse_a_file(command, training, subjects, tmp_path):
     arguments = ["--case", tmp_path / "new.csv", "--output", tmp_path / "results"]
     (tmp_path / "new.csv").write_text(
-        f"subject,t1n,t1c,t2w,t2f\na,{cases}/raw/raw-t1n.nii.gz,,{cases}/raw/raw-t2w.nii.gz,\n"
+        f"subject,t1n,t1c,t2w,t2f\na,{subjects}/raw/raw-t1n.nii.gz,,{subjects}/raw/raw-t2w.nii.gz,\n"
     )
     refused = command("synthesize", "--workdir", training[0], *arguments, **QUICK)
     assert_refused(refused, "--case:", "new.csv is a file; give the folder of a subject")

@@ -42,17 +42,17 @@ def configuration(dtype: str, small: bool) -> ConfigDict:
     return config
 
 
-def training_step(config: ConfigDict, shape: tuple[int, int, int], window: int) -> dict:
+def training_step(config: ConfigDict, shape: tuple[int, int, int], slab: int) -> dict:
     """Seconds and operations of one step on one slab a device."""
-    cost = step_cost(config, (jax.device_count(), min(window, shape[0]), *shape[1:]), REPEATS)
-    return {"window": window, "seconds": cost.wall, "teraflop": cost.flops / 1e12}
+    cost = step_cost(config, (jax.device_count(), min(slab, shape[0]), *shape[1:]), REPEATS)
+    return {"slab": slab, "seconds": cost.wall, "teraflop": cost.flops / 1e12}
 
 
-def step_parts(config: ConfigDict, shape: tuple[int, int, int], window: int) -> dict:
+def step_parts(config: ConfigDict, shape: tuple[int, int, int], slab: int) -> dict:
     """Seconds of each part of a step, on one device."""
-    parts = parts_of(config, (1, min(window, shape[0]), *shape[1:]))
+    parts = parts_of(config, (1, min(slab, shape[0]), *shape[1:]))
     costs = {name: measure(function, *arrays, repeats=REPEATS) for name, (function, arrays) in parts.items()}
-    return {"window": window, "seconds": {name: cost.wall for name, cost in costs.items()}}
+    return {"slab": slab, "seconds": {name: cost.wall for name, cost in costs.items()}}
 
 
 def translation(config: ConfigDict, shape: tuple[int, int, int], chunk: int, skip_cache_gib: float) -> dict:
@@ -83,8 +83,8 @@ def jobs() -> list[tuple]:
     for dtype in ("bfloat16", "float32"):
         for shape in (BOX, GRID):
             listed += [("translation", translation, dtype, shape, dict(chunk=n, skip_cache_gib=40.0)) for n in (8, 32)]
-            listed += [("training step", training_step, dtype, shape, dict(window=48))]
-        listed += [("parts of a step", step_parts, dtype, BOX, dict(window=48))]
+            listed += [("training step", training_step, dtype, shape, dict(slab=48))]
+        listed += [("parts of a step", step_parts, dtype, BOX, dict(slab=48))]
         listed += [("translation", translation, dtype, GRID, dict(chunk=8, skip_cache_gib=0.0))]
     return listed
 

@@ -1,4 +1,4 @@
-"""Makes phantom volumes of one contrast: `python -m experiments.generation.phantoms OUT SIDE SPACING FIRST COUNT`.
+"""Makes phantom volumes of one channel: `python -m experiments.generation.phantoms OUT SIDE SPACING FIRST COUNT`.
 
 Files of float16 `[V, D, H, W]` in [0, 1], T1n with slice gains removed (`targets`). Resumable in blocks of 64 volumes.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from lift_jax.data.datasets.brats import CHANNELS
 from lift_jax.data.phantom.brain import make_phantom
 
-CONTRAST = list(CHANNELS).index("t1n")
+CHANNEL = list(CHANNELS).index("t1n")
 
 
 def main(out: str, side: int, spacing: float, first: int, count: int) -> None:
@@ -21,7 +21,7 @@ def main(out: str, side: int, spacing: float, first: int, count: int) -> None:
         file = out / f"{start:06d}.npy"
         if file.exists():
             continue
-        block = [make_phantom(0, i, (side,) * 3, spacing).targets[..., CONTRAST] for i in range(start, start + 64)]
+        block = [make_phantom(0, i, (side,) * 3, spacing).targets[..., CHANNEL] for i in range(start, start + 64)]
         temporary = file.with_suffix(".part")
         with temporary.open("wb") as stream:
             np.save(stream, np.stack(block).astype(np.float16))

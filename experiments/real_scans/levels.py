@@ -1,4 +1,4 @@
-"""Scores weights on real scans, each contrast from all others, with oracles that tell levels from structure.
+"""Scores weights on real scans, each channel from all others, with oracles that tell levels from structure.
 
     python -m experiments.real_scans.levels --workdir runs/phantom_missing_mr --root DIR [--root DIR …] --output OUT
 
@@ -84,30 +84,30 @@ def moments_of(target: np.ndarray, prediction: np.ndarray, brain: np.ndarray) ->
 
 
 def score_scan(predict, scan: Scan) -> list[dict]:
-    """One row for each contrast: hidden, predicted by `predict(scan, target)` and scored."""
+    """One row for each channel: hidden, predicted by `predict(scan, target)` and scored."""
     rows = []
     for target in scan.images:
         truth, prediction, sources = scan.images[target], predict(scan, target), scan.sources(target)
-        row = {"site": scan.site, "case": scan.name, "contrast": target}
+        row = {"site": scan.site, "subject": scan.name, "channel": target}
         moments = moments_of(truth, prediction, (sources > 0).any(axis=-1))
         rows.append(row | {"scores": score(truth, prediction, sources), "moments": moments})
     return rows
 
 
 def table(rows: list[dict]) -> str:
-    """Means over volumes, by site and contrast, as Markdown."""
+    """Means over volumes, by site and channel, as Markdown."""
     columns = (*METHODS, *ORACLES)
     lines = [
         "PSNR (dB) / SSIM\n",
-        "| site | contrast | n | " + " | ".join(columns) + " |",
+        "| site | channel | n | " + " | ".join(columns) + " |",
         "|---" * (3 + len(columns)) + "|",
     ]
     for site in sorted({row["site"] for row in rows}):
         of_site = [row for row in rows if row["site"] == site]
-        for contrast in (*dict.fromkeys(row["contrast"] for row in of_site), "all"):
-            chosen = [row["scores"] for row in of_site if contrast in ("all", row["contrast"])]
+        for channel in (*dict.fromkeys(row["channel"] for row in of_site), "all"):
+            chosen = [row["scores"] for row in of_site if channel in ("all", row["channel"])]
             cells = [_cell([scores[method] for scores in chosen]) for method in columns]
-            lines.append(f"| {site} | {contrast} | {len(chosen)} | " + " | ".join(cells) + " |")
+            lines.append(f"| {site} | {channel} | {len(chosen)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -129,7 +129,7 @@ def main():
 
     output = Path(options.output).with_suffix(".jsonl")
     rows = [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []
-    done = {(row["site"], row["case"]) for row in rows}
+    done = {(row["site"], row["subject"]) for row in rows}
     predict = predictor(options.workdir, guided=not (options.linear or options.spacing))
     for root in options.root:
         for scan in read_scans(root):

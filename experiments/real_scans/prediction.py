@@ -1,4 +1,4 @@
-"""Predicts a contrast of a real scan with a trained run, on the scan's own grid."""
+"""Predicts a channel of a real scan with a trained run, on the scan's own grid."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from lift_jax.trained import load_trained
 
 
 def predictor(workdir: str, guided: bool = True) -> Callable[[Scan, str], np.ndarray]:
-    """A function of a scan and the contrast to hide, to its prediction `[D, H, W]` in [0, 1] from all others."""
+    """A function of a scan and the channel to hide, to its prediction `[D, H, W]` in [0, 1] from all others."""
     trained = load_trained(resolve_path(workdir))
     spacing = trained.config.data.spacing
 

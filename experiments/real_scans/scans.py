@@ -1,4 +1,4 @@
-"""Reads folders of skull-stripped scans, one folder a case, in BraTS 2023 names or as `T1`, `FLAIR` and `GT_W`."""
+"""Reads folders of skull-stripped scans, one folder a subject, in BraTS 2023 names or as `T1`, `FLAIR` and `GT_W`."""
 
 import dataclasses
 import os
@@ -12,19 +12,18 @@ from lift_jax.data.intensity import get_protocol
 from lift_jax.data.resample import resample_foreground, resample_onto, resampled_grid
 from lift_jax.data.volumes import read_volume
 
-CONTRASTS = tuple(CHANNELS)
 OTHER_NAMES = {"T1": "t1n", "FLAIR": "t2f"}
 TUMOR = "GT_W"
 
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """One case: contrasts `[D, H, W]` in [0, 1] by the cWDM protocol, at the resolution of the files.
+    """One subject: channels `[D, H, W]` in [0, 1] by the cWDM protocol, at the resolution of the files.
 
     Attributes:
-      site: the folder that holds the case.
-      name: of the case.
-      images: by contrast, those that exist.
+      site: the folder that holds the subject.
+      name: of the subject.
+      images: by channel, those that exist.
       affine: `[4, 4]`, voxel `(i, j, k)` to millimeters.
       tumor: `[D, H, W]` bool, or None where no one outlined any.
     """
@@ -36,8 +35,8 @@ class Scan:
     tumor: np.ndarray | None = None
 
     def sources(self, target: str) -> np.ndarray:
-        """All contrasts but the target, `[D, H, W, C]`."""
-        return np.stack([image for contrast, image in self.images.items() if contrast != target], axis=-1)
+        """All channels but the target, `[D, H, W, C]`."""
+        return np.stack([image for channel, image in self.images.items() if channel != target], axis=-1)
 
     def resampled(self, spacing: float) -> "Scan":
         """The same in voxels of `spacing` mm."""
@@ -51,26 +50,26 @@ class Scan:
     def coarse(self, spacing: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The images in voxels of `spacing` mm, levels as they were, and their affine."""
         images = {}
-        for contrast, image in self.images.items():
+        for channel, image in self.images.items():
             grid = resampled_grid(image.shape, self.affine, spacing, (0, 0, 0))
-            images[contrast] = resample_foreground(image, image > 0, 0.0, self.affine, *grid)[0]
+            images[channel] = resample_foreground(image, image > 0, 0.0, self.affine, *grid)[0]
         return images, grid[1]
 
 
 def read_scans(root: str | os.PathLike) -> Iterator[Scan]:
-    """Reads the cases below a folder, in the order of their names; folders without a known file are passed over."""
+    """Reads the subjects below a folder, in the order of their names; folders without a known file are passed over."""
     root, protocol = Path(root), get_protocol("mr_quantile")
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        paths = {_contrast(path, folder.name): path for path in sorted(folder.glob("*.nii*"))}
-        volumes = {name: read_volume(paths[name]) for name in (*CONTRASTS, TUMOR) if name in paths}
+        paths = {_channel(path, folder.name): path for path in sorted(folder.glob("*.nii*"))}
+        volumes = {name: read_volume(paths[name]) for name in (*CHANNELS, TUMOR) if name in paths}
         tumor = volumes.pop(TUMOR, None)
         if len(volumes) > 1:
-            arrays = {contrast: volume.array for contrast, volume in volumes.items()}
-            images = {contrast: protocol.normalize(array, array > 0) for contrast, array in arrays.items()}
+            arrays = {channel: volume.array for channel, volume in volumes.items()}
+            images = {channel: protocol.normalize(array, array > 0) for channel, array in arrays.items()}
             affine = next(iter(volumes.values())).affine
             yield Scan(root.name, folder.name, images, affine, None if tumor is None else tumor.array > 0)
 
 
-def _contrast(path: Path, case: str) -> str:
-    stem = path.name.split(".nii")[0].removeprefix(f"{case}-")
+def _channel(path: Path, subject: str) -> str:
+    stem = path.name.split(".nii")[0].removeprefix(f"{subject}-")
     return OTHER_NAMES.get(stem, stem)

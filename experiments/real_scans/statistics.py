@@ -1,8 +1,8 @@
-"""Levels and joint relations of contrasts, of scans and of phantoms: do the phantoms' ranges cover the scans'?
+"""Levels and joint relations of channels, of scans and of phantoms: do the phantoms' ranges cover the scans'?
 
     python -m experiments.real_scans.statistics --root DIR [--root DIR …] --phantoms 60
 
-Prints, for each contrast, quantiles of its level in the brain; and for each pair, the mean of the second contrast in
+Prints, for each channel, quantiles of its level in the brain; and for each pair, the mean of the second channel in
 octiles of the first, and its spread there, both relative to its median, outside tumors. Scans are normalized at their
 own resolution and averaged to 4 mm. A dot marks a number within the phantoms' 3rd to 97th percentile, v one below, ^
 one above.
@@ -14,7 +14,7 @@ import itertools
 import numpy as np
 from scipy import ndimage
 
-from experiments.real_scans.scans import CONTRASTS, read_scans
+from experiments.real_scans.scans import CHANNELS, read_scans
 from lift_jax.data.phantom.brain import make_head, make_phantom
 from lift_jax.data.phantom.tissues import CORE, OEDEMA, RIM
 
@@ -24,13 +24,13 @@ QUANTILES = (0.02, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
 def statistics(values: dict[str, np.ndarray], healthy: np.ndarray) -> dict[str, np.ndarray]:
-    """Quantiles by contrast, and by pair `first>second` eight relative means and the mean relative spread.
+    """Quantiles by channel, and by pair `first>second` eight relative means and the mean relative spread.
 
     Args:
-      values: by contrast, the voxels of the brain `[N]`.
+      values: by channel, the voxels of the brain `[N]`.
       healthy: `[N]` bool, voxels outside tumors.
     """
-    found = {contrast: np.quantile(levels, QUANTILES) for contrast, levels in values.items()}
+    found = {channel: np.quantile(levels, QUANTILES) for channel, levels in values.items()}
     for first, second in itertools.permutations(values, 2):
         x, y = values[first][healthy], values[second][healthy]
         octile = np.clip(np.searchsorted(np.quantile(x, np.arange(1, 8) / 8), x), 0, 7)
@@ -58,7 +58,7 @@ def of_phantoms(count: int, seed: int = 99) -> list[dict[str, np.ndarray]]:
         head = make_head(seed, index, SHAPE, SPACING)
         images = make_phantom(seed, index, SHAPE, SPACING).targets[head.mask]
         tumor = head.fractions[:, (CORE, RIM, OEDEMA)].sum(axis=1)
-        found.append(statistics(dict(zip(CONTRASTS, images.T, strict=True)), tumor < 0.02))
+        found.append(statistics(dict(zip(CHANNELS, images.T, strict=True)), tumor < 0.02))
     return found
 
 

@@ -2,8 +2,8 @@
 
     python -m experiments.real_scans.t1_flair --root DIR --workdir runs/t1_flair --output runs/t1_flair/table
 
-Folds are of every n-th case by name; each kind and seed trains on the other folds, and every case is scored once a
-seed, in voxels of `--spacing` mm. A case's value is its mean over seeds; intervals are t-intervals over cases,
+Folds are of every n-th subject by name; each kind and seed trains on the other folds, and every subject is scored once
+a seed, in voxels of `--spacing` mm. A subject's value is its mean over seeds; intervals are t-intervals over subjects,
 95 %, paired where kinds are compared. Resumable: runs go on from their checkpoints, and scores are kept.
 """
 
@@ -41,7 +41,7 @@ def configuration(kind: str, seed: int, split_file: Path, arguments) -> ConfigDi
     config.data.threads = 1
     config.model.mixer.kind, config.model.mixer.grid = KINDS[kind]
     config.stage.joint.steps = arguments.steps
-    config.stage.joint.slices = arguments.window
+    config.stage.joint.slices = arguments.slab
     config.log.validate_every_steps = arguments.steps
     config.log.validation_subjects = 1
     return validate(config)
@@ -62,7 +62,7 @@ def score(prediction: np.ndarray, target: np.ndarray, brain: np.ndarray, tumor: 
 
 
 def run(kind: str, seed: int, fold: int, scans: list[Scan], arguments) -> list[dict]:
-    """Trains on all folds but one and scores that one: a row for each of its cases."""
+    """Trains on all folds but one and scores that one: a row for each of its subjects."""
     held_out = scans[fold :: arguments.folds]
     tested = [scan.name for scan in held_out]
     trained_on = [scan.name for scan in scans if scan.name not in tested]
@@ -79,18 +79,20 @@ def run(kind: str, seed: int, fold: int, scans: list[Scan], arguments) -> list[d
         inputs = trained.network, trained.params, trained.channels, subject, ["T1"], ["FLAIR"]
         prediction = predict_channels(*inputs, **trained.options)["FLAIR"]
         scores = score(prediction, target, source > 0, scan.tumor)
-        rows.append({"kind": kind, "seed": seed, "case": scan.name, "scores": scores})
+        rows.append({"kind": kind, "seed": seed, "subject": scan.name, "scores": scores})
     return rows
 
 
 def table(rows: list[dict]) -> str:
-    """Means by kind, and differences from the first kind paired by case, as Markdown."""
-    cases = sorted({row["case"] for row in rows})
+    """Means by kind, and differences from the first kind paired by subject, as Markdown."""
+    subjects = sorted({row["subject"] for row in rows})
     metrics = list(rows[0]["scores"])
 
     def values(kind: str, metric: str) -> np.ndarray:
         of_kind = [row for row in rows if row["kind"] == kind]
-        return np.array([np.mean([r["scores"][metric] for r in of_kind if r["case"] == case]) for case in cases])
+        return np.array(
+            [np.mean([r["scores"][metric] for r in of_kind if r["subject"] == subject]) for subject in subjects]
+        )
 
     kinds = [kind for kind in KINDS if any(row["kind"] == kind for row in rows)]
     lines = ["| | " + " | ".join(kinds) + " | " + " | ".join(f"{kind} - {kinds[0]}" for kind in kinds[1:]) + " |"]
@@ -113,7 +115,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1))
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--spacing", type=float, default=2.0)
-    parser.add_argument("--window", type=int, default=32, help="slices of a training slab")
+    parser.add_argument("--slab", type=int, default=32, help="slices of a training slab")
     parser.add_argument("--crop", type=int, default=96, help="rows and columns of training slices")
     arguments = parser.parse_args()
     scans = [scan.resampled(arguments.spacing) for scan in read_scans(arguments.root)]
@@ -124,12 +126,12 @@ def main():
         for fold in range(arguments.folds):
             for kind in KINDS:
                 held_out = {scan.name for scan in scans[fold :: arguments.folds]}
-                if not held_out <= {r["case"] for r in rows if (r["kind"], r["seed"]) == (kind, seed)}:
+                if not held_out <= {r["subject"] for r in rows if (r["kind"], r["seed"]) == (kind, seed)}:
                     new = run(kind, seed, fold, scans, arguments)
                     with output.open("a") as file:
                         file.writelines(json.dumps(row) + "\n" for row in new)
                     rows += new
-    text = f"n = {len({row['case'] for row in rows})} scans, {arguments.folds} folds, {arguments.steps} steps.\n\n"
+    text = f"n = {len({row['subject'] for row in rows})} scans, {arguments.folds} folds, {arguments.steps} steps.\n\n"
     arguments.output.with_suffix(".md").write_text(text + table(rows))
     print(text + table(rows))
 

@@ -115,7 +115,7 @@ def positive(text: str) -> int:
 
 
 def natural(text: str) -> int:
-    """The type of an option that may be nought: 0 or more."""
+    """The type of an option that may be zero: 0 or more."""
     return _at_least(0, text)
 
 

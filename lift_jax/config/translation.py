@@ -89,7 +89,7 @@ def translation() -> ConfigDict:
 
 
 def missing_mr() -> ConfigDict:
-    """Any of BraTS's four MR contrasts from any of the others; on phantoms until a data set is named."""
+    """Any of BraTS's four MR channels from any of the others; on phantoms until a data set is named."""
     config = translation()
     config.data.sources = config.data.targets = tuple(BRATS_CHANNELS)
     return config

@@ -13,7 +13,7 @@ import numpy as np
 from lift_jax.data.foreground import SAMPLE, Background, air_zero, background_of
 
 CWDM_QUANTILES = (0.001, 0.999)
-"""Fractions of the voxels of a whole volume at which cWDM clips a contrast."""
+"""Fractions of the voxels of a whole volume at which cWDM clips a channel."""
 
 CWDM_IN_PLANE = (240, 240)
 """Height and width in voxels of a BraTS volume, the only one for which cWDM defines its crop."""

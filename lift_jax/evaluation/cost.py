@@ -21,7 +21,7 @@ def translation_flops(
     skip_cache_gib: float,
     mesh: jax.sharding.Mesh | None = None,
 ) -> float:
-    """Floating-point operations of each device to translate one contrast of a volume: both passes and the mixer.
+    """Floating-point operations of each device to translate one channel of a volume: both passes and the mixer.
 
     XLA's own cost analysis of the programs that run. It counts the body of a loop once, so the product of a GRU's
     recurrence is added for each further slice: two directions, three gates, hidden size h, g x g cells make 12 h² g².

@@ -1,4 +1,4 @@
-"""Means with 95 % intervals over cases: Student's t, which covers as much as it says for few cases too."""
+"""Means with 95 % intervals over subjects: Student's t, which covers as much as it says for few subjects too."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ LEVEL = 0.95
 """Coverage of every interval that is reported."""
 
 FEWEST = 2
-"""Cases, or seeds, below which there is no interval: one value tells nothing of how values differ."""
+"""Subjects, or seeds, below which there is no interval: one value tells nothing of how values differ."""
 
 
 class Interval(NamedTuple):
@@ -43,11 +43,11 @@ def mean_interval(values, level: float = LEVEL) -> Interval:
 
 
 def paired_difference(a, b, level: float = LEVEL) -> Interval:
-    """The mean of `a - b` over cases with its interval; `a [n]` and `b [n]` hold the same cases in the same order.
+    """Mean of `a - b` over subjects with its interval; `a [n]` and `b [n]` hold the same subjects in the same order.
 
-    Differences are formed within a case first, so that what makes a case hard for both cancels.
+    Differences are formed within a subject first, so that what makes a subject hard for both cancels.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape:
-        raise ValueError(f"paired values must be of the same cases, got {a.shape} and {b.shape}")
+        raise ValueError(f"paired values must be of the same subjects, got {a.shape} and {b.shape}")
     return mean_interval(a - b, level)

@@ -38,14 +38,14 @@ class UnconditionalScores:
       groups: the columns of each table, by its heading; the encoder stands in every column of a distance, and in its
         key.
       table: `table[set][column key]`; percentages and ×10³ are in the numbers; n counts volumes.
-      cases: a row per volume: `{"set", "sample", "step", "nearest_training", "nearest_rmse"}`.
+      volume_rows: a row per volume: `{"set", "sample", "step", "nearest_training", "nearest_rmse"}`.
       nearest: per set, the index of the training volume that is most like each of its volumes.
       notes: what a reader must know of these numbers.
     """
 
     groups: dict[str, tuple[Column, ...]]
     table: dict[str, dict[str, Estimate]]
-    cases: list[dict]
+    volume_rows: list[dict]
     nearest: dict[str, np.ndarray]
     notes: list[str]
 
@@ -99,11 +99,11 @@ def score_unconditional(
         groups[f"Distances between volumes, features of {encoder}"] = (
             Column(key, f"Fréchet ×10³, 3D ({encoder})", 3, False),
         )
-    cases, nearest = _score_volumes(table, sets, reference, training, seed)
+    volume_rows, nearest = _score_volumes(table, sets, reference, training, seed)
     notes = _score_pairs(table, sets, pairs, seed)
     present = {key for scores in table.values() for key in scores}
     groups["Volumes as they are"] = tuple(column for column in MADE_COLUMNS if column.key in present)
-    return UnconditionalScores(groups, table, cases, nearest, notes)
+    return UnconditionalScores(groups, table, volume_rows, nearest, notes)
 
 
 def _require_comparable(sets: Mapping[str, np.ndarray], grid: tuple[int, ...]) -> None:
@@ -127,7 +127,7 @@ def _score_volumes(table, sets, reference, training, seed) -> tuple[list[dict], 
     """Adds steps, spread and nearest neighbors to the table; returns the row and the neighbor of every volume."""
     region = brain_region(training)
     real_steps = _finite(np.array([mean_abs_delta_z(volume) for volume in reference]))
-    cases, nearest = [], {}
+    volume_rows, nearest = [], {}
     for name, volumes in sets.items():
         steps = np.array([mean_abs_delta_z(volume) for volume in volumes])
         nearest[name], distances = nearest_neighbors(volumes, training, region)
@@ -138,11 +138,11 @@ def _score_volumes(table, sets, reference, training, seed) -> tuple[list[dict], 
         table[name]["spread_relative"] = _scaled(spread_estimate(volumes, reference, seed=seed), 100)
         table[name]["nearest_rmse"] = Estimate(*mean_interval(distances), len(volumes))
         rows = zip(steps.tolist(), nearest[name].tolist(), distances.tolist(), strict=True)
-        cases += [
+        volume_rows += [
             {"set": name, "sample": i, "step": step, "nearest_training": neighbor, "nearest_rmse": distance}
             for i, (step, neighbor, distance) in enumerate(rows)
         ]
-    return cases, nearest
+    return volume_rows, nearest
 
 
 def _score_pairs(table, sets, pairs: int, seed: int) -> list[str]:

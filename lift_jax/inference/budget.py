@@ -58,14 +58,14 @@ def plan_chunks(
 
 def slice_bytes(network: VolumeTranslator, params: dict, shape: tuple[int, int, int]) -> tuple[int, int]:
     """Bytes of a slice `(H, W, C)`: of its features, which pass 2 needs, and of what computing takes beside them."""
-    height, width, contrasts = shape
+    height, width, channels = shape
     multiple = network.translator.multiple
-    padded = (1, height + -height % multiple, width + -width % multiple, contrasts)
+    padded = (1, height + -height % multiple, width + -width % multiple, channels)
     skips, bottleneck, _ = jax.eval_shape(
         functools.partial(encode_chunk, network),
         params,
         jax.ShapeDtypeStruct(padded, jnp.float32),
-        jax.ShapeDtypeStruct((contrasts,), jnp.float32),
+        jax.ShapeDtypeStruct((channels,), jnp.float32),
     )
     arrays = [*skips, bottleneck]
     features = sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)

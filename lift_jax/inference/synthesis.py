@@ -112,12 +112,12 @@ class Synthesis:
         native = subject
         if self.subjects.spacing > 0 or any(self.subjects.size):
             native = dataclasses.replace(self.subjects, spacing=0.0, size=(0, 0, 0)).load(index, sources)
-        doubts = subject_warnings(subject, self.trained.channels.protocols)
+        messages = subject_warnings(subject, self.trained.channels.protocols)
         if self.training:
             different = unfamiliar(self.training, grid, subject, sources, self.trained.channels, self.subjects.spacing)
-            doubts += [f"{subject.name}: {line}" for line in different]
-        for doubt in doubts:
-            warnings.warn(doubt, DataWarning, stacklevel=2)
+            messages += [f"{subject.name}: {line}" for line in different]
+        for message in messages:
+            warnings.warn(message, DataWarning, stacklevel=2)
         return ReadSubject(index, subject, native, grid, sources, targets)
 
     def predict(self, work: ReadSubject) -> Predicted:

@@ -21,7 +21,7 @@ class Kernel(NamedTuple):
 
 
 LAPLACE = Kernel(lambda d, t: -d / t, lambda d, t: -d / t - jnp.log(d * t))
-"""`k = e^{-d/τ}`, `-k'/d = e^{-d/τ} / (τ d)`: its gradient does not vanish at nought, where it has no direction."""
+"""`k = e^{-d/τ}`, `-k'/d = e^{-d/τ} / (τ d)`: its gradient does not vanish at zero, where it has no direction."""
 
 GAUSSIAN = Kernel(lambda d, t: -((d / t) ** 2) / 2, lambda d, t: -((d / t) ** 2) / 2 - 2 * jnp.log(t))
 """`k = e^{-d²/2τ²}`, `-k'/d = k / τ²`."""

@@ -49,9 +49,9 @@ def fitting_scales(height: int, width: int) -> int:
     return min(len(MS_SSIM_WEIGHTS), 1 + (side // SSIM_WINDOW).bit_length() - 1)
 
 
-def _slices_of_unit_range(*windows):
+def _slices_of_unit_range(*slabs):
     """`[B, D, H, W]` in [-1, 1] to `[B D, H, W]` in [0, 1]."""
-    return ((1 + x.reshape(-1, *x.shape[2:])) / 2 for x in windows)
+    return ((1 + x.reshape(-1, *x.shape[2:])) / 2 for x in slabs)
 
 
 def _gaussian_band(side: int) -> np.ndarray:

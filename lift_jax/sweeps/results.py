@@ -19,7 +19,7 @@ class Result:
     Attributes:
       run: the run.
       scores: `scores[name][metric]`, see `scoring.write_scores`; empty if it has not been scored.
-      count: volumes, or cases, that were scored.
+      count: volumes, or subjects, that were scored.
       hardware: that scored it, "" if it has not been scored.
       logs: of its stages, by name.
       failure: why it failed, or "".

@@ -90,7 +90,7 @@ def _has_generator(config: ConfigDict, workdir: PathLike, start: dict) -> bool:
     return bool(given or begun or tuple(config.stages) == ("encoder",))
 
 
-def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
+def _stage(index, name, params, networks, config, real, cache, subjects) -> Stage:
     settings = config.stage[name]
     drifting = {"temperatures": tuple(config.loss.temperatures), "field": config.loss.field}
     look = {"real": real["validation"][: config.log.validation_subjects], "config": config}
@@ -110,7 +110,9 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
         )
         validate = functools.partial(validate_reconstructions, network, **look)
         stage = _planned(index, name, loss, params, batches, settings.batch, validate, config)
-        return dataclasses.replace(stage, cases=functools.partial(_batch_names, settings.batch, cases, config.seed))
+        return dataclasses.replace(
+            stage, subjects=functools.partial(_batch_names, settings.batch, subjects, config.seed)
+        )
 
     planes = ["axial"] if name == "generator" else [p for p, weight in config.loss.planes.items() if weight > 0]
     bank = real_bank(
@@ -153,9 +155,9 @@ def _stage(index, name, params, networks, config, real, cache, cases) -> Stage:
     return _planned(index, name, loss, params, ReplicatedBatch(bank), settings.batch * shape[0], validate, config)
 
 
-def _batch_names(batch: int, cases: Sequence[str], seed: int, step: int) -> list[str]:
-    """The names of the cases in the encoder's batch of a step."""
-    return [cases[i] for i in batch_subjects(len(cases), seed=seed, batch=batch, number=step - 1)]
+def _batch_names(batch: int, subjects: Sequence[str], seed: int, step: int) -> list[str]:
+    """The names of the subjects in the encoder's batch of a step."""
+    return [subjects[i] for i in batch_subjects(len(subjects), seed=seed, batch=batch, number=step - 1)]
 
 
 def _planned(index, name, loss: LossFunction, params, batches, slices, validate, config) -> Stage:

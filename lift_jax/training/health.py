@@ -32,16 +32,16 @@ SHORTEST = 5.0
 class SkippedSteps:
     """Which steps of a stage were skipped, counted without waiting for any step but where `read` is called."""
 
-    def __init__(self, stage: str, limit: int, skipped: int = 0, cases: Callable[[int], list[str]] | None = None):
+    def __init__(self, stage: str, limit: int, skipped: int = 0, subjects: Callable[[int], list[str]] | None = None):
         """Begins after `skipped` skipped steps.
 
         Args:
           stage: its name, for messages.
           limit: steps in a row at which `read` refuses to go on.
           skipped: before the first step that will be noted.
-          cases: step to the names of the cases in its batch, if batches are made of some cases.
+          subjects: step to the names of the subjects in its batch, if batches are made of some subjects.
         """
-        self._stage, self._limit, self._cases = stage, limit, cases
+        self._stage, self._limit, self._subjects = stage, limit, subjects
         self._skipped, self._row, self._noted = skipped, 0, []
 
     def note(self, step: int, skipped: jax.Array) -> None:
@@ -84,7 +84,7 @@ class SkippedSteps:
         return not self._row
 
     def _line(self, step: int) -> str:
-        told = f"of {_several(self._cases(step))}" if self._cases else "drawn from the bank"
+        told = f"of {_several(self._subjects(step))}" if self._subjects else "drawn from the bank"
         return f"step {step:,} was skipped: loss or gradient is not finite; its batch is {told}"
 
 

@@ -22,7 +22,7 @@ class Monitor:
         *,
         skipped: int,
         losses: Iterable[float],
-        cases: Callable[[int], list[str]] | None,
+        subjects: Callable[[int], list[str]] | None,
     ):
         """Begins before a step.
 
@@ -31,10 +31,10 @@ class Monitor:
           config: of the run.
           skipped: steps that were skipped before.
           losses: that were logged before.
-          cases: step to the names of the cases in its batch, or None.
+          subjects: step to the names of the subjects in its batch, or None.
         """
         self._stage = stage
-        self._skipped = SkippedSteps(stage, config.optimizer.max_nonfinite_steps, skipped, cases)
+        self._skipped = SkippedSteps(stage, config.optimizer.max_nonfinite_steps, skipped, subjects)
         self._spikes, self._times = Spikes(losses), StepTimes()
         self._watchdog = Watchdog(lambda: self._times.slow(config.log.every_steps, time.monotonic()), self._tell)
 

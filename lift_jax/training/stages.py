@@ -85,7 +85,7 @@ class Stage:
       state: before the first step.
       batches: what the steps take: arrays that are divided over the devices, or `ReplicatedBatch`.
       validate: what is looked at now and then.
-      cases: step, from 1, to the names of the cases in its batch, where batches are made of some of the cases.
+      subjects: step, from 1, to the names of the subjects in its batch, where batches are made of some of the subjects.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Stage:
     state: TrainState
     batches: Batches
     validate: Validation
-    cases: Callable[[int], list[str]] | None = None
+    subjects: Callable[[int], list[str]] | None = None
 
 
 def finished_parameters(workdir: PathLike, name: str, steps: int, like: dict) -> dict | None:
@@ -141,7 +141,7 @@ def run_stage(stage: Stage, config: ConfigDict, workdir: PathLike) -> dict:
             RunLog(workdir, stage.name, done, enabled=is_first) as log,
             StepTrace(log.events, config.log.profile) as trace,
             Monitor(
-                stage.name, config, skipped=int(state.skipped), losses=log.earlier("loss"), cases=stage.cases
+                stage.name, config, skipped=int(state.skipped), losses=log.earlier("loss"), subjects=stage.subjects
             ) as monitor,
             Stalls(stage.name, hosts.hang_seconds()) as stalls,
             progress(description=stage.name, unit="step", total=stage.steps, initial=done, enabled=is_first) as bar,

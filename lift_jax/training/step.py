@@ -8,7 +8,7 @@ import optax
 from flax import struct
 
 LossFunction = Callable[[dict, dict, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
-"""`(params, batch, key) -> (loss, terms)`: the mean loss of a batch of windows, and named scalars to log."""
+"""`(params, batch, key) -> (loss, terms)`: the mean loss of a batch of slabs, and named scalars to log."""
 
 
 class TrainState(struct.PyTreeNode):
@@ -57,7 +57,7 @@ def train_step(
 
     Args:
       state: before the step.
-      batch: this device's windows, each array `[B, …]`.
+      batch: this device's slabs, each array `[B, …]`.
       loss_function: see `LossFunction`; its key differs over steps and parts, and is the same on every device.
       optimizer: of the trained groups.
       trained: groups of `params` that are trained; the others are constants, and cost no gradient.

@@ -113,7 +113,7 @@ def test_pairs_are_checked_by_the_protocol_of_each_channel(tmp_path):
     assert not without.errors and "the body was found by threshold" in without.warnings[0]
 
 
-def test_command_prints_a_row_for_each_case_its_problems_and_a_summary(mixed):
+def test_command_prints_a_row_for_each_subject_its_problems_and_a_summary(mixed):
     result = check("--root", mixed, "--dataset", "brats", "--threads", 2)
     assert result.returncode == 1
     heads, *rows, summary = result.stdout.splitlines()

@@ -88,7 +88,7 @@ def test_the_log_holds_every_step_and_the_validations(trained):
         *(("mixer", step) for step in (3, 4)),
     ]
     for line in validated:
-        values = [line[f"validation_psnr_{contrast}"] for contrast in CHANNELS]
+        values = [line[f"validation_psnr_{channel}"] for channel in CHANNELS]
         assert line["validation_psnr"] == pytest.approx(np.mean(values))
 
 
@@ -215,7 +215,7 @@ def test_a_stage_whose_first_checkpoint_was_not_finished_is_passed_over(tmp_path
     assert (result.stage, result.step) == ("translator", STEPS["translator"])
 
 
-def test_an_evaluation_holds_every_case_contrast_and_method(trained, command):
+def test_an_evaluation_holds_every_subject_channel_and_method(trained, command):
     before = snapshot(trained)
     result = command("evaluate", f"--workdir={trained}")
     assert result.returncode == 0, result.stderr
@@ -236,20 +236,20 @@ def test_an_evaluation_holds_every_case_contrast_and_method(trained, command):
         assert aggregates[row["method"]][row["channel"]]["psnr"]["n"] == 1
 
 
-def write_case(root, name, contrasts, seed=0):
-    """A case of noise on an oblique grid, left-handed and with its axes in another order than ours."""
+def write_subject(root, name, channels, seed=0):
+    """A subject of noise on an oblique grid, left-handed and with its axes in another order than ours."""
     generator = np.random.default_rng(seed)
     affine = np.eye(4)
     axes = [[0, -9, 0], [8, 0, 0], [0, 0, -10]]
     affine[:3, :3] = Rotation.from_euler("xyz", (3, 2, 4), degrees=True).as_matrix() @ axes
     affine[:3, 3] = 70, -90, 60
     (root / name).mkdir(parents=True)
-    for contrast in contrasts:
+    for channel in channels:
         image = nib.Nifti1Image(generator.uniform(0, 900, (22, 18, 14)).astype(np.int16), affine)
         image.header.set_xyzt_units("mm", "sec")
         image.set_sform(affine, 2)
         image.set_qform(affine, 1)
-        nib.save(image, root / name / f"{name}-{contrast}.nii.gz")
+        nib.save(image, root / name / f"{name}-{channel}.nii.gz")
     return root / name
 
 
@@ -258,11 +258,11 @@ def errors_of(result):
     return [line for line in result.stderr.splitlines() if not line.startswith("warning: ")]
 
 
-def test_each_case_of_a_folder_gets_what_it_lacks_and_those_that_cannot_be_used_are_told(tmp_path, trained, command):
-    root, output = tmp_path / "cases", tmp_path / "results"
-    good = write_case(root, "good", ("t1n", "t2w"))
-    write_case(root, "complete", CHANNELS)
-    damaged = write_case(root, "damaged", ("t1n", "t1c"), seed=1) / "damaged-t1c.nii.gz"
+def test_each_subject_of_a_folder_gets_what_it_lacks_and_those_that_cannot_be_used_are_told(tmp_path, trained, command):
+    root, output = tmp_path / "subjects", tmp_path / "results"
+    good = write_subject(root, "good", ("t1n", "t2w"))
+    write_subject(root, "complete", CHANNELS)
+    damaged = write_subject(root, "damaged", ("t1n", "t1c"), seed=1) / "damaged-t1c.nii.gz"
     damaged.write_bytes(damaged.read_bytes()[:-2000])
     before = snapshot(root)
 
@@ -298,10 +298,10 @@ def test_each_case_of_a_folder_gets_what_it_lacks_and_those_that_cannot_be_used_
     assert {path: path.stat().st_mtime_ns for path in output.iterdir()} == was
 
 
-def test_a_contrast_that_is_there_is_predicted_only_by_force(tmp_path, trained, command):
-    case, output = write_case(tmp_path, "case", CHANNELS), tmp_path / "results"
-    options = [f"--workdir={trained}", f"--case={case}", f"--output={output}", "--target=t1c"]
-    assert_refused(command("synthesize", *options), "case: has t1c already", "--force")
+def test_a_channel_that_is_there_is_predicted_only_by_force(tmp_path, trained, command):
+    subject, output = write_subject(tmp_path, "subject", CHANNELS), tmp_path / "results"
+    options = [f"--workdir={trained}", f"--case={subject}", f"--output={output}", "--target=t1c"]
+    assert_refused(command("synthesize", *options), "subject: has t1c already", "--force")
     assert not output.exists()
     result = command("synthesize", *options, "--force")
     assert result.returncode == 0, result.stderr
@@ -310,29 +310,30 @@ def test_a_contrast_that_is_there_is_predicted_only_by_force(tmp_path, trained, 
 
 
 @pytest.mark.parametrize(
-    ("case", "output"),
-    [("cases", "cases"), ("cases/a", "cases/a"), ("cases/a", "cases"), ("cases", "cases/a")],
+    ("subject", "output"),
+    [("subjects", "subjects"), ("subjects/a", "subjects/a"), ("subjects/a", "subjects"), ("subjects", "subjects/a")],
 )
-def test_results_are_never_written_among_the_sources(tmp_path, trained, command, case, output):
-    write_case(tmp_path / "cases", "a", ("t1n",))
+def test_results_are_never_written_among_the_sources(tmp_path, trained, command, subject, output):
+    write_subject(tmp_path / "subjects", "a", ("t1n",))
     before = snapshot(tmp_path)
-    result = command("synthesize", f"--workdir={trained}", f"--case={tmp_path / case}", f"--output={tmp_path / output}")
+    options = [f"--workdir={trained}", f"--case={tmp_path / subject}", f"--output={tmp_path / output}"]
+    result = command("synthesize", *options)
     assert_refused(result, "--output", tmp_path / output)
     assert snapshot(tmp_path) == before
 
 
-def test_a_run_without_validation_cases_trains_and_one_without_test_cases_is_not_scored(tmp_path, command):
+def test_a_run_without_validation_subjects_trains_and_one_without_test_subjects_is_not_scored(tmp_path, command):
     """Who leaves one of three scans out has none to validate with."""
     split = tmp_path / "split.json"
     split.write_text(json.dumps({"train": ["a", "b"], "validation": [], "test": []}))
     for seed, name in enumerate("ab"):
-        write_case(tmp_path / "cases", name, CHANNELS, seed)
+        write_subject(tmp_path / "subjects", name, CHANNELS, seed)
     arguments = [
         *(option for option in TINY if "stages=" not in option),
         "--config.stages=('translator',)",
         "--config.data.dataset=brats",
         "--config.data.spacing=12.0",
-        f"--config.data.root={tmp_path / 'cases'}",
+        f"--config.data.root={tmp_path / 'subjects'}",
         f"--config.data.split_file={split}",
         f"--workdir={tmp_path / 'run'}",
     ]
@@ -343,7 +344,7 @@ def test_a_run_without_validation_cases_trains_and_one_without_test_cases_is_not
 
 @pytest.mark.parametrize("name", ["evaluate", "synthesize"])
 def test_a_folder_without_a_run_is_told_by_its_name(tmp_path, command, name):
-    write_case(tmp_path / "cases", "a", ("t1n",))
-    options = [f"--case={tmp_path / 'cases'}", f"--output={tmp_path / 'results'}"] if name == "synthesize" else []
+    write_subject(tmp_path / "subjects", "a", ("t1n",))
+    options = [f"--case={tmp_path / 'subjects'}", f"--output={tmp_path / 'results'}"] if name == "synthesize" else []
     assert_refused(command(name, f"--workdir={tmp_path}", *options), tmp_path / "config.json", "--workdir")
     assert not (tmp_path / "results").exists()

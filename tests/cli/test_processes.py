@@ -140,7 +140,7 @@ def saved(workdir, stage):
     "arguments, stages",
     [
         (TRANSLATION, ("translator", "mixer", "joint")),
-        (GENERATION, ("encoder",)),  # a last layer that begins at nought is, at first, what Adam makes of rounding
+        (GENERATION, ("encoder",)),  # a last layer that begins at zero is, at first, what Adam makes of rounding
         (AT_RANDOM, ("encoder", "generator")),
         (MAPPER, ("mapper",)),
     ],
@@ -235,7 +235,7 @@ def slurm(index, port):
 
 
 @pytest.mark.hosts
-def test_two_tasks_of_slurm_score_the_cases_as_one_process_does(tmp_path, trained, command, begin):
+def test_two_tasks_of_slurm_score_the_subjects_as_one_process_does(tmp_path, trained, command, begin):
     workdir = trained(TRANSLATION, (2, 4))
     arguments = ["evaluate", f"--workdir={workdir}"]
     assert command(*arguments, f"--output={tmp_path / 'one'}", **devices_of(1)).returncode == 0

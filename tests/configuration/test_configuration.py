@@ -133,7 +133,7 @@ def changed(config, values):
 
 @pytest.mark.parametrize(("name", "variant"), EXPERIMENTS)
 def test_every_experiment_is_valid_and_passes_through_json(name, variant):
-    config = changed(experiment(name, variant), {"data.root": "cases"})
+    config = changed(experiment(name, variant), {"data.root": "subjects"})
     assert validate(config) is config
     again = from_json(to_json(config), "config.json")
     assert again.to_dict() == config.to_dict()

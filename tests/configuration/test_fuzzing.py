@@ -57,7 +57,7 @@ def read_suspiciously(path):
         volume = read_volume(path)
         assert np.isfinite(volume.array).all() and volume.array.shape == volume.shape == read_header(path).shape
         assert np.isfinite(volume.affine).all() and min(volume.spacing) > 0
-    subject = SubjectFiles("case", {"mr": path})
+    subject = SubjectFiles("subject", {"mr": path})
     (issues,) = check_subjects([subject], {"mr": get_protocol("mr_foreground")}, headers_only=told is not None)
     assert told is not None or issues.grid.shape == volume.shape
     return told is None
@@ -65,8 +65,8 @@ def read_suspiciously(path):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A case folder, in a data set of its own, that holds no more than one file."""
-    path = tmp_path_factory.mktemp("fuzzing") / "case"
+    """A subject folder, in a data set of its own, that holds no more than one file."""
+    path = tmp_path_factory.mktemp("fuzzing") / "subject"
     path.mkdir()
     return path
 

@@ -20,7 +20,7 @@ def _subject():
 
 
 def brain(channel: int = 0) -> np.ndarray:
-    """A skull-stripped contrast in scanner units, `[D, H, W]` float32, 0 outside."""
+    """A skull-stripped channel in scanner units, `[D, H, W]` float32, 0 outside."""
     return SCALE * _subject().sources[..., channel]
 
 

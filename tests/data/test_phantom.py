@@ -1,4 +1,4 @@
-"""The phantom: deterministic, anatomically one head in four contrasts, and true to the signal equations it states."""
+"""The phantom: deterministic, anatomically one head in four channels, and true to the signal equations it states."""
 
 import dataclasses
 from importlib import resources
@@ -31,7 +31,7 @@ TEMPLATE = resources.files("lift_jax.data") / "template" / "mni_icbm152_tissues.
 
 
 @pytest.fixture(scope="module")
-def case():
+def phantom():
     return make_phantom(3, 1, SHAPE, SPACING)
 
 
@@ -53,10 +53,10 @@ def tissue_levels(relaxation, protocol):
     return (pure / pure.max(axis=0)) ** protocol.gamma
 
 
-def unclipped(case):
+def unclipped(phantom):
     """`[D, H, W, C]`: voxels in the brain that normalization has scaled without clipping."""
     room = 0.999 * imaging_of(3, 1).headroom
-    inside = (case.sources > 0.02) & (case.sources < room) & (case.targets > 0.02) & (case.targets < room)
+    inside = (phantom.sources > 0.02) & (phantom.sources < room) & (phantom.targets > 0.02) & (phantom.targets < room)
     assert inside.sum(axis=(0, 1, 2)).min() > 1000
     return inside
 
@@ -67,37 +67,37 @@ def phantoms(**settings):
     return PhantomSubjects("phantom", protocols, **settings)
 
 
-def assert_same(subject, case):
+def assert_same(subject, phantom):
     for i, channel in enumerate(CHANNELS):
-        np.testing.assert_array_equal(subject.images[channel], case.sources[..., i])
-        np.testing.assert_array_equal(subject.references[channel], case.targets[..., i])
-    np.testing.assert_array_equal(subject.affine, case.affine)
-    assert subject.name == case.name
+        np.testing.assert_array_equal(subject.images[channel], phantom.sources[..., i])
+        np.testing.assert_array_equal(subject.references[channel], phantom.targets[..., i])
+    np.testing.assert_array_equal(subject.affine, phantom.affine)
+    assert subject.name == phantom.name
 
 
-def test_a_case_is_determined_by_seed_and_index_alone(case):
+def test_a_phantom_is_determined_by_seed_and_index_alone(phantom):
     np.random.seed(0)  # noqa: NPY002
     wide, narrow = phantoms(first=0, count=5), phantoms()
-    assert_same(wide.load(1), case)
-    assert_same(narrow.load(0), case)
-    assert wide.names[1] == narrow.names[0] == case.name == "phantom-3-00001"
+    assert_same(wide.load(1), phantom)
+    assert_same(narrow.load(0), phantom)
+    assert wide.names[1] == narrow.names[0] == phantom.name == "phantom-3-00001"
     assert wide.fingerprint(1) == narrow.fingerprint(0)
 
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"first": 2}, {"shape": (28, 32, 31)}, {"spacing": 6.5}])
-def test_other_seeds_indices_and_grids_give_other_cases_and_fingerprints(case, change):
+def test_other_seeds_indices_and_grids_give_other_phantoms_and_fingerprints(phantom, change):
     known = phantoms()
     changed = dataclasses.replace(known, **change)
     assert changed.fingerprint(0) != known.fingerprint(0)
     other = changed.load(0)
-    assert not np.array_equal(other.references["t1n"], case.targets[..., T1N])
+    assert not np.array_equal(other.references["t1n"], phantom.targets[..., T1N])
 
 
 def test_indices_outside_the_split_are_refused():
-    cases = phantoms(count=2)
+    several = phantoms(count=2)
     for index in (-1, 2):
         with pytest.raises(IndexError):
-            cases.load(index)
+            several.load(index)
 
 
 @pytest.mark.parametrize(
@@ -115,25 +115,25 @@ def test_bad_settings_are_told_in_one_line(change, told):
     assert "\n" not in str(raised.value)
 
 
-def test_a_case_has_the_promised_shapes_and_types(case):
+def test_a_phantom_has_the_promised_shapes_and_types(phantom):
     depth, channels = SHAPE[0], len(CHANNELS)
-    assert case.sources.shape == case.targets.shape == (*SHAPE, channels)
+    assert phantom.sources.shape == phantom.targets.shape == (*SHAPE, channels)
     gains = slice_gains(3, 1, depth)
     assert gains.shape == (depth, channels)
-    for array in (case.sources, case.targets, gains):
+    for array in (phantom.sources, phantom.targets, gains):
         assert array.dtype == np.float32
         assert np.isfinite(array).all()
     room = imaging_of(3, 1).headroom
-    for volume in (case.sources, case.targets):
+    for volume in (phantom.sources, phantom.targets):
         assert volume.min() == 0
         np.testing.assert_allclose(volume.max(axis=(0, 1, 2)), room, rtol=1e-6)
 
 
-def test_the_grid_is_ras_centered_and_spaced_as_asked(case):
-    assert nib.aff2axcodes(case.affine) == ("R", "A", "S")
-    np.testing.assert_allclose(nib.affines.voxel_sizes(case.affine), [SPACING] * 3)
+def test_the_grid_is_ras_centered_and_spaced_as_asked(phantom):
+    assert nib.aff2axcodes(phantom.affine) == ("R", "A", "S")
+    np.testing.assert_allclose(nib.affines.voxel_sizes(phantom.affine), [SPACING] * 3)
     center = [(size - 1) / 2 for size in reversed(SHAPE)]
-    np.testing.assert_allclose(nib.affines.apply_affine(case.affine, center), 0, atol=1e-9)
+    np.testing.assert_allclose(nib.affines.apply_affine(phantom.affine, center), 0, atol=1e-9)
 
 
 @pytest.mark.parametrize(("shape", "spacing"), [((48,) * 3, 4.0), ((32,) * 3, 6.0), ((155, 240, 240), 1.0)])
@@ -151,10 +151,10 @@ def test_heads_fit_their_field_of_view():
         assert max(faces) < 0.03
 
 
-def test_the_background_is_zero_and_the_mask_is_shared_by_the_contrasts(case, head):
-    assert not case.sources[~head.mask].any()
-    assert not case.targets[~head.mask].any()
-    assert (case.targets[head.mask] > 0).all(axis=-1).mean() > 0.95
+def test_the_background_is_zero_and_the_mask_is_shared_by_the_channels(phantom, head):
+    assert not phantom.sources[~head.mask].any()
+    assert not phantom.targets[~head.mask].any()
+    assert (phantom.targets[head.mask] > 0).all(axis=-1).mean() > 0.95
     assert 0.05 < head.mask.mean() < 0.5
 
 
@@ -166,12 +166,12 @@ def test_the_same_subject_is_seen_at_every_resolution(index):
     averaged = fine.reshape(32, 2, 32, 2, 32, 2, 4).mean(axis=(1, 3, 5))
     inside = ((averaged > 0) & (coarse > 0) & (other > 0)).all(axis=-1)
 
-    def correlation(volume, contrast):
-        return np.corrcoef(averaged[inside, contrast], volume[inside, contrast])[0, 1]
+    def correlation(volume, channel):
+        return np.corrcoef(averaged[inside, channel], volume[inside, channel])[0, 1]
 
-    for contrast in (T1N, T2W, T2F):
-        assert correlation(coarse, contrast) > 0.75
-        assert correlation(coarse, contrast) > correlation(other, contrast) + 0.3
+    for channel in (T1N, T2W, T2F):
+        assert correlation(coarse, channel) > 0.75
+        assert correlation(coarse, channel) > correlation(other, channel) + 0.3
 
 
 def test_fractions_sum_to_one_and_none_is_negative():
@@ -194,13 +194,13 @@ def test_tumor_size_varies_from_none_to_large():
     assert max(volumes) > 20
 
 
-def test_sources_are_targets_times_gains_up_to_one_factor_per_volume(case):
-    inside = unclipped(case)
+def test_sources_are_targets_times_gains_up_to_one_factor_per_volume(phantom):
+    inside = unclipped(phantom)
     gains = slice_gains(3, 1, SHAPE[0])
-    for contrast in range(len(CHANNELS)):
-        voxels = inside[..., contrast]
-        expected = case.targets[..., contrast] * gains[:, None, None, contrast]
-        factors = case.sources[..., contrast][voxels] / expected[voxels]
+    for channel in range(len(CHANNELS)):
+        voxels = inside[..., channel]
+        expected = phantom.targets[..., channel] * gains[:, None, None, channel]
+        factors = phantom.sources[..., channel][voxels] / expected[voxels]
         assert np.ptp(factors) < 1e-3 * factors.mean()
 
 
@@ -218,10 +218,10 @@ def test_gray_and_white_matter_differ_as_their_noise_free_signals_do():
     shape, spacing = (56, 56, 56), 3.4
     logarithms = []
     for index in range(8):
-        case, head = make_phantom(9, index, shape, spacing), make_head(9, index, shape, spacing)
+        phantom, head = make_phantom(9, index, shape, spacing), make_head(9, index, shape, spacing)
         pure = [head.fractions[:, tissue] > 0.97 for tissue in (GREY, WHITE)]
         assert min(voxels.sum() for voxels in pure) > 100
-        gray, white = (np.median(case.targets[head.mask][voxels], axis=0) for voxels in pure)
+        gray, white = (np.median(phantom.targets[head.mask][voxels], axis=0) for voxels in pure)
         levels = tissue_levels(*session(9, index))
         free = np.maximum(gray, white) < 0.9
         logarithms.extend(np.log(gray / white * levels[WHITE] / levels[GREY])[free])
@@ -274,7 +274,7 @@ def test_signals_are_those_of_a_sequence_played_to_its_steady_state(subjects):
 
 
 @pytest.mark.parametrize(
-    ("contrast", "brighter", "darker"),
+    ("channel", "brighter", "darker"),
     [
         (T1N, WHITE, GREY),
         (T1N, GREY, CSF),
@@ -290,8 +290,8 @@ def test_signals_are_those_of_a_sequence_played_to_its_steady_state(subjects):
         (T2F, OEDEMA, WHITE),
     ],
 )
-def test_tissues_are_ordered_as_in_scans_in_at_least_95_of_100_subjects(subjects, contrast, brighter, darker):
-    levels = [tissue_levels(*subject)[:, contrast] for subject in subjects]
+def test_tissues_are_ordered_as_in_scans_in_at_least_95_of_100_subjects(subjects, channel, brighter, darker):
+    levels = [tissue_levels(*subject)[:, channel] for subject in subjects]
     assert np.mean([level[brighter] > level[darker] for level in levels]) > 0.95
 
 

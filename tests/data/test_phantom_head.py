@@ -19,7 +19,7 @@ SPACING = field_spacing(SHAPE)
 
 
 @pytest.fixture(scope="module")
-def case():
+def phantom():
     return make_phantom_head(3, 1, SHAPE, SPACING)
 
 
@@ -34,32 +34,32 @@ def heads(shape=SHAPE, spacing=SPACING, **settings):
     return PhantomSubjects("phantom_head", protocols, seed=3, shape=shape, spacing=spacing, **settings)
 
 
-def test_a_case_is_determined_by_seed_and_index_alone(case):
+def test_a_phantom_is_determined_by_seed_and_index_alone(phantom):
     wide, narrow = heads(first=0, count=5), heads(first=1, count=1)
-    assert wide.names[1] == narrow.names[0] == case.name
+    assert wide.names[1] == narrow.names[0] == phantom.name
     assert wide.fingerprint(1) == narrow.fingerprint(0) != wide.fingerprint(2)
     made, again = narrow.load(0), wide.load(1)
     for channel in ("mr", "ct"):
         np.testing.assert_array_equal(made.images[channel], again.images[channel])
-    np.testing.assert_array_equal(made.images["mr"], case.mr)
-    np.testing.assert_array_equal(made.images["ct"][case.mask], case.ct[case.mask])
-    np.testing.assert_array_equal(made.mask, case.mask)
-    np.testing.assert_array_equal(made.affine, case.affine)
+    np.testing.assert_array_equal(made.images["mr"], phantom.mr)
+    np.testing.assert_array_equal(made.images["ct"][phantom.mask], phantom.ct[phantom.mask])
+    np.testing.assert_array_equal(made.mask, phantom.mask)
+    np.testing.assert_array_equal(made.affine, phantom.affine)
     assert not np.array_equal(wide.load(2).images["ct"], made.images["ct"])
 
 
-def test_arrays_keep_what_a_pair_promises(case):
-    assert case.mr.shape == case.ct.shape == case.mask.shape == SHAPE
-    assert case.mr.dtype == case.ct.dtype == np.float32 and case.mask.dtype == bool
-    assert case.mr.min() == 0 and case.mr.max() == 1 and (case.mr[~case.mask] == 0).all()
-    assert case.ct.min() >= -1024 and case.ct.max() < 3000
-    np.testing.assert_allclose(np.diag(case.affine), [SPACING] * 3 + [1])
+def test_arrays_keep_what_a_pair_promises(phantom):
+    assert phantom.mr.shape == phantom.ct.shape == phantom.mask.shape == SHAPE
+    assert phantom.mr.dtype == phantom.ct.dtype == np.float32 and phantom.mask.dtype == bool
+    assert phantom.mr.min() == 0 and phantom.mr.max() == 1 and (phantom.mr[~phantom.mask] == 0).all()
+    assert phantom.ct.min() >= -1024 and phantom.ct.max() < 3000
+    np.testing.assert_allclose(np.diag(phantom.affine), [SPACING] * 3 + [1])
 
 
-def test_one_subject_at_two_resolutions(case, fine):
-    coarse_of_fine = resample_onto(fine.ct, fine.affine, SHAPE, case.affine)
+def test_one_subject_at_two_resolutions(phantom, fine):
+    coarse_of_fine = resample_onto(fine.ct, fine.affine, SHAPE, phantom.affine)
     inner = (slice(3, -3),) * 3
-    assert np.corrcoef(coarse_of_fine[inner].ravel(), case.ct[inner].ravel())[0, 1] > 0.95
+    assert np.corrcoef(coarse_of_fine[inner].ravel(), phantom.ct[inner].ravel())[0, 1] > 0.95
 
 
 def test_the_brain_is_in_a_closed_vault_of_bone_under_a_scalp(fine):

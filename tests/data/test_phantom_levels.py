@@ -1,4 +1,4 @@
-"""Phantoms cover what was measured on scans: levels in the brain, what contrasts tell of each other, and tumors.
+"""Phantoms cover what was measured on scans: levels in the brain, what channels tell of each other, and tumors.
 
 The numbers are of 14 scans of three sites (3 with multiple sclerosis, 1 after a stroke, 10 gliomas), skull-stripped,
 normalized by the cWDM protocol at 1 mm and averaged to 4 mm: docs/studies/real_scans.md.
@@ -26,7 +26,7 @@ SPREADS = {
     ("t2w", "t1n"): (0.15, 0.19),
     ("t2f", "t1n"): (0.10, 0.21),
 }
-"""Lowest and highest standard deviation of the second contrast within octiles of the first, mean over octiles and in
+"""Lowest and highest standard deviation of the second channel within octiles of the first, mean over octiles and in
 parts of its median, outside tumors; but for the stroke, at 0.3."""
 
 TUMOR_CM3 = (26.5, 89.0, 212.0)
@@ -47,18 +47,18 @@ def phantoms():
     return found
 
 
-@pytest.mark.parametrize("contrast", CHANNELS)
-def test_levels_of_the_brain_cover_those_of_scans(phantoms, contrast):
-    levels = np.array([np.quantile(images[:, list(CHANNELS).index(contrast)], (0.5, 0.95)) for images, _ in phantoms])
-    low, high = MEDIANS[contrast]
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_levels_of_the_brain_cover_those_of_scans(phantoms, channel):
+    levels = np.array([np.quantile(images[:, list(CHANNELS).index(channel)], (0.5, 0.95)) for images, _ in phantoms])
+    low, high = MEDIANS[channel]
     assert levels[:, 0].min() <= low and levels[:, 0].max() >= high
     assert np.quantile(levels[:, 0], 0.1) < (low + high) / 2 < np.quantile(levels[:, 0], 0.9)
-    assert np.quantile(levels[:, 1], 0.1) < np.mean(UPPER_TAIL[contrast]) < np.quantile(levels[:, 1], 0.9)
+    assert np.quantile(levels[:, 1], 0.1) < np.mean(UPPER_TAIL[channel]) < np.quantile(levels[:, 1], 0.9)
 
 
 @pytest.mark.parametrize("pair", SPREADS, ids=">".join)
-def test_contrasts_leave_each_other_as_uncertain_as_in_scans(phantoms, pair):
-    first, second = (list(CHANNELS).index(contrast) for contrast in pair)
+def test_channels_leave_each_other_as_uncertain_as_in_scans(phantoms, pair):
+    first, second = (list(CHANNELS).index(channel) for channel in pair)
     spreads = []
     for images, tumor in phantoms:
         x, y = images[tumor < 0.02][:, (first, second)].T
@@ -77,13 +77,13 @@ def test_tumors_are_as_large_as_gliomas(phantoms):
     assert np.quantile(large, 0.4) < median < np.quantile(large, 0.8)
 
 
-@pytest.mark.parametrize("contrast", TUMOR_OVER_HEALTHY)
-def test_tumors_differ_from_the_brain_as_gliomas_do(phantoms, contrast):
+@pytest.mark.parametrize("channel", TUMOR_OVER_HEALTHY)
+def test_tumors_differ_from_the_brain_as_gliomas_do(phantoms, channel):
     ratios = []
     for images, tumor in phantoms:
         if (tumor > 0.5).sum() * SPACING**3 > 20_000:
-            levels = images[:, list(CHANNELS).index(contrast)]
+            levels = images[:, list(CHANNELS).index(channel)]
             ratios.append(np.median(levels[tumor > 0.5]) / np.median(levels[tumor < 0.02]))
-    low, high = TUMOR_OVER_HEALTHY[contrast]
+    low, high = TUMOR_OVER_HEALTHY[channel]
     assert np.quantile(ratios, 0.1) < np.mean((low, high)) < np.quantile(ratios, 0.95)
     assert np.quantile(ratios, 0.2) > low - 0.1

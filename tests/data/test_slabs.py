@@ -66,13 +66,13 @@ def cached(tmp_path_factory):
     return lambda *args, **options: cache_subjects(Noise(*args, **options), folder, threads=1)
 
 
-def slab(subject, seed=0, *, slices=SLICES, size=REPLICATED, targets=NAMES, sources=NAMES, **options):
+def random_slab(subject, seed=0, *, slices=SLICES, size=REPLICATED, targets=NAMES, sources=NAMES, **options):
     channels = Channels(sources, targets, PROTOCOLS)
     return RandomSlab(slices, size, channels, **options).random_map(subject, np.random.default_rng(seed))
 
 
 def start_of(element, depth=DEPTH):
-    """First slice of a window, from where it says that it lies: depths are even from -1 to 1."""
+    """First slice of a slab, from where it says that it lies: depths are even from -1 to 1."""
     return round((float(element["depth"][0]) + 1) / 2 * (depth - 1))
 
 
@@ -81,9 +81,9 @@ def half(images):
     return 2 * np.stack(list(images.values()), axis=-1).astype(np.float16).astype(np.float32) - 1
 
 
-def given(window, sources):
-    """The sources `[T, H, W, S]` as the window has them: background where they are not given."""
-    return np.where(window["available"] > 0, sources, -1)
+def given(slab, sources):
+    """The sources `[T, H, W, S]` as the slab has them: background where they are not given."""
+    return np.where(slab["available"] > 0, sources, -1)
 
 
 def batches(subjects, *, seed=0, batch=2, threads=2, **options):
@@ -101,13 +101,13 @@ def assert_equal(a, b):
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
-def digest(window):
-    return window["sources"].tobytes() + window["target_image"].tobytes() + window["available"].tobytes()
+def digest(slab):
+    return slab["sources"].tobytes() + slab["target_image"].tobytes() + slab["available"].tobytes()
 
 
-def test_a_window_is_float32_of_the_shapes_told(cached):
+def test_a_slab_is_float32_of_the_shapes_told(cached):
     (subject,) = cached()
-    shapes = {name: array.shape for name, array in slab(subject).items()}
+    shapes = {name: array.shape for name, array in random_slab(subject).items()}
     assert shapes == {
         "sources": (SLICES, HEIGHT, WIDTH, 4),
         "available": (4,),
@@ -118,21 +118,21 @@ def test_a_window_is_float32_of_the_shapes_told(cached):
         "slice_weights": (SLICES,),
         "delta_z_weights": (SLICES,),
     }
-    assert all(array.dtype == np.float32 for array in slab(subject).values())
+    assert all(array.dtype == np.float32 for array in random_slab(subject).values())
 
 
-def test_a_window_holds_consecutive_slices_of_its_case_at_the_depths_it_tells(cached):
+def test_a_slab_holds_consecutive_slices_of_its_subject_at_the_depths_it_tells(cached):
     (subject,), truth = cached(), Noise().load(0)
     starts = set()
     for seed in range(60):
-        window = slab(subject, seed, flip=False)
-        start = start_of(window)
+        slab = random_slab(subject, seed, flip=False)
+        start = start_of(slab)
         starts.add(start)
-        np.testing.assert_allclose(window["depth"], np.linspace(-1, 1, DEPTH)[start : start + SLICES], atol=1e-6)
-        np.testing.assert_array_equal(window["sources"], given(window, half(truth.images)[start : start + SLICES]))
-        wanted = np.flatnonzero(window["target_onehot"]).item()
+        np.testing.assert_allclose(slab["depth"], np.linspace(-1, 1, DEPTH)[start : start + SLICES], atol=1e-6)
+        np.testing.assert_array_equal(slab["sources"], given(slab, half(truth.images)[start : start + SLICES]))
+        wanted = np.flatnonzero(slab["target_onehot"]).item()
         target = half(truth.references)[start : start + SLICES, ..., wanted]
-        np.testing.assert_array_equal(window["target_image"], target)
+        np.testing.assert_array_equal(slab["target_image"], target)
     assert starts == set(range(DEPTH - SLICES + 1))
 
 
@@ -140,49 +140,49 @@ def test_a_flip_mirrors_left_and_right_of_sources_and_target_alike(cached):
     (subject,), truth = cached(), Noise().load(0)
     mirrored = []
     for seed in range(60):
-        window = slab(subject, seed)
-        rows = slice(start_of(window), start_of(window) + SLICES)
-        sources = given(window, half(truth.images)[rows])
-        target = half(truth.references)[rows, ..., np.flatnonzero(window["target_onehot"]).item()]
-        mirrored.append(not np.array_equal(window["sources"], sources))
+        slab = random_slab(subject, seed)
+        rows = slice(start_of(slab), start_of(slab) + SLICES)
+        sources = given(slab, half(truth.images)[rows])
+        target = half(truth.references)[rows, ..., np.flatnonzero(slab["target_onehot"]).item()]
+        mirrored.append(not np.array_equal(slab["sources"], sources))
         if mirrored[-1]:
             sources, target = sources[:, :, ::-1], target[:, :, ::-1]
-        np.testing.assert_array_equal(window["sources"], sources)
-        np.testing.assert_array_equal(window["target_image"], target)
+        np.testing.assert_array_equal(slab["sources"], sources)
+        np.testing.assert_array_equal(slab["target_image"], target)
     assert 15 < sum(mirrored) < 45  # binomial(60, 1/2) beyond 3.9 standard deviations: once in ten thousand
 
 
 @pytest.mark.parametrize("source_drop", [0.0, 0.25, 0.99])
-def test_some_source_is_always_there_and_never_the_wanted_contrast(cached, source_drop):
+def test_some_source_is_always_there_and_never_the_wanted_channel(cached, source_drop):
     (subject,) = cached()
     for seed in range(100):
-        window = slab(subject, seed, source_drop=source_drop)
-        assert window["target_onehot"].sum() == 1
-        assert set(window["available"]) <= {0, 1}
-        assert not (window["available"] * window["target_onehot"]).any()
-        assert 1 <= window["available"].sum() <= 4 - 1
-        assert source_drop > 0 or window["available"].sum() == 4 - 1
+        slab = random_slab(subject, seed, source_drop=source_drop)
+        assert slab["target_onehot"].sum() == 1
+        assert set(slab["available"]) <= {0, 1}
+        assert not (slab["available"] * slab["target_onehot"]).any()
+        assert 1 <= slab["available"].sum() <= 4 - 1
+        assert source_drop > 0 or slab["available"].sum() == 4 - 1
 
 
 def test_sources_are_withheld_as_often_as_is_said(cached):
     (subject,) = cached()
-    counts = [slab(subject, seed, slices=1, source_drop=0.25)["available"].sum() for seed in range(2000)]
+    counts = [random_slab(subject, seed, slices=1, source_drop=0.25)["available"].sum() for seed in range(2000)]
     # Each of three is kept with probability 3/4, and one comes back where all were withheld.
     assert np.mean(counts) == pytest.approx(3 * 0.75 + 0.25**3, abs=0.07)  # 4 standard errors
 
 
-def test_only_contrasts_that_are_asked_for_and_exist_are_wanted(cached):
+def test_only_channels_that_are_asked_for_and_exist_are_wanted(cached):
     (subject,) = cached(1, (DEPTH, HEIGHT, WIDTH), ("a", "b", "d"))
-    slabs = [slab(subject, seed, targets=("b", "c", "d")) for seed in range(40)]
+    slabs = [random_slab(subject, seed, targets=("b", "c", "d")) for seed in range(40)]
     assert {np.flatnonzero(each["target_onehot"]).item() for each in slabs} == {0, 2}
     assert not any(each["available"][2] for each in slabs)
 
 
 def test_a_subject_of_one_source_and_one_target_is_used(cached):
     (subject,) = cached(1, (DEPTH, HEIGHT, WIDTH), ("a", "b"))
-    window = slab(subject, sources=("a",), targets=("b",))
-    assert window["sources"].shape[-1] == 1 and window["available"] == [1] and window["target_onehot"] == [1]
-    np.testing.assert_array_equal(window["foreground"], 1)
+    slab = random_slab(subject, sources=("a",), targets=("b",))
+    assert slab["sources"].shape[-1] == 1 and slab["available"] == [1] and slab["target_onehot"] == [1]
+    np.testing.assert_array_equal(slab["foreground"], 1)
 
 
 def test_larger_slices_are_cropped_at_random_the_same_for_sources_target_and_brain(cached):
@@ -193,43 +193,43 @@ def test_larger_slices_are_cropped_at_random_the_same_for_sources_target_and_bra
         return slice(start, start + 4)
 
     for seed in range(200):
-        window = slab(subject, seed, size=size, flip=False)
-        rows = slice(start_of(window), start_of(window) + SLICES)
-        sources, targets = given(window, half(truth.images)[rows]), half(truth.references)[rows]
-        wanted = np.flatnonzero(window["target_onehot"]).item()
+        slab = random_slab(subject, seed, size=size, flip=False)
+        rows = slice(start_of(slab), start_of(slab) + SLICES)
+        sources, targets = given(slab, half(truth.images)[rows]), half(truth.references)[rows]
+        wanted = np.flatnonzero(slab["target_onehot"]).item()
         places = itertools.product(range(HEIGHT - 4 + 1), range(WIDTH - 4 + 1))
-        i, j = next(c for c in places if np.array_equal(sources[:, *map(side, c)], window["sources"]))
+        i, j = next(c for c in places if np.array_equal(sources[:, *map(side, c)], slab["sources"]))
         corners.add((i, j))
-        np.testing.assert_array_equal(window["target_image"], targets[:, side(i), side(j), wanted])
+        np.testing.assert_array_equal(slab["target_image"], targets[:, side(i), side(j), wanted])
     assert corners == set(itertools.product(range(HEIGHT - 4 + 1), range(WIDTH - 4 + 1)))
 
 
 def test_smaller_slices_are_padded_with_background_around(cached):
     (subject,), truth = cached(), Noise().load(0)
-    window = slab(subject, size=(HEIGHT + 3, WIDTH + 2), flip=False)
+    slab = random_slab(subject, size=(HEIGHT + 3, WIDTH + 2), flip=False)
     inside = (slice(None), slice(1, 1 + HEIGHT), slice(1, 1 + WIDTH))
-    rows = slice(start_of(window), start_of(window) + SLICES)
-    np.testing.assert_array_equal(window["sources"][inside], given(window, half(truth.images)[rows]))
-    around = np.ones(window["target_image"].shape, bool)
+    rows = slice(start_of(slab), start_of(slab) + SLICES)
+    np.testing.assert_array_equal(slab["sources"][inside], given(slab, half(truth.images)[rows]))
+    around = np.ones(slab["target_image"].shape, bool)
     around[inside] = False
-    assert (window["sources"][around] == -1).all()
-    assert (window["target_image"][around] == -1).all()
+    assert (slab["sources"][around] == -1).all()
+    assert (slab["target_image"][around] == -1).all()
 
 
 def test_one_side_may_be_cropped_and_the_other_padded(cached):
     (subject,) = cached()
-    window = slab(subject, size=(4, 12))
-    assert window["sources"].shape == (SLICES, 4, 12, 4)
-    assert (window["sources"][:, :, :2] == -1).all()
-    assert (window["sources"][:, :, 2:-2, window["available"] > 0] > -1).all()
+    slab = random_slab(subject, size=(4, 12))
+    assert slab["sources"].shape == (SLICES, 4, 12, 4)
+    assert (slab["sources"][:, :, :2] == -1).all()
+    assert (slab["sources"][:, :, 2:-2, slab["available"] > 0] > -1).all()
 
 
 def test_a_short_volume_repeats_its_last_slice(cached):
     (subject,), truth = cached(1, (3, HEIGHT, WIDTH)), Noise(1, (3, HEIGHT, WIDTH)).load(0)
-    window = slab(subject, slices=5, flip=False)
+    slab = random_slab(subject, slices=5, flip=False)
     index = [0, 1, 2, 2, 2]
-    np.testing.assert_array_equal(window["sources"], given(window, half(truth.images)[index]))
-    np.testing.assert_array_equal(window["depth"], np.array([-1, 0, 1, 1, 1], np.float32))
+    np.testing.assert_array_equal(slab["sources"], given(slab, half(truth.images)[index]))
+    np.testing.assert_array_equal(slab["depth"], np.array([-1, 0, 1, 1, 1], np.float32))
 
 
 @pytest.mark.parametrize("depth, slices", [(9, 4), (155, 48), (5, 4), (4, 4), (3, 5), (7, 1)])
@@ -260,10 +260,10 @@ def test_slabs_of_whole_volumes_have_weights_of_one():
 
 def test_the_foreground_is_that_of_the_given_sources_or_the_mask(cached, tmp_path):
     (plain,), (masked,) = cached(), cached(1, masked=True)
-    np.testing.assert_array_equal(slab(plain, size=(12, 12))["foreground"].sum(axis=(1, 2)), HEIGHT * WIDTH)
-    window = slab(masked, flip=False)
-    rows = slice(start_of(window), start_of(window) + SLICES)
-    np.testing.assert_array_equal(window["foreground"], Noise(1, masked=True).load(0).mask[rows])
+    np.testing.assert_array_equal(random_slab(plain, size=(12, 12))["foreground"].sum(axis=(1, 2)), HEIGHT * WIDTH)
+    slab = random_slab(masked, flip=False)
+    rows = slice(start_of(slab), start_of(slab) + SLICES)
+    np.testing.assert_array_equal(slab["foreground"], Noise(1, masked=True).load(0).mask[rows])
 
 
 def test_channels_in_hounsfield_units_are_clipped_padded_with_air_and_not_bent(tmp_path):
@@ -288,48 +288,48 @@ def test_channels_in_hounsfield_units_are_clipped_padded_with_air_and_not_bent(t
     (subject,) = cache_subjects(Heads(), tmp_path, threads=1)
     channels = Channels(("mr", "cbct"), ("ct",), protocols)
     transform = RandomSlab(5, (8, 8), channels, flip=False, source_drop=0.0, gamma=0.5)
-    window = transform.random_map(subject, np.random.default_rng(0))
+    slab = transform.random_map(subject, np.random.default_rng(0))
     inside = (slice(None), slice(1, 7), slice(1, 7))
-    target = from_network(protocols["ct"], window["target_image"])
+    target = from_network(protocols["ct"], slab["target_image"])
     np.testing.assert_allclose(target[inside], images["ct"], atol=0.51)
-    assert (target[:, 0] == -1024).all() and (window["sources"][:, 0] == -1).all()
-    cbct = from_network(protocols["cbct"], window["sources"][inside][..., 1])
+    assert (target[:, 0] == -1024).all() and (slab["sources"][:, 0] == -1).all()
+    cbct = from_network(protocols["cbct"], slab["sources"][inside][..., 1])
     np.testing.assert_allclose(cbct, images["cbct"], atol=0.51)
-    assert np.abs((window["sources"][inside][..., 0] + 1) / 2 - images["mr"]).max() > 0.01
+    assert np.abs((slab["sources"][inside][..., 0] + 1) / 2 - images["mr"]).max() > 0.01
 
 
 def test_gamma_bends_each_source_by_a_power_of_its_own_and_no_target(cached):
     (subject,) = cached()
-    plain, bent = (slab(subject, 3, flip=False, source_drop=0.0, gamma=gamma) for gamma in (0.0, 0.3))
+    plain, bent = (random_slab(subject, 3, flip=False, source_drop=0.0, gamma=gamma) for gamma in (0.0, 0.3))
     np.testing.assert_array_equal(bent["target_image"], plain["target_image"])
     np.testing.assert_array_equal(bent["depth"], plain["depth"])
     shown = plain["available"] > 0
-    before, after = (np.log((window["sources"][..., shown].astype(np.float64) + 1) / 2) for window in (plain, bent))
+    before, after = (np.log((slab["sources"][..., shown].astype(np.float64) + 1) / 2) for slab in (plain, bent))
     powers = np.moveaxis(after / before, -1, 0)
     assert all(np.ptp(power) < 1e-4 for power in powers)
     assert len({round(power.mean(), 3) for power in powers}) == shown.sum() > 1
 
 
 def test_a_seed_fixes_every_batch_and_another_seed_gives_others(cached):
-    cases = cached(3)
-    first, again, other = (some(batches(cases, seed=seed), 6) for seed in (5, 5, 6))
+    subjects = cached(3)
+    first, again, other = (some(batches(subjects, seed=seed), 6) for seed in (5, 5, 6))
     for a, b in zip(first, again, strict=True):
         assert_equal(a, b)
     assert not {digest(batch) for batch in first} & {digest(batch) for batch in other}
 
 
 def test_the_number_of_threads_changes_nothing(cached):
-    cases = cached(3)
-    for a, b in zip(some(batches(cases, threads=1), 6), some(batches(cases, threads=4), 6), strict=True):
+    subjects = cached(3)
+    for a, b in zip(some(batches(subjects, threads=1), 6), some(batches(subjects, threads=4), 6), strict=True):
         assert_equal(a, b)
 
 
 @pytest.mark.parametrize("processes", [2, 4])
 def test_the_shares_of_all_processes_one_after_the_other_are_the_batch_of_one(cached, processes):
-    cases = cached(3)
-    alone = some(batches(cases, batch=8), 5)
+    subjects = cached(3)
+    alone = some(batches(subjects, batch=8), 5)
     shares = [
-        some(batches(cases, batch=8, process_index=index, process_count=processes), 5) for index in range(processes)
+        some(batches(subjects, batch=8, process_index=index, process_count=processes), 5) for index in range(processes)
     ]
     for step, whole in enumerate(alone):
         joined = {name: np.concatenate([share[step][name] for share in shares]) for name in whole}
@@ -337,72 +337,72 @@ def test_the_shares_of_all_processes_one_after_the_other_are_the_batch_of_one(ca
 
 
 def test_a_position_of_one_process_is_that_of_many(cached):
-    cases = cached(3)
-    alone = batches(cases, batch=4)
+    subjects = cached(3)
+    alone = batches(subjects, batch=4)
     some(alone, 3)
-    second = batches(cases, batch=4, process_index=1, process_count=2)
+    second = batches(subjects, batch=4, process_index=1, process_count=2)
     second.set_state(alone.get_state())
     assert_equal(some(second, 1)[0], {name: array[2:] for name, array in some(alone, 1)[0].items()})
 
 
-def subject_number(window):
-    """Which case a window is from, by the tenth that its intensities lie in."""
-    return int((window["target_image"].mean() + 1) / 2 * 10) - 1
+def subject_number(slab):
+    """Which subject a slab is from, by the tenth that its intensities lie in."""
+    return int((slab["target_image"].mean() + 1) / 2 * 10) - 1
 
 
-def test_every_epoch_visits_each_case_once_in_another_order_with_other_windows(cached):
-    cases = cached(5)
-    windows = some(batches(cases, batch=1), 20)
-    epochs = np.array([subject_number(window) for window in windows]).reshape(4, 5)
+def test_every_epoch_visits_each_subject_once_in_another_order_with_other_slabs(cached):
+    subjects = cached(5)
+    slabs = some(batches(subjects, batch=1), 20)
+    epochs = np.array([subject_number(slab) for slab in slabs]).reshape(4, 5)
     np.testing.assert_array_equal(np.sort(epochs), np.tile(np.arange(5), (4, 1)))
     assert len({tuple(epoch) for epoch in epochs}) > 1
-    assert len({digest(window) for window in windows}) == 20
+    assert len({digest(slab) for slab in slabs}) == 20
 
 
 @pytest.mark.parametrize("taken", [0, 1, 7])
 def test_a_restored_position_goes_on_exactly(cached, taken):
-    cases = cached(3)
-    iterator = batches(cases)
+    subjects = cached(3)
+    iterator = batches(subjects)
     some(iterator, taken)
     state = iterator.get_state()
     expected = some(iterator, 4)
-    fresh = batches(cases)
+    fresh = batches(subjects)
     some(fresh, 2)
     fresh.set_state(state)
     for a, b in zip(some(fresh, 4), expected, strict=True):
         assert_equal(a, b)
 
 
-def test_a_damaged_case_stops_the_batches_with_its_name(tmp_path):
-    cases = cache_subjects(Noise(2), tmp_path, threads=1)
-    for path in cases[1].directory.glob("image-*.npy"):
+def test_a_damaged_subject_stops_the_batches_with_its_name(tmp_path):
+    subjects = cache_subjects(Noise(2), tmp_path, threads=1)
+    for path in subjects[1].directory.glob("image-*.npy"):
         path.write_bytes(b"")
     with pytest.raises(UserError) as refusal:
-        some(batches(cases, batch=1), 4)
-    assert str(refusal.value).startswith(f"{cases[1].directory / 'image-'}") and ": damaged" in str(refusal.value)
+        some(batches(subjects, batch=1), 4)
+    assert str(refusal.value).startswith(f"{subjects[1].directory / 'image-'}") and ": damaged" in str(refusal.value)
 
 
-def test_slices_take_the_size_all_cases_share_made_up_to_the_networks_multiple(cached):
+def test_slices_take_the_size_all_subjects_share_made_up_to_the_networks_multiple(cached):
     assert slab_size(cached(2), (0, 0), 4) == (8, 8)
     assert slab_size(cached(2), (0, 0), 2) == (HEIGHT, WIDTH)
     assert slab_size(cached(2), (12, 4), 4) == (12, 4)
 
 
 def test_slices_of_several_sizes_need_a_crop(cached):
-    cases = [*cached(1), *cached(1, (DEPTH, 10, 20))]
+    subjects = [*cached(1), *cached(1, (DEPTH, 10, 20))]
     with pytest.raises(UserError, match=r"^config\.data\.crop: slices differ in size \(6x8, 10x20\)"):
-        slab_size(cases, (0, 0), 4)
-    assert slab_size(cases, (8, 8), 4) == (8, 8)
+        slab_size(subjects, (0, 0), 4)
+    assert slab_size(subjects, (8, 8), 4) == (8, 8)
 
 
 def test_slices_of_boxes_that_differ_a_little_are_padded_to_the_largest(cached):
     assert slab_size([*cached(1), *cached(1, (DEPTH, 10, 12))], (0, 0), 4) == (12, 12)
 
 
-def test_the_cases_of_a_batch_are_known_without_making_it(cached):
-    cases = cached(5)  # case i lies between tenths i + 1 and i + 2
-    whole = some(batches(cases, seed=3, batch=4), 6)
-    shares = [some(batches(cases, seed=3, batch=4, process_index=p, process_count=2), 6) for p in range(2)]
+def test_the_subjects_of_a_batch_are_known_without_making_it(cached):
+    subjects = cached(5)  # subject i lies between tenths i + 1 and i + 2
+    whole = some(batches(subjects, seed=3, batch=4), 6)
+    shares = [some(batches(subjects, seed=3, batch=4, process_index=p, process_count=2), 6) for p in range(2)]
     for number in range(6):
         named = batch_subjects(5, seed=3, batch=4, number=number)
 

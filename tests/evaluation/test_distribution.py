@@ -43,7 +43,7 @@ def test_frechet_distance_of_gaussians_on_common_axes_is_the_closed_form():
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
 
 
-def test_frechet_distance_with_fewer_cases_than_features_ignores_directions_without_variance():
+def test_frechet_distance_with_fewer_samples_than_features_ignores_directions_without_variance():
     a, b = feature_sets(6, 7, 5)
     rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(200, 5)))
     assert frechet_distance(a @ rotation.T, b @ rotation.T) == pytest.approx(frechet_distance(a, b), rel=1e-9)
@@ -86,7 +86,7 @@ def test_jax_features_give_python_floats(distance):
     [
         (np.zeros((3, 4)), np.zeros((3, 5)), "same features"),
         (np.zeros(3), np.zeros(3), "same features"),
-        (np.zeros((1, 4)), np.zeros((3, 4)), "two cases"),
+        (np.zeros((1, 4)), np.zeros((3, 4)), "two samples"),
         (np.full((3, 4), np.nan), np.zeros((3, 4)), "not finite"),
     ],
 )

@@ -23,7 +23,7 @@ def save(path, array, affine=AFFINE):
 
 
 def scan(seed, scale=500.0):
-    """A contrast in scanner units on the files' grid, zero outside an ellipsoid."""
+    """A channel in scanner units on the files' grid, zero outside an ellipsoid."""
     grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
     inside = sum(axis**2 for axis in grid) < 0.7
     return inside * (0.2 + np.random.default_rng(seed).random(SHAPE)) * scale
@@ -39,9 +39,9 @@ def normalize_cwdm(volume):
 
 @pytest.fixture
 def targets(tmp_path):
-    for number, case in enumerate(("case-a", "case-b")):
-        for index, contrast in enumerate(("t1n", "t1c", "t2w", "t2f")):
-            save(tmp_path / "targets" / case / f"{case}-{contrast}.nii.gz", scan(10 * number + index))
+    for number, subject in enumerate(("case-a", "case-b")):
+        for index, channel in enumerate(("t1n", "t1c", "t2w", "t2f")):
+            save(tmp_path / "targets" / subject / f"{subject}-{channel}.nii.gz", scan(10 * number + index))
     return tmp_path / "targets"
 
 
@@ -120,8 +120,8 @@ def test_single_files_are_scored_alone(targets, tmp_path):
 
 
 def test_pictures_show_the_first_source_and_the_files_spacing(targets, tmp_path):
-    for case in ("case-a", "case-b"):
-        save(tmp_path / "p" / f"{case}-t1n.nii.gz", np.random.default_rng(3).random(SHAPE))
+    for subject in ("case-a", "case-b"):
+        save(tmp_path / "p" / f"{subject}-t1n.nii.gz", np.random.default_rng(3).random(SHAPE))
     _, pictures, _ = score_folder(tmp_path / "p", targets)
     pictures = list(pictures)
     assert [picture.rank for picture in pictures] == ["best", "worst"]
@@ -155,7 +155,7 @@ def test_all_problems_are_told_at_once_by_file(targets, tmp_path):
         assert any(name in line and problem in line for line in lines[1:]), (name, problem)
 
 
-def test_a_case_without_sources_is_refused(tmp_path):
+def test_a_subject_without_sources_is_refused(tmp_path):
     save(tmp_path / "targets" / "only" / "only-t1n.nii.gz", scan(0))
     save(tmp_path / "p" / "only-t1n.nii.gz", np.ones(SHAPE))
     with pytest.raises(UserError, match="no channel but the target"):
@@ -170,8 +170,8 @@ def test_a_constant_target_is_refused_by_name(targets, tmp_path):
 
 
 def test_volumes_too_thin_to_score_are_refused_by_name(tmp_path):
-    for contrast in ("t1n", "t1c"):
-        save(tmp_path / "targets" / "thin" / f"thin-{contrast}.nii.gz", scan(0)[..., 6:11])
+    for channel in ("t1n", "t1c"):
+        save(tmp_path / "targets" / "thin" / f"thin-{channel}.nii.gz", scan(0)[..., 6:11])
     save(tmp_path / "p" / "thin-t1n.nii.gz", scan(0)[..., 6:11] / 1000)
     with pytest.raises(UserError, match=r"thin-t1n\.nii\.gz: cannot be scored: SSIM needs"):
         score_folder(tmp_path / "p", tmp_path / "targets")

@@ -1,4 +1,4 @@
-"""Intervals cover what they say at any number of cases, shrink with it, and pair by case."""
+"""Intervals cover what they say at any number of subjects, shrink with it, and pair by subject."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_an_interval_is_scipys_confidence_interval_of_the_t_test():
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 8, 36])
-def test_nineteen_of_twenty_intervals_hold_the_true_mean_however_few_the_cases(n):
+def test_nineteen_of_twenty_intervals_hold_the_true_mean_however_few_the_subjects(n):
     generator = np.random.default_rng(n)
     held = coverage(generator.normal(1.0, 2.0, (4000, n)), 1.0)
     assert held == pytest.approx(0.95, abs=0.012)  # three standard deviations of 4,000 samples
@@ -44,12 +44,12 @@ def test_a_lower_level_gives_a_narrower_interval_inside_the_wider_one():
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
-def test_one_case_has_a_mean_and_no_interval():
+def test_one_subject_has_a_mean_and_no_interval():
     mean, low, high = mean_interval([4.0])
     assert mean == 4.0 and np.isnan(low) and np.isnan(high)
 
 
-def test_pairing_removes_what_cases_share():
+def test_pairing_removes_what_subjects_share():
     generator = np.random.default_rng(0)
     hardness = generator.normal(0, 10, 50)
     a, b = hardness + 1 + generator.normal(0, 0.1, 50), hardness + generator.normal(0, 0.1, 50)
@@ -65,7 +65,7 @@ def test_values_without_a_mean_are_refused(values):
 
 
 def test_unpaired_values_are_refused():
-    with pytest.raises(ValueError, match="same cases"):
+    with pytest.raises(ValueError, match="same subjects"):
         paired_difference([1.0, 2.0], [1.0])
 
 

@@ -1,4 +1,4 @@
-"""An evaluation on disk: consistent, self-contained, and safe with any case name."""
+"""An evaluation on disk: consistent, self-contained, and safe with any subject name."""
 
 import base64
 import csv
@@ -18,9 +18,9 @@ from lift_jax.evaluation.columns import UNIT_COLUMNS
 from lift_jax.evaluation.report import ct_picture, mr_picture, write_evaluation
 from lift_jax.evaluation.report.figures import draw_picture
 
-EVIL = '<script>alert("x")</script> & "case", 1'
+EVIL = '<script>alert("x")</script> & "subject", 1'
 METHODS = ("model", "best source", "mean of sources")
-CONTRASTS = ("t1n", "t2f")
+CHANNELS = ("t1n", "t2f")
 METRICS = ("psnr", "ssim", "psnr_brain", "ssim_brain", "delta_z_mae", "delta_z_correlation")
 
 
@@ -29,18 +29,18 @@ def rows():
     generator = np.random.default_rng(0)
     names = [EVIL, "case-b", "case-c", "case-d"]
     return [
-        {"subject": case, "channel": contrast, "method": method, **{metric: generator.random() for metric in METRICS}}
-        for case in names
-        for contrast in CONTRASTS
+        {"subject": subject, "channel": channel, "method": method, **{metric: generator.random() for metric in METRICS}}
+        for subject in names
+        for channel in CHANNELS
         for method in METHODS
     ]
 
 
-def picture(case="case-b", rank="best", contrast="t2f"):
+def picture(subject="case-b", rank="best", channel="t2f"):
     generator = np.random.default_rng(0)
     target = np.zeros((10, 12, 14), np.float32)
     target[2:8, 2:10, 3:11] = generator.random((6, 8, 8))
-    return mr_picture(case, contrast, rank, target * 0.9, target, target * 0.8, (3.0, 2.0, 2.0))
+    return mr_picture(subject, channel, rank, target * 0.9, target, target * 0.8, (3.0, 2.0, 2.0))
 
 
 @pytest.fixture(scope="module")
@@ -75,39 +75,39 @@ def without_scripts(page):
     return page
 
 
-def values_of(rows, method, contrast, metric):
-    return [row[metric] for row in rows if row["method"] == method and row["channel"] == contrast]
+def values_of(rows, method, channel, metric):
+    return [row[metric] for row in rows if row["method"] == method and row["channel"] == channel]
 
 
-def test_metrics_hold_the_plain_mean_of_every_method_contrast_and_metric(rows, written):
+def test_metrics_hold_the_plain_mean_of_every_method_channel_and_metric(rows, written):
     metrics = json.loads((written / "metrics.json").read_text())
     assert metrics["metadata"] == {"data set": "A & B <test>", "steps": 1000} and metrics["subjects"] == 4
     for method in METHODS:
-        for contrast in CONTRASTS:
-            estimates = metrics["aggregates"][method][contrast]
+        for channel in CHANNELS:
+            estimates = metrics["aggregates"][method][channel]
             assert set(estimates) == set(METRICS)
             for metric, estimate in estimates.items():
-                assert estimate["mean"] == pytest.approx(np.mean(values_of(rows, method, contrast, metric)), rel=1e-12)
+                assert estimate["mean"] == pytest.approx(np.mean(values_of(rows, method, channel, metric)), rel=1e-12)
                 assert estimate["n"] == 4 and estimate["low"] < estimate["mean"] < estimate["high"]
 
 
-def test_metrics_hold_the_model_minus_every_other_method_paired_by_case(rows, written):
+def test_metrics_hold_the_model_minus_every_other_method_paired_by_subject(rows, written):
     differences = json.loads((written / "metrics.json").read_text())["model_minus"]
     assert list(differences) == ["best source", "mean of sources"]
     expected = np.subtract(*(values_of(rows, method, "t2f", "psnr") for method in ("model", "best source")))
     assert differences["best source"]["t2f"]["psnr"]["mean"] == pytest.approx(expected.mean(), rel=1e-9)
 
 
-def test_differences_pair_by_name_and_leave_out_unpaired_cases(rows):
+def test_differences_pair_by_name_and_leave_out_unpaired_subjects(rows):
     shuffled = [rows[i] for i in np.random.default_rng(1).permutation(len(rows))]
     kept = [row for row in shuffled if (row["subject"], row["method"]) != ("case-c", "best source")]
     difference = model_differences(kept, UNIT_COLUMNS)["best source"]["t1n"]["ssim"]
     table = {(row["subject"], row["method"]): row["ssim"] for row in kept if row["channel"] == "t1n"}
-    pairs = [table[case, "model"] - table[case, "best source"] for case in (EVIL, "case-b", "case-d")]
+    pairs = [table[subject, "model"] - table[subject, "best source"] for subject in (EVIL, "case-b", "case-d")]
     assert difference.n == 3 and difference.mean == pytest.approx(np.mean(pairs), rel=1e-9)
 
 
-def test_cases_are_the_rows(rows, written):
+def test_subjects_are_the_rows(rows, written):
     with open(written / "cases.csv", newline="", encoding="utf-8") as file:
         read = list(csv.DictReader(file))
     assert [
@@ -168,15 +168,15 @@ def test_values_that_are_not_finite_are_left_out_of_means_and_null_in_json(tmp_p
     assert "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1" in page
 
 
-def test_best_median_and_worst_case_follow_the_model(rows):
+def test_best_median_and_worst_subject_follow_the_model(rows):
     values = {row["subject"]: row["psnr"] for row in rows if row["method"] == "model" and row["channel"] == "t1n"}
     ranks = rank_subjects([row for row in rows if row["subject"] != "case-d"], "t1n")
-    ordered = sorted((case for case in values if case != "case-d"), key=values.get, reverse=True)
+    ordered = sorted((subject for subject in values if subject != "case-d"), key=values.get, reverse=True)
     assert list(ranks) == ["best", "median", "worst"] and list(ranks.values()) == ordered
 
 
 @pytest.mark.parametrize(("count", "ranks"), [(0, []), (1, ["median"]), (2, ["best", "worst"])])
-def test_few_cases_have_fewer_ranks(count, ranks):
+def test_few_subjects_have_fewer_ranks(count, ranks):
     rows = [{"subject": str(i), "channel": "t1n", "method": "model", "psnr": 20.0 + i} for i in range(count)]
     assert list(rank_subjects(rows, "t1n")) == ranks
 

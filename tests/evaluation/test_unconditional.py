@@ -267,8 +267,9 @@ def test_scores_are_the_same_each_time(scored):
 
 def test_every_volume_has_a_row(scored):
     scores, sets, _, training = scored
-    assert [(row["set"], row["sample"]) for row in scores.cases] == [(name, i) for name in sets for i in range(10)]
-    row = scores.cases[13]
+    found = [(row["set"], row["sample"]) for row in scores.volume_rows]
+    assert found == [(name, i) for name in sets for i in range(10)]
+    row = scores.volume_rows[13]
     volume = sets["independent slices"][3]
     nearest, distance = nearest_neighbors(volume[None], training, brain_region(training))
     assert row["nearest_training"] == nearest[0] and row["nearest_rmse"] == pytest.approx(distance[0], rel=1e-9)

@@ -49,8 +49,8 @@ def test_the_numbers_are_those_that_were_scored(evaluation):
     assert metrics["scores"][EVIL]["step"]["mean"] == scores.table[EVIL]["step"].mean
     assert metrics["volumes"] == {EVIL: 3, "real": 2, "real (reference)": 4}
     rows = list(csv.DictReader(io.StringIO((directory / "cases.csv").read_text())))
-    assert [(row["set"], row["sample"]) for row in rows] == [(r["set"], str(r["sample"])) for r in scores.cases]
-    assert [float(row["nearest_rmse"]) for row in rows] == [row["nearest_rmse"] for row in scores.cases]
+    assert [(row["set"], row["sample"]) for row in rows] == [(r["set"], str(r["sample"])) for r in scores.volume_rows]
+    assert [float(row["nearest_rmse"]) for row in rows] == [row["nearest_rmse"] for row in scores.volume_rows]
 
 
 def test_the_page_stands_alone_with_pictures_before_tables(evaluation):

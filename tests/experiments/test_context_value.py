@@ -13,7 +13,7 @@ from lift_jax.data.slabs import RandomSlab
 from tests.small_network import MR
 
 
-def test_shared_parameters_tell_habits_and_nothing_of_one_contrast():
+def test_shared_parameters_tell_habits_and_nothing_of_one_channel():
     generators = [np.random.default_rng([11, index]) for index in range(400)]
     subjects = [(draw_relaxation(g), draw_protocol(g)) for g in generators]
     told = np.array([shared_parameters(*subject) for subject in subjects])

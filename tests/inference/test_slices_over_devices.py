@@ -11,7 +11,7 @@ from lift_jax.inference.chunked import SLICE_AXIS, slice_mesh
 from lift_jax.inference.translate import translate_volume
 from lift_jax.models.translation.build import volume_translator
 from lift_jax.trained import Trained, for_inference
-from tests.small_network import CHANNELS, MR, random_parameters, random_window, small_network
+from tests.small_network import CHANNELS, MR, random_parameters, random_slab, small_network
 
 AVAILABLE = (True, True, True, False)
 
@@ -34,7 +34,7 @@ def trained(request):
 @pytest.mark.parametrize("skip_cache_gib", [1.0, 0.0])
 def test_a_volume_over_devices_equals_that_of_one(trained, skip_cache_gib):
     """With as many slices a device at a time: other shapes of chunks round differently, on one device too."""
-    sources = random_window(1, 13, 13, 16)["sources"][0]
+    sources = random_slab(1, 13, 13, 16)["sources"][0]
     options = {"chunk": 1, "skip_cache_gib": skip_cache_gib}
     expected = translate_volume(*trained, sources, AVAILABLE, (3, 1), **options)
     result = translate_volume(*trained, sources, AVAILABLE, (3, 1), mesh=mesh_of(8), **options)

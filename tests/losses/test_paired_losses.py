@@ -1,4 +1,4 @@
-"""Losses between windows against float64 NumPy, SciPy and scikit-image."""
+"""Losses between slabs against float64 NumPy, SciPy and scikit-image."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from lift_jax.losses.similarity import fitting_scales, ms_ssim_loss
 PUBLISHED_WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])  # Wang et al., Asilomar 2003
 
 
-def windows(shape=(2, 3, 24, 20), noise=0.3, seed=0):
+def slabs(shape=(2, 3, 24, 20), noise=0.3, seed=0):
     """A smooth target in [-1, 1] and a noisy prediction of it, float32."""
     rng = np.random.default_rng(seed)
     target = np.tanh(ndimage.gaussian_filter(rng.normal(size=shape), (0, 0, 2, 2)) * 8)
@@ -39,9 +39,9 @@ def similarity_reference(prediction, target, scales):
     """1 - MS-SSIM per slice in plain loops, `[B, D]`."""
     weights = PUBLISHED_WEIGHTS[:scales] / PUBLISHED_WEIGHTS[:scales].sum()
     result = []
-    for predicted_window, true_window in zip(prediction, target, strict=True):
+    for predicted_slab, true_slab in zip(prediction, target, strict=True):
         values = []
-        for x, y in zip((predicted_window + 1.0) / 2, (true_window + 1.0) / 2, strict=True):
+        for x, y in zip((predicted_slab + 1.0) / 2, (true_slab + 1.0) / 2, strict=True):
             x, y, product = x.astype(np.float64), y.astype(np.float64), 1.0
             for scale, weight in enumerate(weights):
                 whole, contrast = ssim_reference(x, y)
@@ -63,14 +63,14 @@ def even(image):
 LOSSES = [l1_loss, ms_ssim_loss, first_difference_loss]
 
 
-def test_l1_loss_is_the_mean_absolute_difference_of_each_window():
-    prediction, target = windows()
+def test_l1_loss_is_the_mean_absolute_difference_of_each_slab():
+    prediction, target = slabs()
     expected = np.abs(prediction.astype(np.float64) - target).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(l1_loss(prediction, target), expected, rtol=1e-5)
 
 
 def test_l1_loss_weights_of_slices_and_voxels_multiply_and_are_not_normalized():
-    prediction, target = windows()
+    prediction, target = slabs()
     rng = np.random.default_rng(1)
     voxels, slices = (rng.random(shape).astype(np.float32) * 3 for shape in (target.shape, target.shape[:2]))
     expected = np.abs(prediction.astype(np.float64) - target) * voxels * slices[:, :, None, None]
@@ -78,13 +78,13 @@ def test_l1_loss_weights_of_slices_and_voxels_multiply_and_are_not_normalized():
 
 
 def test_first_difference_loss_compares_differences_of_neighboring_slices():
-    prediction, target = windows()
+    prediction, target = slabs()
     expected = np.abs(np.diff(prediction.astype(np.float64), axis=1) - np.diff(target.astype(np.float64), axis=1))
     np.testing.assert_allclose(first_difference_loss(prediction, target), expected.mean(axis=(1, 2, 3)), rtol=1e-5)
 
 
 def test_structure_loss_is_what_a_least_squares_scale_and_offset_leave_in_the_foreground():
-    prediction, target = windows()
+    prediction, target = slabs()
     target = np.where(target < -0.2, -1, target)
     expected = []
     for made, true in zip(prediction.astype(np.float64), target.astype(np.float64), strict=True):
@@ -96,7 +96,7 @@ def test_structure_loss_is_what_a_least_squares_scale_and_offset_leave_in_the_fo
 
 
 def test_terms_are_means_over_the_batch_and_those_without_weight_are_left_out():
-    prediction, target = windows()
+    prediction, target = slabs()
     weights = np.random.default_rng(1).random(target.shape).astype(np.float32) * 3
     loss = LossWeights()
     terms = paired_terms(prediction, target, loss, voxel_weights=weights)
@@ -109,7 +109,7 @@ def test_terms_are_means_over_the_batch_and_those_without_weight_are_left_out():
 
 
 def test_first_difference_loss_ignores_what_is_added_to_all_slices_alike():
-    prediction, target = windows()
+    prediction, target = slabs()
     image = np.random.default_rng(1).normal(size=(2, 1, 24, 20)).astype(np.float32)
     np.testing.assert_allclose(
         first_difference_loss(prediction + image, target), first_difference_loss(prediction, target), rtol=1e-5
@@ -117,7 +117,7 @@ def test_first_difference_loss_ignores_what_is_added_to_all_slices_alike():
 
 
 def test_a_single_slice_has_no_first_difference_loss():
-    prediction, target = windows((2, 1, 12, 12))
+    prediction, target = slabs((2, 1, 12, 12))
     np.testing.assert_array_equal(first_difference_loss(prediction, target), [0, 0])
 
 
@@ -126,13 +126,13 @@ def test_a_single_slice_has_no_first_difference_loss():
     [(11, 11, 1), (21, 30, 1), (23, 25, 2), (47, 45, 3), (176, 181, 5)],
 )
 def test_ms_ssim_loss_equals_ms_ssim_in_plain_float64(height, width, scales):
-    prediction, target = windows((2, 1, height, width))
+    prediction, target = slabs((2, 1, height, width))
     expected = similarity_reference(prediction, target, scales)
     np.testing.assert_allclose(ms_ssim_loss(prediction, target), expected, rtol=1e-4)
 
 
 def test_ms_ssim_loss_at_one_scale_equals_scikit_image_where_the_window_fits():
-    prediction, target = windows((1, 1, 21, 20), noise=0.1)
+    prediction, target = slabs((1, 1, 21, 20), noise=0.1)
     _, full = structural_similarity(
         (target[0, 0].astype(np.float64) + 1) / 2,
         (prediction[0, 0].astype(np.float64) + 1) / 2,
@@ -146,14 +146,14 @@ def test_ms_ssim_loss_at_one_scale_equals_scikit_image_where_the_window_fits():
 
 
 def test_opposite_slices_are_held_just_above_zero_similarity():
-    _, target = windows((1, 1, 20, 20))
+    _, target = slabs((1, 1, 20, 20))
     np.testing.assert_allclose(ms_ssim_loss(-target, target), similarity_reference(-target, target, 1), rtol=1e-5)
     assert 0.98 < ms_ssim_loss(-target, target)[0, 0] < 1
 
 
 def test_a_slice_that_is_hardly_similar_does_not_outweigh_the_others():
     """Of five scales the finest has the exponent .0448, whose slope near zero is steepest."""
-    (_, target), noise = windows((1, 1, 176, 176)), np.random.default_rng(5).normal(size=(1, 1, 176, 176))
+    (_, target), noise = slabs((1, 1, 176, 176)), np.random.default_rng(5).normal(size=(1, 1, 176, 176))
     slope = jax.jit(
         jax.grad(lambda share: ms_ssim_loss(share * target + (1 - share) * noise.astype(np.float32), target)[0, 0])
     )
@@ -162,34 +162,34 @@ def test_a_slice_that_is_hardly_similar_does_not_outweigh_the_others():
 
 
 def test_ms_ssim_loss_takes_every_slice_by_itself():
-    prediction, target = windows()
+    prediction, target = slabs()
     of_slices = [ms_ssim_loss(prediction[:, k : k + 1], target[:, k : k + 1]) for k in range(target.shape[1])]
     np.testing.assert_allclose(ms_ssim_loss(prediction, target), np.concatenate(of_slices, axis=1), rtol=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_identical_windows_have_no_loss(loss):
-    _, target = windows()
+def test_identical_slabs_have_no_loss(loss):
+    _, target = slabs()
     np.testing.assert_allclose(loss(target, target), 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_losses_are_symmetric(loss):
-    prediction, target = windows()
+    prediction, target = slabs()
     np.testing.assert_allclose(loss(prediction, target), loss(target, prediction), rtol=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_windows_of_a_batch_are_independent(loss):
-    prediction, target = windows()
+def test_slabs_of_a_batch_are_independent(loss):
+    prediction, target = slabs()
     alone = [loss(prediction[b : b + 1], target[b : b + 1])[0] for b in range(2)]
     np.testing.assert_allclose(loss(prediction, target), alone, rtol=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("value", [-1.0, 0.0, 1.0])
-def test_gradients_are_finite_for_constant_and_for_identical_windows(loss, value):
-    _, target = windows((1, 2, 24, 24))
+def test_gradients_are_finite_for_constant_and_for_identical_slabs(loss, value):
+    _, target = slabs((1, 2, 24, 24))
     constant = np.full_like(target, value)
     gradient = jax.jit(jax.grad(lambda prediction, target: jnp.sum(loss(prediction, target))))
     for prediction, true in [(constant, target), (target, constant), (constant, constant), (target, target)]:
@@ -197,7 +197,7 @@ def test_gradients_are_finite_for_constant_and_for_identical_windows(loss, value
 
 
 def test_the_similarity_gradient_points_uphill():
-    prediction, target = windows((1, 2, 24, 24))
+    prediction, target = slabs((1, 2, 24, 24))
     value, gradient = jax.jit(jax.value_and_grad(lambda p: ms_ssim_loss(p, target).mean()))(prediction)
     step = 0.1 * gradient / np.abs(gradient).max()
     difference = (ms_ssim_loss(prediction + step, target) - ms_ssim_loss(prediction - step, target)).mean()
@@ -230,4 +230,4 @@ def test_as_many_scales_as_the_window_fits_into(height, width, scales):
 
 def test_slices_smaller_than_the_window_are_refused():
     with pytest.raises(ValueError, match="at least 11 pixels a side, not 10"):
-        ms_ssim_loss(*windows((1, 1, 10, 30)))
+        ms_ssim_loss(*slabs((1, 1, 10, 30)))

@@ -94,7 +94,7 @@ def test_trajectories_have_the_mean_and_the_covariance_of_real_ones(volumes, com
     assert np.all(np.diff(variances) <= 1e-6 * variances[0])  # what is seen most comes first
 
 
-def test_more_numbers_than_volumes_are_nought(volumes, components):
+def test_more_numbers_than_volumes_are_zero(volumes, components):
     kernel = np.asarray(pca_trajectories(volumes[:3], components, 5)["kernel"])
     assert kernel.shape == (5, SHAPE[0], CODE) and np.abs(kernel[:2]).max() > 0.01 and np.all(kernel[3:] == 0)
 

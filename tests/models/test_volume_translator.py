@@ -14,15 +14,15 @@ from lift_jax.inference.translate import translate_volume
 from lift_jax.models.blocks import depth_to_space, modulate, space_to_depth, upsample
 from lift_jax.models.depth_encoding import fourier_features
 from lift_jax.models.translation.slice_translator import with_products
-from tests.small_network import CHANNELS, random_parameters, random_window, small_network
+from tests.small_network import CHANNELS, random_parameters, random_slab, small_network
 
 AVAILABLE = (True, True, True, False)
 
 
 @functools.partial(jax.jit, static_argnums=(0,), static_argnames="use_mixer")
-def apply(network, params, window, use_mixer=True):
+def apply(network, params, slab, use_mixer=True):
     """`[B, D, H, W]` in one pass."""
-    inputs = (window[key] for key in ("sources", "available", "target_onehot", "depth"))
+    inputs = (slab[key] for key in ("sources", "available", "target_onehot", "depth"))
     return network.apply({"params": params}, *inputs, use_mixer=use_mixer)
 
 
@@ -33,18 +33,18 @@ def untrained(network, params):
 
 
 def volume(depth=7, height=16, width=16, seed=0):
-    return random_window(1, depth, height, width, seed)["sources"][0]
+    return random_slab(1, depth, height, width, seed)["sources"][0]
 
 
 def one_pass(network, params, sources, target):
     """What `translate_volume` is to equal, for sides that are multiples of the network's: `[D, H, W]`."""
-    window = {
+    slab = {
         "sources": sources[None],
         "available": np.float32([AVAILABLE]),
         "target_onehot": np.eye(CHANNELS, dtype=np.float32)[[target]],
         "depth": depth_coordinates(len(sources))[None],
     }
-    return apply(network, params, window)[0]
+    return apply(network, params, slab)[0]
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])
@@ -97,14 +97,14 @@ def test_depths_span_the_volume_and_a_lone_slice_lies_in_the_middle():
 
 @pytest.mark.parametrize("stem", [1, 2, 4])
 @pytest.mark.parametrize("grid", [1, 2])
-def test_windows_keep_their_shape_for_every_stem_and_grid(stem, grid):
+def test_slabs_keep_their_shape_for_every_stem_and_grid(stem, grid):
     network = small_network(space_to_depth=stem, grid=grid)
     shapes = jax.eval_shape(
-        lambda params, window: network.apply(
-            {"params": params}, window["sources"], window["available"], window["target_onehot"], window["depth"]
+        lambda params, slab: network.apply(
+            {"params": params}, slab["sources"], slab["available"], slab["target_onehot"], slab["depth"]
         ),
         random_parameters(network),
-        random_window(2, 3, 16, 24),
+        random_slab(2, 3, 16, 24),
     )
     assert network.translator.multiple == 2 * stem
     assert (shapes.shape, shapes.dtype) == ((2, 3, 16, 24), jnp.float32)
@@ -114,10 +114,10 @@ def test_an_untrained_mixer_leaves_the_translator_exactly_as_it_was():
     with_mixer, without = small_network(), small_network("none")
     params = untrained(with_mixer, random_parameters(with_mixer))
     alone = {"translator": params["translator"]}
-    window = random_window()
-    expected = apply(without, alone, window)
-    np.testing.assert_array_equal(apply(with_mixer, params, window), expected)
-    np.testing.assert_array_equal(apply(with_mixer, params, window, use_mixer=False), expected)
+    slab = random_slab()
+    expected = apply(without, alone, slab)
+    np.testing.assert_array_equal(apply(with_mixer, params, slab), expected)
+    np.testing.assert_array_equal(apply(with_mixer, params, slab, use_mixer=False), expected)
     np.testing.assert_array_equal(
         translate_volume(with_mixer, params, volume(), AVAILABLE, (3,), chunk=4),
         translate_volume(without, alone, volume(), AVAILABLE, (3,), chunk=4),
@@ -131,10 +131,10 @@ def test_a_network_without_mixer_has_no_mixer_parameters():
 def test_an_untrained_convolution_changes_nothing_and_a_trained_one_does():
     network = small_network("convolution")
     params = random_parameters(network)
-    window = random_window()
-    alone = apply(network, params, window, use_mixer=False)
-    np.testing.assert_array_equal(apply(network, untrained(network, params), window), alone)
-    assert np.abs(apply(network, params, window) - alone).max() > 1e-4
+    slab = random_slab()
+    alone = apply(network, params, slab, use_mixer=False)
+    np.testing.assert_array_equal(apply(network, untrained(network, params), slab), alone)
+    assert np.abs(apply(network, params, slab) - alone).max() > 1e-4
     assert "convolution" in params["mixer"]
 
 
@@ -151,57 +151,57 @@ def trained():
 
 
 def test_a_source_that_is_not_available_is_not_looked_at(trained):
-    window = random_window()
-    other = window | {"sources": window["sources"].copy()}
+    slab = random_slab()
+    other = slab | {"sources": slab["sources"].copy()}
     other["sources"][..., 3] = np.nan
-    np.testing.assert_array_equal(apply(*trained, other), apply(*trained, window))
+    np.testing.assert_array_equal(apply(*trained, other), apply(*trained, slab))
     sources = other["sources"][0]
     np.testing.assert_array_equal(
         translate_volume(*trained, sources, AVAILABLE, (3,)),
-        translate_volume(*trained, window["sources"][0], AVAILABLE, (3,)),
+        translate_volume(*trained, slab["sources"][0], AVAILABLE, (3,)),
     )
 
 
 @pytest.mark.parametrize("key", ["available", "target_onehot"])
 def test_the_output_depends_on_what_there_is_and_on_what_is_wanted(trained, key):
-    window = random_window()
-    other = window | {key: np.roll(window[key], 1, axis=1)}
+    slab = random_slab()
+    other = slab | {key: np.roll(slab[key], 1, axis=1)}
     # The channel that differs is the same air in both, so that only the condition tells them apart.
-    window["sources"][..., [0, 3]] = other["sources"][..., [0, 3]] = -1
-    assert np.abs(apply(*trained, other) - apply(*trained, window)).max() > 1e-3
+    slab["sources"][..., [0, 3]] = other["sources"][..., [0, 3]] = -1
+    assert np.abs(apply(*trained, other) - apply(*trained, slab)).max() > 1e-3
 
 
 def test_without_a_mixer_slices_are_independent_of_each_other(trained):
     network, params = trained
-    window, order = random_window(), [2, 0, 3, 1]
-    shuffled = window | {"sources": window["sources"][:, order]}
-    straight = apply(network, params, window, use_mixer=False)
+    slab, order = random_slab(), [2, 0, 3, 1]
+    shuffled = slab | {"sources": slab["sources"][:, order]}
+    straight = apply(network, params, slab, use_mixer=False)
     np.testing.assert_array_equal(apply(network, params, shuffled, use_mixer=False), straight[:, order])
 
 
 def test_the_mixer_carries_context_from_every_slice_to_every_other(trained):
-    window = random_window()
-    before = apply(*trained, window)
+    slab = random_slab()
+    before = apply(*trained, slab)
     for source in range(4):
-        changed = window | {"sources": window["sources"].copy()}
+        changed = slab | {"sources": slab["sources"].copy()}
         changed["sources"][:, source] *= 0.2
         effect = np.abs(apply(*trained, changed) - before).max(axis=(0, 2, 3))
         assert (effect > 1e-5).all(), (source, effect)
 
 
-def test_windows_of_a_batch_do_not_see_each_other(trained):
-    window = random_window(batch=2)
-    changed = window | {"sources": window["sources"].copy()}
+def test_slabs_of_a_batch_do_not_see_each_other(trained):
+    slab = random_slab(batch=2)
+    changed = slab | {"sources": slab["sources"].copy()}
     changed["sources"][1] *= 0.2
-    np.testing.assert_array_equal(apply(*trained, changed)[0], apply(*trained, window)[0])
+    np.testing.assert_array_equal(apply(*trained, changed)[0], apply(*trained, slab)[0])
 
 
 def test_recomputing_blocks_changes_neither_outputs_nor_gradients():
-    window = random_window()
+    slab = random_slab()
 
     def value_and_gradients(remat):
         network = small_network("none", widths=(8,), remat=remat)
-        loss = jax.value_and_grad(lambda params: (apply(network, params, window) ** 2).mean())
+        loss = jax.value_and_grad(lambda params: (apply(network, params, slab) ** 2).mean())
         return jax.jit(loss)(random_parameters(network))
 
     recomputed, expected = value_and_gradients(True), value_and_gradients(False)
@@ -210,8 +210,8 @@ def test_recomputing_blocks_changes_neither_outputs_nor_gradients():
 
 def test_bfloat16_activations_stay_close_to_float32(trained):
     network, params = trained
-    exact = apply(network, params, random_window())
-    rounded = apply(small_network(dtype="bfloat16"), params, random_window())
+    exact = apply(network, params, random_slab())
+    rounded = apply(small_network(dtype="bfloat16"), params, random_slab())
     assert rounded.dtype == jnp.float32
     difference = np.abs(rounded - exact)
     assert 0 < difference.mean() < 0.02 * np.abs(exact).mean()
@@ -282,10 +282,10 @@ def test_products_let_a_network_without_features_square_and_multiply_its_sources
 def test_a_network_with_products_translates_and_ignores_what_is_not_available(trained):
     network, _ = trained
     network = network.clone(translator=network.translator.clone(products=True))
-    params, window = random_parameters(network), random_window(1, 3, 16, 16)
-    made = apply(network, params, window)
+    params, slab = random_parameters(network), random_slab(1, 3, 16, 16)
+    made = apply(network, params, slab)
     assert made.shape == (1, 3, 16, 16) and np.isfinite(made).all()
-    hidden = window | {"available": np.float32([AVAILABLE])}
-    other = hidden | {"sources": window["sources"].copy()}
+    hidden = slab | {"available": np.float32([AVAILABLE])}
+    other = hidden | {"sources": slab["sources"].copy()}
     other["sources"][..., 3] = 0.5
     np.testing.assert_array_equal(apply(network, params, hidden), apply(network, params, other))

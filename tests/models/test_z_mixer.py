@@ -41,7 +41,7 @@ def test_an_untrained_mixer_can_learn():
     assert (np.abs(gradient["context"]["kernel"]) > 0).any()
 
 
-def test_cells_and_windows_are_sequences_of_their_own():
+def test_cells_and_slabs_are_sequences_of_their_own():
     mixer, params, pooled, depth, condition = random_mixer()
     apply = jax.jit(mixer.apply)
     together = apply(params, pooled, depth, condition)

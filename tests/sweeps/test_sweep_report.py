@@ -68,9 +68,9 @@ def test_distances_are_averaged_and_compared_by_their_logarithms():
     paired = scipy.stats.ttest_rel(np.log(b), np.log(a))
     np.testing.assert_allclose(ratio[0], scipy.stats.gmean(np.divide(b, a)), rtol=1e-9)
     np.testing.assert_allclose(ratio[1:3], np.exp(paired.confidence_interval(0.95)), rtol=1e-9)
-    nought = {"base": {0: 0.0, 1: 2.0, 2: np.nan}, "other": {0: 1.0, 1: 8.0}}  # a distance of 0 has no ratio
-    assert seed_means(nought, "frechet_coronal")["base"][::3] == (pytest.approx(2.0), 1)
-    assert seed_differences(nought, "base", "frechet_coronal")["other"][::3] == (pytest.approx(4.0), 1)
+    zero = {"base": {0: 0.0, 1: 2.0, 2: np.nan}, "other": {0: 1.0, 1: 8.0}}  # a distance of 0 has no ratio
+    assert seed_means(zero, "frechet_coronal")["base"][::3] == (pytest.approx(2.0), 1)
+    assert seed_differences(zero, "base", "frechet_coronal")["other"][::3] == (pytest.approx(4.0), 1)
     column = next(c for c in GENERATION_COLUMNS if c.key == "frechet_coronal")
     assert verdict(ratio, column) == "worse" and verdict(ratio._replace(low=0.9), column) == ""
 

@@ -53,15 +53,15 @@ def test_both_stages_are_trained_and_validated_in_hu(workdir):
     assert len(figures) == 2 and all(50 < line["validation_mae"] < 2000 for line in figures)
 
 
-def test_a_case_becomes_a_ct_in_hu_on_the_grid_of_its_mr_with_and_without_mask(command, heads, workdir, tmp_path):
+def test_a_subject_becomes_a_ct_in_hu_on_the_grid_of_its_mr_with_and_without_mask(command, heads, workdir, tmp_path):
     name = sorted(path.name for path in heads.iterdir())[0]
     for source, target in (("with", ("mr", "mask")), ("without", ("mr",))):
-        folder = tmp_path / "cases" / source
+        folder = tmp_path / "subjects" / source
         folder.mkdir(parents=True)
         for kind in target:
             (folder / f"{kind}.nii.gz").write_bytes((heads / name / f"{kind}.nii.gz").read_bytes())
     done = command(
-        "synthesize", "--workdir", workdir, "--case", tmp_path / "cases", "--output", tmp_path / "out", **QUICK
+        "synthesize", "--workdir", workdir, "--case", tmp_path / "subjects", "--output", tmp_path / "out", **QUICK
     )
     assert done.returncode == 0, done.stderr
     warnings = [line for line in done.stderr.splitlines() if line.startswith("warning:")]

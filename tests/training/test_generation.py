@@ -266,7 +266,7 @@ def test_samples_do_not_depend_on_chunk_or_on_what_else_is_sampled(networks_and_
 
 
 def test_codes_of_a_temperature_are_as_many_times_as_long(networks_and_parameters):
-    """The prior is linear, so that codes lie as many times as far from those of nought."""
+    """The prior is linear, so that codes lie as many times as far from those of zero."""
     networks, params = networks_and_parameters
     key, nothing = jax.random.key(7), jnp.zeros((1, networks.volume_latent_dim))
     mean, once, thrice = (networks.random_codes(params, key, 5, temperature) for temperature in (0.0, 1.0, 3.0))

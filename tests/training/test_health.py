@@ -12,15 +12,15 @@ from lift_jax.training.health import ENOUGH, RECENT, SHORTEST, SLOW, SkippedStep
 from lift_jax.training.monitor import Monitor, Watchdog
 
 
-def noted(counts, *, first=1, limit=3, skipped=0, cases=None):
-    steps = SkippedSteps("mixer", limit, skipped, cases)
+def noted(counts, *, first=1, limit=3, skipped=0, subjects=None):
+    steps = SkippedSteps("mixer", limit, skipped, subjects)
     for step, count in enumerate(counts, first):
         steps.note(step, jnp.int32(count))
     return steps
 
 
-def test_each_skipped_step_is_told_once_with_the_cases_of_its_batch():
-    steps = noted([0, 1, 1, 2, 2], cases=lambda step: [f"b-{step}", "a", "a"])
+def test_each_skipped_step_is_told_once_with_the_subjects_of_its_batch():
+    steps = noted([0, 1, 1, 2, 2], subjects=lambda step: [f"b-{step}", "a", "a"])
     lines = steps.read()
     assert [line.split(" was skipped")[0] for line in lines] == ["step 2", "step 4"]
     assert lines[0].endswith("its batch is of a, b-2")
@@ -29,12 +29,12 @@ def test_each_skipped_step_is_told_once_with_the_cases_of_its_batch():
     assert len(steps.read()) == 1
 
 
-def test_of_many_cases_the_first_are_told():
-    (line,) = noted([1], cases=lambda step: [f"case-{i:02}" for i in range(30)]).read()
+def test_of_many_subjects_the_first_are_told():
+    (line,) = noted([1], subjects=lambda step: [f"case-{i:02}" for i in range(30)]).read()
     assert line.endswith("case-07 and 22 more") and "\n" not in line
 
 
-def test_where_batches_are_made_of_no_cases_the_step_is_told():
+def test_where_batches_are_made_of_no_subjects_the_step_is_told():
     (line,) = noted([5], first=1200, skipped=4).read()
     assert line.startswith("step 1,200 was skipped") and line.endswith("drawn from the bank")
 
@@ -180,7 +180,7 @@ def test_a_monitor_warns_of_skipped_steps_and_spikes_under_the_stage(config=None
     from configs.quickstart import get_config
 
     config = get_config("tiny")
-    options = {"skipped": 0, "losses": [1.0] * ENOUGH, "cases": lambda step: ["phantom-3"]}
+    options = {"skipped": 0, "losses": [1.0] * ENOUGH, "subjects": lambda step: ["phantom-3"]}
     with Monitor("joint", config, **options) as monitor:
         monitor.note(1, {"skipped": jnp.int32(1)})
         with pytest.warns(DataWarning, match=r"^joint: step 1 was skipped.*phantom-3$"):

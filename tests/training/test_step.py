@@ -31,7 +31,7 @@ from lift_jax.training.sharding import (
 from lift_jax.training.step import initial_state, train_step
 from lift_jax.training.translation_loss import translation_loss
 from tests.quick_compile import QUICK
-from tests.small_network import MR, MR_TO_CT, random_pair, random_parameters, random_window, small_network
+from tests.small_network import MR, MR_TO_CT, random_pair, random_parameters, random_slab, small_network
 
 STEPS = 10
 GROUPS = ("translator", "mixer")
@@ -88,14 +88,14 @@ def assert_same_run(actual, expected, rtol=1e-4):
 
 @pytest.fixture(scope="module")
 def descent():
-    """A step of plain gradient descent, the state before it, a batch of two windows a device for each of `STEPS` steps,
+    """A step of plain gradient descent, the state before it, a batch of two slabs a device for each of `STEPS` steps,
     and what comes of them on one device.
     """
     network, optimizer = small_network(widths=(8,)), optax.sgd(0.001, momentum=0.9)
     loss = translation_loss(network, MR, LossWeights(), use_mixer=True)
     step = functools.partial(train_step, loss_function=loss, optimizer=optimizer, trained=GROUPS, ema_decay=0.9)
     state = initial_state(random_parameters(network), optimizer, GROUPS, jax.random.key(0))
-    batches = [random_window(2 * DEVICES, slices=2, height=12, width=12, seed=seed) for seed in range(STEPS)]
+    batches = [random_slab(2 * DEVICES, slices=2, height=12, width=12, seed=seed) for seed in range(STEPS)]
     return step, state, batches, run_sharded(step, state, batches, 1)
 
 
@@ -122,7 +122,7 @@ def joint_stage(task):
     if task == "missing_mr":
         network = small_network(widths=(8,))
         loss = translation_loss(network, MR, LossWeights(similarity=0.0), use_mixer=True)
-        batches = [random_window(DEVICES, slices=2, height=12, width=12, seed=seed) for seed in range(STEPS)]
+        batches = [random_slab(DEVICES, slices=2, height=12, width=12, seed=seed) for seed in range(STEPS)]
     else:
         network = small_network(widths=(8,), source_channels=1, target_channels=1, combine=False)
         loss = translation_loss(network, MR_TO_CT, LossWeights(similarity=0.0, bone=3.0), use_mixer=True)
@@ -144,7 +144,7 @@ def test_a_joint_stage_is_the_same_on_several_devices_as_on_one(task, many):
 
 def test_terms_of_weight_zero_are_left_out_and_a_loss_is_the_weighted_sum_of_its_terms():
     network = small_network("none")
-    params, batch = random_parameters(network), random_window(2, slices=2, height=12, width=12)
+    params, batch = random_parameters(network), random_slab(2, slices=2, height=12, width=12)
 
     def loss(**weights):
         weights = LossWeights(**{"pixel": 0.0, "similarity": 0.0, "through_plane": 0.0} | weights)
@@ -215,7 +215,7 @@ def test_gradient_descent_takes_exactly_the_gradient():
 
 
 def spoiled(batch, part):
-    """A batch of which one window makes the loss, or only its gradient, no number."""
+    """A batch of which one slab makes the loss, or only its gradient, no number."""
     return batch | {part: np.where(np.arange(DEVICES)[:, None] == 3, {"y": np.nan, "root": 0}[part], batch[part])}
 
 

@@ -9,7 +9,7 @@ import pytest
 from lift_jax.data.slabs import slab_weights
 from lift_jax.losses.paired import LossWeights
 from lift_jax.training.translation_loss import translation_loss
-from tests.small_network import MR, MR_TO_CT, random_pair, random_parameters, random_window, small_network
+from tests.small_network import MR, MR_TO_CT, random_pair, random_parameters, random_slab, small_network
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_loss_weighs_bone_and_sees_nothing_outside_the_foreground(network, param
 
 def test_bone_weighs_nothing_in_targets_that_are_not_in_hu():
     network = small_network("none")
-    params, batch = random_parameters(network), random_window(2, slices=2, height=12, width=12)
+    params, batch = random_parameters(network), random_slab(2, slices=2, height=12, width=12)
     losses = [value(network, MR, LossWeights(similarity=0.0, bone=bone), params, batch)[0] for bone in (0.0, 5.0)]
     assert float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-6)
 

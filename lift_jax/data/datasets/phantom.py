@@ -1,4 +1,4 @@
-"""The embedded data sets as sources of subjects: brains in four MR contrasts, heads in MR and CT."""
+"""The embedded data sets as sources of subjects: brains in four MR channels, heads in MR and CT."""
 
 import dataclasses
 import hashlib

@@ -1,7 +1,7 @@
 """The phantom's physics: tissue relaxation and four pulse sequences.
 
-Everything is drawn once per case from wide ranges, so that what is learnt on phantoms carries over to scans; shared
-factors (field strength, water content, echo times of the site) tie the four contrasts together.
+Everything is drawn once per subject from wide ranges, so that what is learnt on phantoms carries over to scans; shared
+factors (field strength, water content, echo times of the site) tie the four channels together.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from lift_jax.data.phantom.tissues import CSF, TISSUES
 
 GAMMA_DEVIATION = (0.17, 0.1)
 """Standard deviations of the logarithm of the exponent on intensities, what the signal equations leave out: of the
-site's, shared by the contrasts, and of each contrast's own."""
+site's, shared by the channels, and of each channel's own."""
 SITE_ECHO_DEVIATION, SITE_REPETITION_DEVIATION = 0.2, 0.15
 """Standard deviations of the logarithm of a site's echo and repetition times, over all sites."""
 OWN_DEVIATION = 0.03
@@ -49,7 +49,7 @@ class Protocol:
     """Sequence parameters: times in ms, `flip` in radians; `t1_sequence`, of t1n and t1c, is one of `T1_SEQUENCES`.
 
     `site_echo` and `site_repetition` are the site's factors on its T2-weighted sequences, `weighting` in [0, 1] is how
-    weak its T1 weighting is, `site_gamma` the part of the exponents `gamma [CHANNELS]` that the contrasts share.
+    weak its T1 weighting is, `site_gamma` the part of the exponents `gamma [CHANNELS]` that the channels share.
     """
 
     site_echo: float
@@ -93,10 +93,10 @@ def draw_relaxation(generator: np.random.Generator) -> Relaxation:
 
 
 def draw_protocol(generator: np.random.Generator) -> Protocol:
-    """Draws the sequences of a session: the site's habits, shared by the contrasts, within ranges in clinical use.
+    """Draws the sequences of a session: the site's habits, shared by the channels, within ranges in clinical use.
 
     A site favors short or long echoes and repetitions in all its T2-weighted sequences, and a weaker or stronger T1
-    weighting; a sequence departs from the site's habits by a few per cent. So sources tell of the contrast that is
+    weighting; a sequence departs from the site's habits by a few per cent. So sources tell of the channel that is
     wanted, in so far as the tissues that show it are in view.
     """
     site_echo = np.exp(SITE_ECHO_DEVIATION * generator.standard_normal())

@@ -1,4 +1,4 @@
-"""The embedded data set: brains made on demand, with real anatomy, the physics of four contrasts, and slice gains."""
+"""The embedded data set: brains made on demand, with real anatomy, the physics of four channels, and slice gains."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from lift_jax.data.phantom.pathology import draw_lesions, draw_tumor
 from lift_jax.data.phantom.scanner import Imaging, draw_gains, draw_imaging, scan
 
 VERSION = 4
-"""Part of every fingerprint: to be raised with any change that changes a case."""
+"""Part of every fingerprint: to be raised with any change that changes a subject."""
 
 TUMOR_PROBABILITY = 0.75
 LESIONS_PROBABILITY = 0.3
@@ -30,7 +30,7 @@ def head_spacing(shape: tuple[int, int, int]) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class PhantomBrain:
-    """A made brain in the four contrasts of BraTS, in the order of `datasets.brats.CHANNELS`.
+    """A made brain in the four channels of BraTS, in the order of `datasets.brats.CHANNELS`.
 
     Attributes:
       name: made from seed and index.
@@ -51,7 +51,7 @@ def name_of(seed: int, index: int) -> str:
 
 
 def make_head(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> Anatomy:
-    """Makes the anatomy and pathology of case `index` of the data set `seed`, as `make_phantom` scans it."""
+    """Makes the anatomy and pathology of subject `index` of the data set `seed`, as `make_phantom` scans it."""
     check_grid(shape, spacing)
     pathology, anatomy, *_ = _streams(seed, index)
     tumors, lesion_sites = _pathology_sites()
@@ -61,11 +61,11 @@ def make_head(seed: int, index: int, shape: tuple[int, int, int], spacing: float
 
 
 def make_phantom(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> PhantomBrain:
-    """Makes case `index` of the data set `seed` on a grid; one subject at every resolution, but for noise and gains.
+    """Makes subject `index` of the data set `seed` on a grid; one subject at every resolution, but for noise and gains.
 
     Args:
       seed: of the data set, 0 or more.
-      index: of the case, 0 or more.
+      index: of the subject, 0 or more.
       shape: the grid `(D, H, W)`.
       spacing: voxel size in mm.
 
@@ -87,18 +87,18 @@ def make_phantom(seed: int, index: int, shape: tuple[int, int, int], spacing: fl
 
 
 def session(seed: int, index: int) -> tuple[Relaxation, Protocol]:
-    """Draws the tissues and the sequences that case `index` of the data set `seed` is scanned with."""
+    """Draws the tissues and the sequences that subject `index` of the data set `seed` is scanned with."""
     physics = _streams(seed, index)[2]
     return draw_relaxation(physics), draw_protocol(physics)
 
 
 def imaging_of(seed: int, index: int) -> Imaging:
-    """Draws resolution, registration and headroom of the contrasts of case `index`."""
+    """Draws resolution, registration and headroom of the channels of subject `index`."""
     return draw_imaging(_streams(seed, index)[5])
 
 
 def slice_gains(seed: int, index: int, slices: int) -> np.ndarray:
-    """Draws the factor on each slice of each source of case `index`, `[slices, CHANNELS]` float32."""
+    """Draws the factor on each slice of each source of subject `index`, `[slices, CHANNELS]` float32."""
     return draw_gains(_streams(seed, index)[4], slices)
 
 
@@ -108,12 +108,12 @@ def _streams(seed: int, index: int) -> list[np.random.Generator]:
 
 
 def _normalize(volumes: np.ndarray, mask: np.ndarray, headroom: np.ndarray) -> np.ndarray:
-    """Normalizes `[D, H, W, C]` contrast by contrast, to [0, headroom]."""
+    """Normalizes `[D, H, W, C]` channel by channel, to [0, headroom]."""
     protocol = get_protocol("mr_quantile")
     normalized = np.empty_like(volumes)
-    for contrast in range(volumes.shape[-1]):
-        volume = np.ascontiguousarray(volumes[..., contrast])
-        normalized[..., contrast] = np.float32(headroom[contrast]) * protocol.normalize(volume, mask)
+    for channel in range(volumes.shape[-1]):
+        volume = np.ascontiguousarray(volumes[..., channel])
+        normalized[..., channel] = np.float32(headroom[channel]) * protocol.normalize(volume, mask)
     return normalized
 
 

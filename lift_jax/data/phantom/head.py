@@ -20,7 +20,7 @@ from lift_jax.data.phantom.skull import distance_to_cavity, draw_skull, paint_ba
 from lift_jax.data.phantom.tissues import CSF, TISSUES, WHITE
 
 VERSION = 2
-"""Part of every fingerprint: to be raised with any change that changes a case."""
+"""Part of every fingerprint: to be raised with any change that changes a subject."""
 
 FIELD_MM = (184.0, 216.0, 184.0)
 """Field of view along D, H, W that holds every head down to the teeth."""
@@ -68,14 +68,14 @@ def name_of(seed: int, index: int) -> str:
 
 
 def make_phantom_head(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> PhantomHead:
-    """Makes case `index` of the data set `seed`; one subject at every resolution, but for noise and gains.
+    """Makes subject `index` of the data set `seed`; one subject at every resolution, but for noise and gains.
 
     The MR is T1-weighted, with bias field, Rician noise and a gain on every slice; the CT has noise and
     beam-hardening streaks. The mask is the head, cavities included.
 
     Args:
       seed: of the data set, 0 or more.
-      index: of the case, 0 or more.
+      index: of the subject, 0 or more.
       shape: the grid `(D, H, W)`.
       spacing: voxel size in mm.
 

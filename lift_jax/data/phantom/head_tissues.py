@@ -58,7 +58,7 @@ class HeadTissues:
 
 
 def draw_head_tissues(
-    generator: np.random.Generator, brain: Relaxation, protocol: Protocol, contrast: int = 0
+    generator: np.random.Generator, brain: Relaxation, protocol: Protocol, channel: int = 0
 ) -> HeadTissues:
     """Draws the CT numbers of a subject and computes what the MR sequence makes of the same tissues.
 
@@ -69,7 +69,7 @@ def draw_head_tissues(
       generator: source of the draws.
       brain: relaxation of the brain's tissues.
       protocol: the sequences.
-      contrast: the one that is taken; the first is T1-weighted without contrast agent, the third T2-weighted.
+      channel: the one that is taken; the first is T1-weighted without contrast agent, the third T2-weighted.
     """
     places = dict(zip(HEAD_TISSUES, generator.uniform(size=len(HEAD_TISSUES)), strict=True))
     fat_share = generator.uniform()
@@ -87,5 +87,5 @@ def draw_head_tissues(
         for of_brain, rest in zip((brain.t1, brain.t2, brain.density), np.array(properties, float), strict=True)
     )
     gadolinium = np.concatenate([brain.gadolinium, np.zeros(len(HEAD_TISSUES) - len(TISSUES))])
-    signal = signals(Relaxation(brain.field, t1, t2, density, gadolinium), protocol)[:, contrast]
+    signal = signals(Relaxation(brain.field, t1, t2, density, gadolinium), protocol)[:, channel]
     return HeadTissues(hounsfield, signal / signal.max())

@@ -1,7 +1,7 @@
 """The phantom's scanner: from tissues to images, with what sets a scan apart from its signal equations.
 
 Texture, bias field, resolution, registration, noise, gains of slices, and the height of the brightest voxels. Ranges
-were chosen so that levels and joint relations of contrasts cover those of real scans: docs/studies/real_scans.md.
+were chosen so that levels and joint relations of channels cover those of real scans: docs/studies/real_scans.md.
 """
 
 import dataclasses
@@ -15,34 +15,34 @@ from lift_jax.data.phantom.tissues import WHITE
 GAIN_INTERLEAVE = 0.055
 """Standard deviation over volumes of the log-gain between even slices and the mean: interleaved acquisition."""
 GAIN_SLICE = 0.058
-"""Standard deviation of the independent log-gain of each slice; both together are about 8 %, in the worst contrast."""
+"""Standard deviation of the independent log-gain of each slice; both together are about 8 %, in the worst channel."""
 
 BIAS_PITCH_MM = 110.0
 BIAS_DEVIATION = 0.07
-"""Control point pitch, and standard deviation of the logarithm, of a contrast's bias field (receive coil, B1)."""
+"""Control point pitch, and standard deviation of the logarithm, of a channel's bias field (receive coil, B1)."""
 TEXTURE_FIELDS = ((25.0, 0.05), (12.0, 0.05), (5.0, 0.06))
-"""The largest relative variation of water content within tissues, shared by the contrasts: (pitch in mm, deviation)."""
+"""The largest relative variation of water content within tissues, shared by the channels: (pitch in mm, deviation)."""
 OWN_TEXTURE_FIELDS = ((12.0, 0.05), (5.0, 0.07))
-"""The largest relative variation of one contrast by itself (flow, susceptibility, ringing), likewise."""
+"""The largest relative variation of one channel by itself (flow, susceptibility, ringing), likewise."""
 NOISE_RANGE = (0.01, 0.035)
 """Noise of each quadrature channel, relative to white matter."""
 
 THICK_PROBABILITY = (0.4, 0.3, 0.6, 0.6)
-"""How often each contrast is acquired in thick slices and interpolated, as most clinical scans are."""
+"""How often each channel is acquired in thick slices and interpolated, as most clinical scans are."""
 THICK_WIDTH_MM = (4.0, 7.0)
 THIN_WIDTH_MM = (1.0, 2.0)
 """Full widths at half maximum of the point spread across thick slices, and in all other directions."""
 SHIFT_MM = 0.5
-"""Standard deviation, along each axis, of what registration leaves of a contrast's shift."""
+"""Standard deviation, along each axis, of what registration leaves of a channel's shift."""
 
 HEADROOM = (0.12, 0.4, 0.3, 0.2)
-"""The most by which the 0.999 quantile of a scan of each contrast, at 1 mm, may lie above that of the phantom: specks,
+"""The most by which the 0.999 quantile of a scan of each channel, at 1 mm, may lie above that of the phantom: specks,
 vessels and noise that set it vanish in larger voxels, and no phantom holds all of them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Imaging:
-    """How each contrast is imaged: `width [CHANNELS, 3]` and `shift [CHANNELS, 3]` in mm along D, H, W; `headroom`.
+    """How each channel is imaged: `width [CHANNELS, 3]` and `shift [CHANNELS, 3]` in mm along D, H, W; `headroom`.
 
     `headroom [CHANNELS]` in [0, 1] is the height at which the phantom's own 0.999 quantile lies after normalization.
     """
@@ -53,7 +53,7 @@ class Imaging:
 
 
 def draw_imaging(generator: np.random.Generator) -> Imaging:
-    """Draws the resolution, misregistration and headroom of the contrasts of a session."""
+    """Draws the resolution, misregistration and headroom of the channels of a session."""
     count = len(HEADROOM)
     width = generator.uniform(*THIN_WIDTH_MM, (count, 3))
     thick = generator.random(count) < THICK_PROBABILITY
@@ -72,7 +72,7 @@ def scan(
     protocol: Protocol,
     imaging: Imaging,
 ) -> np.ndarray:
-    """The four contrasts of a head, `[D, H, W, CHANNELS]` float32: exactly 0 outside the mask, no gains yet.
+    """The four channels of a head, `[D, H, W, CHANNELS]` float32: exactly 0 outside the mask, no gains yet.
 
     Args:
       generator: source of texture, bias field and noise.
@@ -91,16 +91,16 @@ def scan(
     white_level = (pure[WHITE] / largest) ** protocol.gamma
     noise = generator.uniform(*NOISE_RANGE, 4) * white_level
     volume = np.zeros((*mask.shape, 4), np.float32)
-    for contrast in range(4):
+    for channel in range(4):
         bias = np.exp(np.float32(BIAS_DEVIATION) * smooth_field(generator, axes, BIAS_PITCH_MM)[mask])
-        signal = fractions @ pure[:, contrast].astype(np.float32)
-        signal += texture * (fractions @ slope[:, contrast].astype(np.float32))
+        signal = fractions @ pure[:, channel].astype(np.float32)
+        signal += texture * (fractions @ slope[:, channel].astype(np.float32))
         amount, angle = generator.uniform(0, 1), generator.uniform(0, 2 * np.pi)
         signal *= 1 + np.float32(amount * np.cos(angle)) * own[0] + np.float32(amount * np.sin(angle)) * own[1]
-        signal = resample(np.maximum(signal, 0), mask, axes, imaging.width[contrast], imaging.shift[contrast])
-        signal = (signal / np.float32(largest[contrast])) ** np.float32(protocol.gamma[contrast]) * bias
-        quadratures = np.float32(noise[contrast]) * generator.standard_normal((2, len(signal)), dtype=np.float32)
-        volume[mask, contrast] = np.hypot(signal + quadratures[0], quadratures[1])
+        signal = resample(np.maximum(signal, 0), mask, axes, imaging.width[channel], imaging.shift[channel])
+        signal = (signal / np.float32(largest[channel])) ** np.float32(protocol.gamma[channel]) * bias
+        quadratures = np.float32(noise[channel]) * generator.standard_normal((2, len(signal)), dtype=np.float32)
+        volume[mask, channel] = np.hypot(signal + quadratures[0], quadratures[1])
     return volume
 
 
@@ -122,9 +122,9 @@ def resample(
 
 
 def draw_gains(generator: np.random.Generator, slices: int, least: float = 0.0) -> np.ndarray:
-    """The factor on each slice of each contrast, `[slices, CHANNELS]` float32: interleaving, and each slice's own.
+    """The factor on each slice of each channel, `[slices, CHANNELS]` float32: interleaving, and each slice's own.
 
-    Each contrast has its own amount, from the share `least` of about 8 %, or nothing, as in 3D acquisition, upwards.
+    Each channel has its own amount, from the share `least` of about 8 %, or nothing, as in 3D acquisition, upwards.
     """
     amount = generator.uniform(least, 1, 4)
     interleave = GAIN_INTERLEAVE * generator.standard_normal(4) * (-1.0) ** np.arange(slices)[:, None]

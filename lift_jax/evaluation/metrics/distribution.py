@@ -27,7 +27,7 @@ def frechet_distance(a, b) -> float:
     singular values of `A Bᵀ`, so the trace of the root is their sum: exact where n is below the number of features.
 
     Raises:
-      ValueError: features that do not match, are not finite, or are of a single case.
+      ValueError: features that do not match, are not finite, or are of a single sample.
     """
     a, b = _feature_sets(a, b)
     roots = [np.linalg.qr((s - s.mean(0)) / np.sqrt(len(s) - 1), mode="r") for s in (a, b)]
@@ -84,7 +84,7 @@ def _feature_sets(a, b) -> tuple[np.ndarray, np.ndarray]:
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"feature sets must be [n, features] with the same features, got {a.shape} and {b.shape}")
     if min(len(a), len(b)) < 2:
-        raise ValueError(f"each feature set needs two cases or more, got {len(a)} and {len(b)}")
+        raise ValueError(f"each feature set needs two samples or more, got {len(a)} and {len(b)}")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("a feature set holds values that are not finite")
     return a, b

@@ -94,7 +94,7 @@ def write_unconditional_evaluation(
         metadata={**metadata, REFERENCE: f"{len(reference)} volumes", "training": f"{len(training)} volumes"},
         points=[*_reading_points(), *scores.notes],
     )
-    write_report(directory, metrics, scores.cases, KEYS, page)
+    write_report(directory, metrics, scores.volume_rows, KEYS, page)
 
 
 def _scenes(sets: Mapping[str, np.ndarray], affine: np.ndarray) -> Iterator[Scene]:
@@ -115,7 +115,7 @@ def _set_figures(sets: Mapping[str, np.ndarray], view: View) -> Iterator[Figure]
 def _neighbor_figure(scores: UnconditionalScores, sets, training: np.ndarray, view: View) -> Figure:
     """The samples of the first set that are nearest to a training volume, each beside it."""
     name, volumes = next(iter(sets.items()))
-    distances = {row["sample"]: row["nearest_rmse"] for row in scores.cases if row["set"] == name}
+    distances = {row["sample"]: row["nearest_rmse"] for row in scores.volume_rows if row["set"] == name}
     columns = []
     for sample in sorted(distances, key=distances.get)[:NEIGHBORS_SHOWN]:
         neighbor = scores.nearest[name][sample]

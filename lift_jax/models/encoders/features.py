@@ -63,7 +63,7 @@ class FeatureSet:
 def pixel_differences(images: jax.Array) -> jax.Array:
     """Absolute differences of every pixel to those to the right and below, `[N, H, W, 1] -> [N, H, W, 2]`.
 
-    Nought in the last column and the last row, which have no such neighbor.
+    Zero in the last column and the last row, which have no such neighbor.
     """
     right = jnp.diff(images, axis=2, append=images[:, :, -1:])
     below = jnp.diff(images, axis=1, append=images[:, -1:])

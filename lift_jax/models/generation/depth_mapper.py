@@ -18,7 +18,7 @@ class DepthMapper(nn.Module):
       hidden: width.
       layers: residual layers.
       frequencies: Fourier frequencies of depth, see `resolved_frequencies`.
-      residual: codes are a correction of others: nought at first, and not normalized.
+      residual: codes are a correction of others: zero at first, and not normalized.
       normalize: scale every slice code to a root mean square of 1, that of normal inputs of the generator.
     """
 

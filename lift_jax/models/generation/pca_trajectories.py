@@ -64,7 +64,7 @@ def pca_trajectories(volumes: np.ndarray, components: Components, count: int) ->
     """The prior with the mean of real trajectories and, as far as `count` directions go, their covariance.
 
     Directions are those of the greatest variance of slices before the generator's last nonlinearity. Rows beyond the
-    number of volumes are nought.
+    number of volumes are zero.
 
     Args:
       volumes: `[V, D, H, W]` in [0, 1].

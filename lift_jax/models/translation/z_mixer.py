@@ -36,7 +36,7 @@ def source_statistics(shown: jax.Array, grid: int) -> jax.Array:
     roots of all variances and covariances with their signs, and last the share of the cell that is brain.
 
     Args:
-      shown: the sources, 0 in air and where a contrast is not there.
+      shown: the sources, 0 in air and where a channel is not there.
       grid: side of the grid of cells.
     """
     brain = (shown > 0).any(axis=-1, keepdims=True).astype(jnp.float32)

@@ -1,13 +1,13 @@
-"""What it costs that the mixer trains on windows and runs over whole volumes, on phantoms of 64 slices.
+"""What it costs that the mixer trains on slabs and runs over whole volumes, on phantoms of 64 slices.
 
-    python -m experiments.window_depth --workdir runs/window_depth --output runs/window_depth/table
+    python -m experiments.slab_depth --workdir runs/slab_depth --output runs/slab_depth/table
 
-Trains the quickstart's network from one seed on windows of all 64 slices, of 16 and of 8, with as many slices a step
+Trains the quickstart's network from one seed on slabs of all 64 slices, of 16 and of 8, with as many slices a step
 each, and once without a mixer. All are scored on the same held-out phantoms, over whole volumes: the last two mix 4 and
 8 times as many slices as they saw in training. A run is scored a second time in blocks of as many slices as it was
 trained on, each mixed by itself, with the depths that it has in the volume. Slices are 3 mm apart and averaged to 6 mm
 in the plane, so that a processor can do it. Differences are paired by subject (a subject's value is its mean over
-contrasts); intervals are of Student's t over subjects, 95 %.
+channels); intervals are of Student's t over subjects, 95 %.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from lift_jax.models.translation.volume_translator import VolumeTranslator
 from lift_jax.paths import atomic_write
 
 DEPTH = 64
-KINDS = {"no mixer": 64, "window 64": 64, "window 16": 16, "window 8": 8}
+KINDS = {"no mixer": 64, "slab 64": 64, "slab 16": 16, "slab 8": 8}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +101,7 @@ def apply(network: VolumeTranslator, params: dict, sources, available, target_on
 def predict(
     network: VolumeTranslator, params: dict, channels: Channels, block: int, hidden: HiddenChannel
 ) -> np.ndarray:
-    """The hidden contrast `[D, H, W]` in [0, 1], blocks of so many slices mixed each by itself."""
+    """The hidden channel `[D, H, W]` in [0, 1], blocks of so many slices mixed each by itself."""
     count = DEPTH // block
     sources, *conditions = network_inputs(channels, hidden)
     slabs = sources.reshape(count, block, *sources.shape[1:])
@@ -120,19 +120,19 @@ def main():
     parser.add_argument("--subjects", type=int, default=12, help="held-out phantoms")
     arguments = parser.parse_args()
     found = {}
-    for kind, window in KINDS.items():
+    for kind, slab in KINDS.items():
         config = configuration(kind, arguments)
         channels = channels_of(config.data)
         network, params = trained(config, arguments.workdir / kind.replace(" ", "_"))
         held_out = HalvedInPlane(subject_source(config.data, "test"))
-        for block in sorted({DEPTH, window}, reverse=True):
+        for block in sorted({DEPTH, slab}, reverse=True):
             name = kind if block == DEPTH else f"{kind}, mixed in blocks of {block}"
             found[name] = score(functools.partial(predict, network, params, channels, block), held_out, channels, name)
     facts = (
         f"n = {arguments.subjects} held-out phantoms, seed {arguments.seed}, {arguments.train} to train on, "
         f"{arguments.steps} steps of {DEPTH} slices; {hardware()}."
     )
-    text = f"{facts}\n\n{table(found, 'window 64')}\n"
+    text = f"{facts}\n\n{table(found, 'slab 64')}\n"
     atomic_write(arguments.output.with_suffix(".md"), text)
     print(text)
 

@@ -5,8 +5,8 @@
 Sizes are for one GPU with 80 GB, on which it has not been run yet; the banks of real features take 18 GB of its
 memory in bfloat16 for the 1,176 training subjects (20,331 numbers a slice, 128 slices in each of three planes). Codes
 have 256 numbers because fewer lose detail: on phantoms of 32³ steps between slices are 11 % too small with 128, 4 %
-with 256. The test subjects are a hash split of 1,470, not BraTS's official validation set, which scripts/link_brats_split.py
-splits off.
+with 256. The test subjects are a hash split of 1,470, not BraTS's official validation set, which
+scripts/link_brats_split.py splits off.
 """
 
 from lift_jax.config import generation, named_config

@@ -305,8 +305,8 @@ def test_a_channel_that_is_there_is_predicted_only_by_force(tmp_path, trained, c
     assert not output.exists()
     result = command("synthesize", *options, "--force")
     assert result.returncode == 0, result.stderr
-    assert sorted(path.name for path in output.iterdir()) == ["case-synthesis.json", "case-t1c.nii.gz"]
-    assert json.loads((output / "case-synthesis.json").read_text())["sources"] == ["t1n", "t2w", "t2f"]
+    assert sorted(path.name for path in output.iterdir()) == ["subject-synthesis.json", "subject-t1c.nii.gz"]
+    assert json.loads((output / "subject-synthesis.json").read_text())["sources"] == ["t1n", "t2w", "t2f"]
 
 
 @pytest.mark.parametrize(

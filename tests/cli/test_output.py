@@ -88,11 +88,11 @@ def test_view_writes_a_page_and_names_it(tmp_path, capsys):
 
 def test_check_says_by_its_status_that_subjects_have_errors(tmp_path, capsys):
     (tmp_path / "subject").mkdir()
-    write_volume(tmp_path / "subject" / "case-t2w.nii.gz")
-    (tmp_path / "subject" / "case-t1n.nii.gz").write_bytes(b"")
+    write_volume(tmp_path / "subject" / "subject-t2w.nii.gz")
+    (tmp_path / "subject" / "subject-t1n.nii.gz").write_bytes(b"")
     assert cli.dispatch(["check", f"--root={tmp_path}", "--dataset=brats", "--json"]) == 1
     summary = json.loads(capsys.readouterr().out)
-    assert summary["errors"] >= 1 and "case-t1n" in summary["subjects"]["subject"]["errors"][0]
+    assert summary["errors"] >= 1 and "subject-t1n" in summary["subjects"]["subject"]["errors"][0]
 
 
 def test_info_names_versions_devices_and_folders(environment):

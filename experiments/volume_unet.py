@@ -131,10 +131,10 @@ def parameters(network: VolumeUnet, channels: Channels, key: jax.Array) -> dict:
     return jax.jit(network.init)(key, *inputs, None)["params"]
 
 
-def step_flops(network, params, config: ConfigDict) -> float:
-    """Operations of the loss of one batch and its gradient, by the compiler's count."""
+def step_flops(network, params, config: ConfigDict, plane: tuple[int, int]) -> float:
+    """Operations of the loss of one batch of slices of this size and its gradient, by the compiler's count."""
     stage, channels = config.stage.joint, channels_of(config.data)
-    volume, slices = (stage.batch, stage.slices, *config.data.size[1:]), (stage.batch, stage.slices)
+    volume, slices = (stage.batch, stage.slices, *plane), (stage.batch, stage.slices)
     shapes = {
         "sources": (*volume, len(channels.sources)),
         "available": (stage.batch, len(channels.sources)),
@@ -162,10 +162,10 @@ def _apply(network, params, sources, available, target_onehot):
 def equal_steps(network: VolumeUnet, config: ConfigDict) -> tuple[int, float]:
     """Steps that cost as many operations as the joint stage of a configuration does, and TFLOP of them all."""
     channels = channels_of(config.data)
-    run = volume_translator(config.model, channels)
+    run, plane = volume_translator(config.model, channels), config.data.size[1:]
     key = jax.random.key(0)
-    ours = step_flops(network, jax.eval_shape(functools.partial(parameters, network, channels), key), config)
-    theirs = step_flops(run, jax.eval_shape(functools.partial(initial_parameters, run), key), config)
+    ours = step_flops(network, jax.eval_shape(functools.partial(parameters, network, channels), key), config, plane)
+    theirs = step_flops(run, jax.eval_shape(functools.partial(initial_parameters, run), key), config, plane)
     total = theirs * config.stage.joint.steps
     return max(1, round(total / ours)), total / 1e12
 

@@ -1,31 +1,51 @@
-"""T1 to FLAIR on real scans by cross-validation: no mixer, a mixer with one cell, and one with a grid of cells.
+"""T1 to FLAIR on real scans by cross-validation: LiFT-C with and without its mixer, a 2.5D and a 3D U-Net.
 
     python -m experiments.real_scans.t1_flair --root DIR --workdir runs/t1_flair --output runs/t1_flair/table
 
 Folds are of every n-th subject by name; each kind and seed trains on the other folds, and every subject is scored once
-a seed, in voxels of `--spacing` mm. A subject's value is its mean over seeds; intervals are t-intervals over subjects,
-95 %, paired where kinds are compared. Resumable: runs go on from their checkpoints, and scores are kept.
+a seed, in voxels of `--spacing` mm. The U-Nets train for as many steps as cost what those of the mixer with one cell
+do. A subject's value is its mean over seeds; intervals are t-intervals over subjects, 95 %, paired where kinds are
+compared. Two oracles give the prediction without mixer the scale and offset, of each volume or of each slice, that
+bring it nearest to the truth. Resumable: runs go on from their checkpoints, and scores are kept.
 """
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from experiments.phantom_study import train_network
+from experiments.real_scans.peers import equal_steps, neighbor_translator, predict_volume, volume_unet
 from experiments.real_scans.scans import Scan, read_scans
 from lift_jax.config import validate
 from lift_jax.config.files import named_config
+from lift_jax.data.boxes import BoxedSubjects, foreground_box
+from lift_jax.data.channels import channels_of
+from lift_jax.data.intensity import from_network, to_network
+from lift_jax.data.sources import subject_source
 from lift_jax.data.subject import Subject
 from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.metrics.image import interior_mean, peak_signal_to_noise, similarity_map
 from lift_jax.evaluation.metrics.through_plane import delta_z
-from lift_jax.inference.predict import predict_channels
 from lift_jax.tasks.run import train
 from lift_jax.trained import load_trained
 
-KINDS = {"no mixer": ("none", 1), "one cell": ("gru", 1), "4 x 4 cells": ("gru", 4)}
+KINDS = {
+    "no mixer": ("none", 1),
+    "one cell": ("gru", 1),
+    "4 x 4 cells": ("gru", 4),
+    "2.5D U-Net": ("none", 1),
+    "3D U-Net": ("none", 1),
+}
+PEERS = {"2.5D U-Net": neighbor_translator, "3D U-Net": volume_unet}
+ORACLES = ("oracle of volumes", "oracle of slices")
+
+
+Predict = Callable[[Scan], np.ndarray]
+"""FLAIR of a scan in [0, 1], `[D, H, W]`."""
 
 
 def configuration(kind: str, seed: int, split_file: Path, arguments) -> ConfigDict:
@@ -39,9 +59,11 @@ def configuration(kind: str, seed: int, split_file: Path, arguments) -> ConfigDi
     config.data.crop = (arguments.crop, arguments.crop)
     config.data.gamma = 0.1
     config.data.threads = 1
-    config.model.mixer.kind, config.model.mixer.grid = KINDS[kind]
     config.stage.joint.steps = arguments.steps
-    config.stage.joint.slices = arguments.slab
+    config.stage.joint.slices = arguments.slices
+    config.checkpoint.every_steps = arguments.steps
+    config.model.translator.widths = tuple(arguments.widths)
+    config.model.mixer.kind, config.model.mixer.grid = KINDS[kind]
     config.log.validate_every_steps = arguments.steps
     config.log.validation_subjects = 1
     return validate(config)
@@ -62,7 +84,7 @@ def score(prediction: np.ndarray, target: np.ndarray, brain: np.ndarray, tumor: 
 
 
 def run(kind: str, seed: int, fold: int, scans: list[Scan], arguments) -> list[dict]:
-    """Trains on all folds but one and scores that one: a row for each of its subjects."""
+    """Trains on all folds but one and scores that one: rows for each of its subjects."""
     held_out = scans[fold :: arguments.folds]
     tested = [scan.name for scan in held_out]
     trained_on = [scan.name for scan in scans if scan.name not in tested]
@@ -70,17 +92,63 @@ def run(kind: str, seed: int, fold: int, scans: list[Scan], arguments) -> list[d
     split_file.parent.mkdir(parents=True, exist_ok=True)
     split_file.write_text(json.dumps({"train": trained_on[1:], "validation": trained_on[:1], "test": tested}))
     workdir = arguments.workdir / f"{kind.replace(' ', '_')}-{seed}-{fold}"
-    train(configuration(kind, seed, split_file, arguments), workdir)
-    trained = load_trained(workdir)
+    config = configuration(kind, seed, split_file, arguments)
+    predict = train_peer(kind, config, workdir) if kind in PEERS else train_ours(config, workdir)
     rows = []
     for scan in held_out:
         source, target = scan.images["t1n"], scan.images["t2f"]
-        subject = Subject(scan.name, {"T1": source}, scan.affine)
-        inputs = trained.network, trained.params, trained.channels, subject, ["T1"], ["FLAIR"]
-        prediction = predict_channels(*inputs, **trained.options)["FLAIR"]
-        scores = score(prediction, target, source > 0, scan.tumor)
-        rows.append({"kind": kind, "seed": seed, "subject": scan.name, "scores": scores})
+        predictions = {kind: predict(scan)}
+        if kind == "no mixer":
+            predictions |= oracles(predictions[kind], target, source > 0)
+        for name, prediction in predictions.items():
+            scores = score(prediction, target, source > 0, scan.tumor)
+            rows.append({"kind": name, "seed": seed, "subject": scan.name, "scores": scores})
     return rows
+
+
+def train_ours(config: ConfigDict, workdir: Path) -> Predict:
+    """Trains LiFT-C as configured; FLAIR of a scan in [0, 1]."""
+    train(config, workdir)
+    trained = load_trained(workdir)
+
+    def predict(scan: Scan) -> np.ndarray:
+        return trained.predict(Subject(scan.name, {"T1": scan.images["t1n"]}, scan.affine), ["T1"], ["FLAIR"])["FLAIR"]
+
+    return predict
+
+
+def train_peer(kind: str, config: ConfigDict, workdir: Path) -> Predict:
+    """Trains a U-Net for as many operations as the mixer with one cell; FLAIR of a scan in [0, 1]."""
+    network, params = PEERS[kind](config)
+    with_mixer = config.copy_and_resolve_references()
+    with_mixer.model.mixer.kind = "gru"
+    config.stage.joint.steps = config.checkpoint.every_steps = equal_steps(network, params, with_mixer)
+    subjects = BoxedSubjects(subject_source(config.data, "train"))
+    params = train_network(validate(config), workdir, network, params, subjects=subjects)
+    protocol = channels_of(config.data).protocols["FLAIR"]
+
+    def predict(scan: Scan) -> np.ndarray:
+        source = scan.images["t1n"]
+        box = foreground_box(source > 0).slices
+        prediction = predict_volume(network, params, to_network(protocol, source[box]), 8)
+        result = np.zeros_like(source)
+        result[box] = np.where(source[box] > 0, from_network(protocol, prediction), 0)
+        return result
+
+    return predict
+
+
+def oracles(prediction: np.ndarray, target: np.ndarray, brain: np.ndarray) -> dict[str, np.ndarray]:
+    """The prediction after the scale and offset, of the volume and of each slice, that bring it nearest the truth."""
+    by_slice = [_fitted(*slices) for slices in zip(prediction, target, brain, strict=True)]
+    return dict(zip(ORACLES, (_fitted(prediction, target, brain), np.stack(by_slice)), strict=True))
+
+
+def _fitted(prediction: np.ndarray, target: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    if brain.sum() < 100:  # too few voxels of brain to fit two numbers to
+        return prediction
+    scale, offset = np.polyfit(prediction[brain], target[brain], 1)
+    return np.where(brain, np.clip(scale * prediction + offset, 0, 1), 0).astype(np.float32)
 
 
 def table(rows: list[dict]) -> str:
@@ -94,7 +162,7 @@ def table(rows: list[dict]) -> str:
             [np.mean([r["scores"][metric] for r in of_kind if r["subject"] == subject]) for subject in subjects]
         )
 
-    kinds = [kind for kind in KINDS if any(row["kind"] == kind for row in rows)]
+    kinds = [kind for kind in (*KINDS, *ORACLES) if any(row["kind"] == kind for row in rows)]
     lines = ["| | " + " | ".join(kinds) + " | " + " | ".join(f"{kind} - {kinds[0]}" for kind in kinds[1:]) + " |"]
     lines.append("|---" * (2 * len(kinds)) + "|")
     for metric in metrics:
@@ -113,9 +181,11 @@ def main():
     parser.add_argument("--output", type=Path, required=True, help="writes <output>.jsonl and <output>.md")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1))
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--spacing", type=float, default=2.0)
-    parser.add_argument("--slab", type=int, default=32, help="slices of a training slab")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=tuple(KINDS))
+    parser.add_argument("--slices", type=int, default=32, help="of a training slab")
+    parser.add_argument("--widths", type=int, nargs="+", default=(16, 32), help="of the slice translators")
     parser.add_argument("--crop", type=int, default=96, help="rows and columns of training slices")
     arguments = parser.parse_args()
     scans = [scan.resampled(arguments.spacing) for scan in read_scans(arguments.root)]
@@ -124,7 +194,7 @@ def main():
     rows = [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []
     for seed in arguments.seeds:
         for fold in range(arguments.folds):
-            for kind in KINDS:
+            for kind in arguments.kinds:
                 held_out = {scan.name for scan in scans[fold :: arguments.folds]}
                 if not held_out <= {r["subject"] for r in rows if (r["kind"], r["seed"]) == (kind, seed)}:
                     new = run(kind, seed, fold, scans, arguments)

@@ -45,9 +45,9 @@ def plain_drifting_loss(x: jax.Array, positives: jax.Array) -> jax.Array:
         repulsion, attraction = affinity[:, :, :queries], affinity[:, :, queries:]
         pull, push = attraction * repulsion.sum(-1, keepdims=True), repulsion * attraction.sum(-1, keepdims=True)
         coefficients = jnp.concatenate([-push, pull], axis=2)
-        force = jnp.einsum("lnm,lmc->lnc", coefficients, targets, precision="highest")
-        force = (force - coefficients.sum(-1, keepdims=True) * points) / unit
-        drift += force / jnp.sqrt(jnp.maximum((force**2).mean(), 1e-8))
+        field_value = jnp.einsum("lnm,lmc->lnc", coefficients, targets, precision="highest")
+        field_value = (field_value - coefficients.sum(-1, keepdims=True) * points) / unit
+        drift += field_value / jnp.sqrt(jnp.maximum((field_value**2).mean(), 1e-8))
     position = x / unit
     return ((position - jax.lax.stop_gradient(position + drift)) ** 2).mean()
 

@@ -105,7 +105,7 @@ def restore_checkpoint(
 ) -> "TrainState":
     """The newest whole checkpoint, laid out over devices as `state` is; `batches` is moved to its position.
 
-    Newer ones, which are damaged, are renamed to `<step>.damaged`, and told of in a line each.
+    Newer ones, which are damaged, are renamed to `<step>.damaged`, each with a warning.
 
     Raises:
       UserError: if all checkpoints are damaged or of another network.
@@ -225,7 +225,7 @@ def _restore(manager, step, parts):
 
 
 def _put_aside(manager, step, line):
-    """Renames a damaged checkpoint, so that its step can be saved again, and tells of it."""
+    """Renames a damaged checkpoint, so that its step can be saved again, with a warning."""
     path = manager.directory / str(step)
     aside = path.with_name(f"{step}.damaged")
     if jax.process_index() == 0:
@@ -248,7 +248,7 @@ def _check_network(path, expected):
     """
     try:
         stored = _shapes(ocp.StandardCheckpointHandler().metadata(path / "ema").tree)
-    except Exception:  # of any kind where files are damaged, which restoring will tell
+    except Exception:  # of any kind where files are damaged; restoring raises it again
         return
     wanted = _shapes(expected)
     odd = sorted(set(stored) ^ set(wanted))

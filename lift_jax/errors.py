@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Bad input, told in one line: the file or key that is wrong, what is wrong with it, and the mend.
+    """Bad input. One line names the file or key, what is wrong with it, and the remedy.
 
     Entry points print the line to standard error and exit with status 1; anything else that is raised is a fault of
     ours and keeps its traceback.
@@ -13,7 +13,7 @@ class UserError(Exception):
 
 
 class DataWarning(UserWarning):
-    """Something about a user's data or run that deserves a look, told in one line that names it; work goes on."""
+    """A problem of a user's data or run that does not stop the work. One line names it."""
 
 
 def near(value, known: Iterable) -> str:

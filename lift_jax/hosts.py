@@ -35,7 +35,7 @@ def join(
     heartbeat: int = 100,
     hang: int = HANG_SECONDS,
 ) -> None:
-    """Makes this process one of a run of many, as told or, where nothing is told, as the environment shows.
+    """Makes this process one of a run of many, as the arguments or, without any, the environment say.
 
     To be called before JAX looks for devices. `processes` of 1 runs alone wherever that is.
 
@@ -48,16 +48,16 @@ def join(
       hang: what `hang_seconds` gives from now on.
 
     Raises:
-      UserError: if only some of the three are told, or the numbers do not fit, or the cluster cannot be made out.
+      UserError: only some of the three are given, or the numbers do not fit, or the cluster cannot be made out.
     """
-    told = {"coordinator": coordinator, "processes": processes, "process": process}
-    missing = [name for name, value in told.items() if value is None]
-    nothing = len(missing) == len(told)
+    given = {"coordinator": coordinator, "processes": processes, "process": process}
+    missing = [name for name, value in given.items() if value is None]
+    nothing = len(missing) == len(given)
     shown = shows_cluster(os.environ)
     if processes == 1 or (nothing and not shown and not _may_be_tpu_host()):
         return
     if not nothing:
-        _check(told, missing)
+        _check(given, missing)
     # JAX would otherwise note SIGTERM in its own handler, which knows no second signal and is deaf between stages.
     jax.config.update("jax_enable_preemption_service", False)
     method = None if nothing else "deactivate"
@@ -79,10 +79,10 @@ def join(
     post("hang_seconds", str(hang))
 
 
-def _check(told: Mapping, missing: Sequence[str]) -> None:
+def _check(given: Mapping, missing: Sequence[str]) -> None:
     if missing:
         raise UserError(f"--{missing[0]}: not given; --coordinator, --processes and --process go together")
-    coordinator, processes, process = told.values()
+    coordinator, processes, process = given.values()
     if not coordinator.rpartition(":")[2].isdigit() or ":" not in coordinator:
         raise UserError(f"--coordinator: {coordinator}: names no port; give HOST:PORT")
     if not 0 <= process < processes:
@@ -100,7 +100,7 @@ def shows_cluster(environment: Mapping[str, str]) -> bool:
 
 
 def _may_be_tpu_host() -> bool:
-    """Whether there is a TPU here; its machine's metadata, which JAX asks, then tell of other hosts."""
+    """Whether there is a TPU here; its machine's metadata, which JAX asks, then names other hosts."""
     device = os.path.exists("/dev/accel0") or os.path.exists("/dev/vfio/0")
     return device and importlib.util.find_spec("libtpu") is not None
 
@@ -127,7 +127,7 @@ def own_share(count: int) -> range:
 
 
 def wait_for_all(name: str) -> None:
-    """Returns when all processes have called this; `name` tells one such place from another."""
+    """Returns when all processes have called this; `name` identifies the meeting point."""
     if are_many():
         multihost_utils.sync_global_devices(name)
 
@@ -181,7 +181,7 @@ def assert_equal_across_processes(what: str, digest: str) -> None:
 def post(topic: str, text: str) -> None:
     """Leaves a text of this process where all can read it, in place of the one before; nobody waits for it."""
     if (store := _store()) is not None:
-        with contextlib.suppress(RuntimeError):  # the coordinator is gone, which JAX will tell of
+        with contextlib.suppress(RuntimeError):  # the coordinator is gone; JAX reports it
             store.key_value_set(f"lift_jax/{topic}/{jax.process_index()}", text, allow_overwrite=True)
 
 

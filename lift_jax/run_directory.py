@@ -79,11 +79,11 @@ def prepare(workdir: PathLike, config: ConfigDict) -> None:
     """
     path = workdir / CONFIG_FILE
     if path.exists():
-        told = [line for line in differences(read_config(workdir), config) if not line.startswith(MAY_DIFFER)]
-        if told:
-            more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+        changed = [line for line in differences(read_config(workdir), config) if not line.startswith(MAY_DIFFER)]
+        if changed:
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             raise UserError(
-                f"{workdir}: belongs to a run with another configuration: {', '.join(told[:3])}{more}; "
+                f"{workdir}: belongs to a run with another configuration: {', '.join(changed[:3])}{more}; "
                 "name another --workdir, or remove this one"
             )
     try:

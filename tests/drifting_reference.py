@@ -4,7 +4,7 @@ import numpy as np
 
 
 def drifting_reference(x, positives, negatives=None, weights=None, temperatures=(0.02, 0.05, 0.2), floor=1e-6):
-    """Loss `[L]`, gradient of its sum by x, distance scale, and raw force and effective neighbors per temperature."""
+    """Loss `[L]`, gradient of its sum by x, distance scale, and raw field and effective neighbors per temperature."""
     x, positives = np.asarray(x, np.float64), np.asarray(positives, np.float64)
     locations, queries, features = x.shape
     negatives = np.zeros((locations, 0, features)) if negatives is None else np.asarray(negatives, np.float64)
@@ -22,13 +22,13 @@ def drifting_reference(x, positives, negatives=None, weights=None, temperatures=
     for i in range(queries):
         d[:, i, i] += 100
 
-    drift, forces, neighbors = np.zeros_like(x), [], []
+    drift, values, neighbors = np.zeros_like(x), [], []
     for temperature in temperatures:
         kernel = -d / temperature
         over_targets = np.exp(kernel - log_sum(kernel, axis=2))
         over_queries = np.exp(kernel - log_sum(kernel, axis=1))
         affinity = np.sqrt(np.maximum(over_targets * over_queries, floor)) * w[:, None, :]
-        force = np.zeros_like(x)
+        field_value = np.zeros_like(x)
         effective = []
         for place, i in np.ndindex(x.shape[:2]):
             repulsion, attraction = affinity[place, i, :repelling], affinity[place, i, repelling:]
@@ -37,13 +37,13 @@ def drifting_reference(x, positives, negatives=None, weights=None, temperatures=
                     coefficient = -affinity[place, i, j] * attraction.sum()
                 else:
                     coefficient = affinity[place, i, j] * repulsion.sum()
-                force[place, i] += coefficient * (t[place, j] - x[place, i]) / unit
+                field_value[place, i] += coefficient * (t[place, j] - x[place, i]) / unit
             effective.append(attraction.sum() ** 2 / (attraction**2).sum())
-        drift += force / np.sqrt(max(np.mean(force**2), 1e-8))
-        forces.append(np.mean(force**2))
+        drift += field_value / np.sqrt(max(np.mean(field_value**2), 1e-8))
+        values.append(np.mean(field_value**2))
         neighbors.append(np.mean(effective))
     loss = (drift**2).mean(axis=(1, 2))
-    return loss, -2 * drift / (queries * features * unit), scale, forces, neighbors
+    return loss, -2 * drift / (queries * features * unit), scale, values, neighbors
 
 
 def log_sum(values, axis):

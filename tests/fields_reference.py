@@ -5,7 +5,7 @@ import numpy as np
 ROOT5 = np.sqrt(5)
 
 
-def force_reference(name, x, positives, negatives, weights, temperature):
+def field_reference(name, x, positives, negatives, weights, temperature):
     """Force `[N, C]` at one location in scaled coordinates, and the distance scale."""
     x, positives, negatives = (np.asarray(a, np.float64) for a in (x, positives, negatives))
     y = np.concatenate([x, negatives])
@@ -16,13 +16,13 @@ def force_reference(name, x, positives, negatives, weights, temperature):
     unit = scale / np.sqrt(x.shape[1])
     x, y, positives = x / unit, y / unit, positives / unit
     if name == "sinkhorn":
-        return sinkhorn_force(x, y, w, positives, temperature), scale
-    forces = []
+        return sinkhorn_field(x, y, w, positives, temperature), scale
+    values = []
     for i in range(len(x)):
         others = np.arange(len(y)) != i
-        force = POINTWISE[name](x[i], positives, y[others], w[others], temperature)
-        forces.append(force)
-    return np.array(forces), scale
+        value = POINTWISE[name](x[i], positives, y[others], w[others], temperature)
+        values.append(value)
+    return np.array(values), scale
 
 
 def rms(differences):
@@ -117,7 +117,7 @@ def reverse_kl_chi2(x, real, y, w, t):
     return 0.5 * reverse_kl + 0.5 * chi2
 
 
-def sinkhorn_force(x, y, w, real, t, iterations=20):
+def sinkhorn_field(x, y, w, real, t, iterations=20):
     """By scaling matrices in the open; nothing is masked."""
 
     def carried(targets, masses):

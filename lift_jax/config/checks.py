@@ -31,8 +31,8 @@ def type_errors(config: ConfigDict, defaults: ConfigDict) -> Iterator[str]:
             yield f"config.{key}: {_shown(value)} does not fit; give a text"
     odd = sorted(set(flat) ^ set(expected))
     if odd:
-        told = f"has other keys than this configuration ({', '.join(odd[:3])}); begin with its defaults"
-        yield f"config.task: {config.task!r} {told}"
+        message = f"has other keys than this configuration ({', '.join(odd[:3])}); begin with its defaults"
+        yield f"config.task: {config.task!r} {message}"
     for key in expected:
         default, value = expected[key], flat[key]
         if isinstance(default, tuple):

@@ -287,11 +287,11 @@ def soft_tissue_peak(inside: np.ndarray) -> float:
 
 def _check_unit(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.ndarray) -> tuple[list, list]:
     low, high = float(volume.min()), float(volume.max())
-    told = f"reaches from {low:.4g} to {high:.4g}"
+    extent = f"reaches from {low:.4g} to {high:.4g}"
     if low < -UNIT_TOLERANCE or high > 1 + UNIT_TOLERANCE:
-        return [f"{told}, not from 0 to 1; set the channel's protocol to mr_quantile or mr_zscore, or rescale it"], []
+        return [f"{extent}, not from 0 to 1; set the channel's protocol to mr_quantile or mr_zscore, or rescale it"], []
     if low < 0 or high > 1:
-        return [], [f"{told}, a little outside [0, 1]; it is clipped"]
+        return [], [f"{extent}, a little outside [0, 1]; it is clipped"]
     return [], []
 
 

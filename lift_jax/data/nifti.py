@@ -108,8 +108,8 @@ def _opened(path: Path):
                 yield file
     except FileNotFoundError:
         if path.is_symlink():
-            told = f"is a link to {os.readlink(path)}, which is not there; fetch that file or mend the link"
-            raise UserError(f"{path}: {told}") from None
+            message = f"is a link to {os.readlink(path)}, which is not there; fetch that file or mend the link"
+            raise UserError(f"{path}: {message}") from None
         raise UserError(f"{path}: no such file; check the path") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: is truncated or damaged gzip ({error}); {_FETCH_AGAIN}") from None

@@ -82,10 +82,10 @@ def compare_statistics(
         name for name in ("volume_ml", "box_d_mm", "box_h_mm", "box_w_mm") if _size_differs(training, subject, name)
     ]
     if size:
-        told = ", ".join(f"{_describe(name, subject[name])} ({_range(name, training[name])})" for name in size)
+        sizes = ", ".join(f"{_describe(name, subject[name])} ({_range(name, training[name])})" for name in size)
         larger = all(subject[name] > training[name][1] for name in size)
         remedy = "strip the skull, or give a mask" if larger else "check its field of view, units and mask"
-        warnings.append(f"its foreground has {told} in training; {remedy}")
+        warnings.append(f"its foreground has {sizes} in training; {remedy}")
     for channel in sorted({name.rpartition("_q")[0] for name in subject if "_q" in name}):
         names = [f"{channel}_q{q}" for q in QUANTILES]
         if any(_intensity_differs(training, subject, name, margin) for name in names):

@@ -28,8 +28,8 @@ TEMPERATURES = (0.02, 0.05, 0.2)
 SMALLEST_SCALE = 1e-3
 """Least divisor of distances and of coordinates (the authors' code)."""
 
-SMALLEST_FORCE = 1e-8
-"""Least mean square that a force is normalized by (the authors' code)."""
+SMALLEST_SQUARE = 1e-8
+"""Smallest mean square that a field is normalized by (the authors' code)."""
 
 SELF_DISTANCE = 100.0
 """Added to a particle's distance from itself, in units of the distance scale (the authors' code)."""
@@ -50,8 +50,8 @@ def drifting_loss(
 ) -> tuple[jax.Array, Statistics]:
     """The drifting loss of each location: `mean ‖x - stop_gradient(x + V(x))‖²`.
 
-    V is the sum over temperatures of a field's forces, each normalized to a mean square of one. Only `generated` gets a
-    gradient, -2 V / (N C) in scaled coordinates. Everything is computed in float32.
+    V is the sum over temperatures of the field's values, each normalized to a mean square of one. Only `generated` gets
+    a gradient, -2 V / (N C) in scaled coordinates. Everything is computed in float32.
 
     Args:
       generated: `[L, N, C]`, particles at each of L independent locations; float32 or bfloat16.
@@ -67,9 +67,9 @@ def drifting_loss(
     Returns:
       The loss of each location, float32 `[L]`, the mean over this device's particles; and statistics, the same on all
       devices: `distance_scale`, the divisor of distances; `spread`, the standard deviation across particles in the
-      features' units, averaged over features and locations; and for each temperature τ `force_τ`, the mean square of
-      the force before normalization, and `effective_neighbors_τ`, the effective number of real targets a particle
-      feels, (Σ a)² / Σ a² over its attractions.
+      features' units, averaged over features and locations; and for each temperature τ `field_square_τ`, the
+      mean square of the field before normalization, and `effective_neighbors_τ`, the effective number of real targets a
+      particle feels, (Σ a)² / Σ a² over its attractions.
 
     Raises:
       ValueError: if shapes disagree, the field is unknown, a temperature is not positive, or nothing repels.
@@ -176,12 +176,12 @@ def _grouped_loss(generated, positives, negatives, negative_weights, groups, tem
         def of_block(block, temperature=temperature, columns=columns):
             pairs = (p._replace(columns=c) for p, c in zip(scaled_pairs(block), columns, strict=True))
             attraction, repulsion = field(*pairs, temperature)
-            return _force(attraction, repulsion, block.points, *targets) / unit, _effective_number(attraction)
+            return _field_values(attraction, repulsion, block.points, *targets) / unit, _effective_number(attraction)
 
-        force, neighbors = map_blocks(of_block, blocks, queries)
-        square = mean_over_devices(groups.mean(force**2), axis_name)
-        field_sum += force / groups.at_locations(jnp.sqrt(jnp.maximum(square, SMALLEST_FORCE)))
-        stats[f"force_{temperature:g}"] = square
+        values, neighbors = map_blocks(of_block, blocks, queries)
+        square = mean_over_devices(groups.mean(values**2), axis_name)
+        field_sum += values / groups.at_locations(jnp.sqrt(jnp.maximum(square, SMALLEST_SQUARE)))
+        stats[f"field_square_{temperature:g}"] = square
         stats[f"effective_neighbors_{temperature:g}"] = mean_over_devices(groups.mean(neighbors), axis_name)
 
     # The difference of a number from itself: zero with a slope. Subtracting x + V from x would cost digits.
@@ -224,7 +224,7 @@ def _columns(field, temperature, blocks, scaled_pairs, targets, axis_name) -> li
     return [of_targets(0), of_targets(1)]
 
 
-def _force(attraction, repulsion, points, real, repelling):
+def _field_values(attraction, repulsion, points, real, repelling):
     """`Σ a (y⁺ - x) - Σ r (y⁻ - x)`, in the features' own units."""
     pull = jnp.einsum("lnm,lmc->lnc", attraction, real.points, precision="highest")
     push = jnp.einsum("lnm,lmc->lnc", repulsion, repelling.points, precision="highest")

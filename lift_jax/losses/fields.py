@@ -2,7 +2,7 @@
 
 A field is a pure function `(real, generated, temperature) -> (attraction, repulsion)`. A query is a generated particle
 x; its targets are real particles y⁺ and generated ones y⁻, each kind described by `Pairs` of distances `[L, N, P]` and
-`[L, N, Q]`. The coefficients a and r that come back have these shapes and are not negative, and the force on a query is
+`[L, N, Q]`. The coefficients a and r that come back have these shapes and are not negative, and the field on a query is
 
     F(x) = Σ_j a_j (y⁺_j - x) - Σ_j r_j (y⁻_j - x).
 
@@ -107,7 +107,7 @@ def row_softmax(real: Pairs, generated: Pairs, temperature: float) -> Coefficien
 def unnormalized(real: Pairs, generated: Pairs, temperature: float) -> Coefficients:
     """As `softmax`, with Z = 1: `A = e^{-d/τ} w`, averaged over targets (arXiv 2602.04770, Table 11).
 
-    Known failure: the force dies off exponentially with distance, so that far particles stand still.
+    Known failure: the field dies off exponentially with distance, so that far particles stand still.
     """
     attraction, repulsion = (
         _affinities(-pairs.distances / temperature, pairs) / _total_weight(pairs) for pairs in (real, generated)
@@ -118,7 +118,7 @@ def unnormalized(real: Pairs, generated: Pairs, temperature: float) -> Coefficie
 def mean_shift(real: Pairs, generated: Pairs, temperature: float, *, kernel: Kernel = LAPLACE) -> Coefficients:
     """The difference of two kernel means: `V = Σk⁺y⁺/Σk⁺ - Σk⁻y⁻/Σk⁻` (arXiv 2603.12366).
 
-    Known failure: at low temperatures each mean is the nearest neighbor, and the two forces cancel before the
+    Known failure: at low temperatures each mean is the nearest neighbor, and the two terms cancel before the
     distributions agree; with the Laplace kernel it is no gradient.
     """
     return tuple(_shares(kernel.log_value(pairs.distances, temperature), pairs) for pairs in (real, generated))
@@ -154,7 +154,7 @@ def sharp_laplace(real: Pairs, generated: Pairs, temperature: float) -> Coeffici
 def mmd(real: Pairs, generated: Pairs, temperature: float, *, kernel: Kernel = LAPLACE) -> Coefficients:
     """Descent of the maximum mean discrepancy: `V = ∇(k∗p) - ∇(k∗q)`, minus the witness's gradient (arXiv 2605.05118).
 
-    Known failure: nothing divides by the density, so that the force on a far particle is as small as the kernel there;
+    Known failure: nothing divides by the density, so that the field on a far particle is as small as the kernel there;
     reported not to train image models. A negative control.
     """
     return tuple(
@@ -170,7 +170,7 @@ def reverse_kl_chi2(
 
     `V = (kl + 2 chi2 q/p) (∇log p - ∇log q)`: the velocity of χ² is `-∇(2q/p)`. Known failure: q/p of few samples is
     noise over many orders of magnitude; it is capped at `RATIO_LIMIT`, and the few particles at the cap hold most of a
-    normalized force.
+    normalized field.
     """
     log_p, log_q = (_log_density(pairs, temperature, kernel) for pairs in (real, generated))
     strength = kl + 2 * chi2 * jnp.exp(jnp.minimum(log_q - log_p, jnp.log(RATIO_LIMIT)))
@@ -214,7 +214,7 @@ def _row_logsumexp(real, generated, temperature):
 
 
 def _products(attraction, repulsion):
-    """Affinities of each pairs times the sum of the other: no force where either is zero."""
+    """Affinities of each pairs times the sum of the other: no field where either is zero."""
     return attraction * repulsion.sum(-1, keepdims=True), repulsion * attraction.sum(-1, keepdims=True)
 
 

@@ -63,9 +63,9 @@ def structure_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
     def mean(values):
         return (values * inside).sum(axis=(1, 2, 3), keepdims=True) / size
 
-    made, true = prediction - mean(prediction), target - mean(target)
-    scale = mean(made * true) / (mean(made**2) + 1e-4)
-    return (jnp.abs(scale * made - true) * inside).mean(axis=(1, 2, 3))
+    predicted, true = prediction - mean(prediction), target - mean(target)
+    scale = mean(predicted * true) / (mean(predicted**2) + 1e-4)
+    return (jnp.abs(scale * predicted - true) * inside).mean(axis=(1, 2, 3))
 
 
 def first_difference_loss(

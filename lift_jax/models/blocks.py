@@ -61,7 +61,7 @@ class ConditionEmbedding(nn.Module):
 class Modulation(nn.Module):
     """Scales and shifts for features of given sizes, from a condition: `[N, E] -> [N, 1, 1, 2 sum(sizes)]`.
 
-    Small at the start, not zero: what a network is told should steer it from the first step.
+    Small at the start, not zero: a condition should steer the network from the first step.
     """
 
     sizes: tuple[int, ...]

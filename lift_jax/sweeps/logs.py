@@ -11,7 +11,7 @@ from lift_jax.sweeps.work import TIMING_FILE, stage_directory
 from lift_jax.training.run_log import METRICS_FILE
 
 UNDRAWN = re.compile(
-    r".*(_per_second|_real|distance_scale)|gradient_norm|skipped|loss_spike|(.*_)?(force|neighbors)_.*"
+    r".*(_per_second|_real|distance_scale)|gradient_norm|skipped|loss_spike|(.*_)?(field_square|neighbors)_.*"
 )
 """Logged numbers that no curve is drawn of: rates, what real volumes score, and diagnostics of the drifting loss."""
 

@@ -67,7 +67,7 @@ def synthesize_samples(
         shown += [volume] if index < SHEET_VOLUMES else []
     sheet = output / "contact_sheet.png"
     matplotlib.image.imsave(sheet, planes_picture(np.stack(shown)))
-    facts = {
+    metadata = {
         "seed": seed,
         "volumes": [path.name for path in paths],
         "depth": grid.shape[0],
@@ -79,7 +79,7 @@ def synthesize_samples(
         "device": jax.devices()[0].device_kind,
         "config": trained.config.to_dict(),
     }
-    atomic_write(output / "synthesis.json", json.dumps(facts, indent=2) + "\n")
+    atomic_write(output / "synthesis.json", json.dumps(metadata, indent=2) + "\n")
     title = f"{count} sampled volume{'s' * (count > 1)}, seed {seed}"
     viewer = write_viewer(paths[:SHEET_VOLUMES], output / "viewer.html", title=title)
     return [*paths, sheet, viewer]

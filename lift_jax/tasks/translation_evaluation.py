@@ -65,12 +65,12 @@ def training_overlap(workdir: PathLike, subjects: SubjectSource) -> dict[str, st
     seen = {split: names for split, names in DataSplit(**json.loads(path.read_text())).seen(subjects.names).items()}
     seen = {split: names for split, names in seen.items() if names}
     if not seen:
-        return {"seen in training": f"none of {len(subjects.names)} subjects, judged by their names"}
+        return {"seen in training": f"none of {len(subjects.names)} subjects, by their names"}
     listed = "; ".join(f"{split}: {_few(names)}" for split, names in seen.items())
     count = sum(map(len, seen.values()))
-    told = f"{count} of {len(subjects.names)} subjects ({listed})"
-    warnings.warn(f"the run has seen {told}; scores are too good for new subjects", DataWarning, stacklevel=2)
-    return {"seen in training": told}
+    known = f"{count} of {len(subjects.names)} subjects ({listed})"
+    warnings.warn(f"the run has seen {known}; scores are too good for new subjects", DataWarning, stacklevel=2)
+    return {"seen in training": known}
 
 
 def _few(names: list[str]) -> str:

@@ -41,7 +41,7 @@ def validate_slices(networks: GenerationNetworks, params: dict, *, real: np.ndar
     """The Fréchet distance of generated to real axial slices, and a picture of some of both."""
     params, real = jax.device_get(params), real.astype(np.float32)
     depth = real.shape[1]
-    made = sample_independent_slices(
+    generated = sample_independent_slices(
         networks,
         params,
         SEED,
@@ -50,16 +50,16 @@ def validate_slices(networks: GenerationNetworks, params: dict, *, real: np.ndar
         chunk=config.inference.chunk,
         temperature=config.inference.temperature,
     )
-    values = {"validation_frechet_axial": _distances(networks, params, made, real)["axial"]}
+    values = {"validation_frechet_axial": _distances(networks, params, generated, real)["axial"]}
     shown = np.random.default_rng(SEED).integers(depth, size=4 * SHOWN)
-    some = real[np.arange(len(shown)) % len(real), shown], made.reshape(-1, *made.shape[2:])[: len(shown)]
+    some = real[np.arange(len(shown)) % len(real), shown], generated.reshape(-1, *generated.shape[2:])[: len(shown)]
     return values, {"validation": np.concatenate([tile(images, len(images) // 4) for images in some], axis=1)}
 
 
 def validate_volumes(networks: GenerationNetworks, params: dict, *, real: np.ndarray, config: ConfigDict):
     """Fréchet distances per plane, the mean |Δz| and the spread of sampled volumes; real ones above samples."""
     params, real = jax.device_get(params), real.astype(np.float32)
-    made = sample_volumes(
+    generated = sample_volumes(
         networks,
         params,
         SEED,
@@ -68,18 +68,18 @@ def validate_volumes(networks: GenerationNetworks, params: dict, *, real: np.nda
         chunk=config.inference.chunk,
         temperature=config.inference.temperature,
     )
-    values = {f"validation_frechet_{k}": value for k, value in _distances(networks, params, made, real).items()}
-    for name, volumes in (("", made), ("_real", real)):
+    values = {f"validation_frechet_{k}": value for k, value in _distances(networks, params, generated, real).items()}
+    for name, volumes in (("", generated), ("_real", real)):
         values[f"validation_delta_z{name}"] = float(np.nanmean([mean_abs_delta_z(volume) for volume in volumes]))
         values[f"validation_spread{name}"] = float(volumes.std(axis=0)[brain_region(real)].mean())
-    return values, {"validation": np.concatenate([planes_picture(volumes[:SHOWN]) for volumes in (real, made)])}
+    return values, {"validation": np.concatenate([planes_picture(volumes[:SHOWN]) for volumes in (real, generated)])}
 
 
-def _distances(networks, params, made, real) -> dict[str, float]:
+def _distances(networks, params, generated, real) -> dict[str, float]:
     """Fréchet distances between the slices of two sets of volumes, by plane."""
     encode = slice_encoder(networks.encoder, params["encoder"])
     positions = compared_positions(real)
-    ours, theirs = (plane_features(encode, volumes, positions) for volumes in (made, real))
+    ours, theirs = (plane_features(encode, volumes, positions) for volumes in (generated, real))
     return {
         plane: frechet_distance(*(x[plane].reshape(-1, x[plane].shape[-1]) for x in (ours, theirs))) for plane in ours
     }

@@ -1,6 +1,6 @@
 """The health of a stage: steps that were skipped, losses that spike, steps that take too long.
 
-Pure of devices and clocks: what is told of are numbers, and `now` is an argument. None of it makes the host wait for a
+Pure of devices and clocks: inputs are numbers, and `now` is an argument. None of it makes the host wait for a
 device but `SkippedSteps.read`, which is called where metrics are read in any case.
 """
 
@@ -17,7 +17,7 @@ RECENT = 50
 """Readings that a running median is taken over."""
 
 ENOUGH = 10
-"""Readings below which nothing is judged."""
+"""Readings below which nothing is reported."""
 
 SPIKE_DEVIATIONS, SPIKE_PART = 10.0, 0.5
 """A spike is above the running median by so many median absolute deviations, and by this part of the median."""
@@ -84,8 +84,8 @@ class SkippedSteps:
         return not self._row
 
     def _line(self, step: int) -> str:
-        told = f"of {_several(self._subjects(step))}" if self._subjects else "drawn from the bank"
-        return f"step {step:,} was skipped: loss or gradient is not finite; its batch is {told}"
+        batch = f"of {_several(self._subjects(step))}" if self._subjects else "drawn from the bank"
+        return f"step {step:,} was skipped: loss or gradient is not finite; its batch is {batch}"
 
 
 class Spikes:

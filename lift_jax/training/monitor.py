@@ -1,4 +1,4 @@
-"""What watches over a stage while it trains, and what of it is told."""
+"""Watches a stage while it trains, and reports problems as warnings."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from lift_jax.training.health import SkippedSteps, Spikes, StepTimes
 
 
 class Monitor:
-    """A context around the steps of a stage; what it sees is told as warnings, a line each."""
+    """A context around the steps of a stage; each problem is a warning of one line."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Monitor:
         self._stage = stage
         self._skipped = SkippedSteps(stage, config.optimizer.max_nonfinite_steps, skipped, subjects)
         self._spikes, self._times = Spikes(losses), StepTimes()
-        self._watchdog = Watchdog(lambda: self._times.slow(config.log.every_steps, time.monotonic()), self._tell)
+        self._watchdog = Watchdog(lambda: self._times.slow(config.log.every_steps, time.monotonic()), self._report)
 
     def __enter__(self) -> "Monitor":
         self._watchdog.__enter__()
@@ -57,7 +57,7 @@ class Monitor:
         """
         self._times.read(step, time.monotonic())
         for line in self._skipped.read():
-            self._tell(line)
+            self._report(line)
 
     def is_fit(self, *, at_end: bool) -> bool:
         """Whether what is trained can be looked at, see `SkippedSteps.newest_was_taken`."""
@@ -72,23 +72,23 @@ class Monitor:
         ratio = self._spikes.read(loss)
         if ratio is None:
             return {}
-        self._tell(f"the loss of step {step:,} is {loss:.4g}, {ratio:.1f} times its running median")
+        self._report(f"the loss of step {step:,} is {loss:.4g}, {ratio:.1f} times its running median")
         return {"loss_spike": ratio}
 
-    def _tell(self, line: str) -> None:
+    def _report(self, line: str) -> None:
         if jax.process_index() == 0:
             warnings.warn(f"{self._stage}: {line}", DataWarning, stacklevel=3)
 
 
 class Watchdog:
-    """A context in which another thread looks at the clock now and then, and tells once of each step that is slow.
+    """A context in which another thread checks the clock and reports each slow step once.
 
     It does not touch devices, and training does not wait for it.
     """
 
-    def __init__(self, look: Callable[[], str | None], tell: Callable[[str], None], seconds: float = 1.0):
-        """Looks every so many `seconds`; what `look` returns is told, once until it changes."""
-        self._look, self._tell, self._seconds = look, tell, seconds
+    def __init__(self, check: Callable[[], str | None], report: Callable[[str], None], seconds: float = 1.0):
+        """Calls `check` every so many `seconds`; reports what it returns, once until it changes."""
+        self._check, self._report, self._seconds = check, report, seconds
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -103,7 +103,7 @@ class Watchdog:
     def _watch(self):
         before = None
         while not self._over.wait(self._seconds):
-            line = self._look()
+            line = self._check()
             if line is not None and line != before:
-                self._tell(line)
+                self._report(line)
             before = line or before

@@ -12,8 +12,8 @@ class Preempted(Exception):
 class StopRequest:
     """A context in which the first SIGTERM is noted, to be obeyed at the next step; a second one stops at once.
 
-    At its end the context around it, if that is one too, is told: the last step of a stage is not the last of a sweep.
-    Processes stop together: whichever was asked, all obey at the next step at which they ask each other.
+    At its end the enclosing `StopRequest`, if there is one, receives the request: the last step of a stage is not the
+    last of a sweep. Processes stop together: all obey at the next step at which they ask each other.
     """
 
     def __init__(self):

@@ -11,8 +11,8 @@ from lift_jax.errors import UserError
 
 def steps_of(text: str) -> tuple[int, int]:
     """First and last step of `FIRST,LAST` or `FIRST-LAST`, a value of `--profile_steps`, as `config.log.profile`."""
-    told = re.fullmatch(r"\s*(\d{1,18})\s*[,-]\s*(\d{1,18})\s*", text, re.ASCII)
-    first, last = (int(number) for number in told.groups()) if told else (0, 0)
+    match = re.fullmatch(r"\s*(\d{1,18})\s*[,-]\s*(\d{1,18})\s*", text, re.ASCII)
+    first, last = (int(number) for number in match.groups()) if match else (0, 0)
     if not 1 <= first <= last:
         raise UserError(f"--profile_steps: {text[:40]!r} are no first and last step, from 1; give them as 20,24")
     return first, last

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: `metrics.jsonl`, TensorBoard scalars and pictures."""
+"""The log of a run: `metrics.jsonl`, TensorBoard scalars and pictures."""
 
 import json
 import math

@@ -72,12 +72,12 @@ def stalled(stage: str, begun: Mapping[int, int], count: int, seconds: float) ->
     steps = [begun.get(process, 0) for process in range(count)]
     last = [process for process, step in enumerate(steps) if step == min(steps)]
     if len(last) == count:
-        told = f"all processes have begun step {min(steps):,} and none has come past it"
+        state = f"all processes have begun step {min(steps):,} and none has come past it"
     else:
         names = ", ".join(map(str, last[:8])) + (f" and {len(last) - 8} more" if len(last) > 8 else "")
         which = f"processes {names} have" if len(last) > 1 else f"process {names} has"
-        told = f"{which} not begun step {min(steps) + 1:,}, for which the others wait"
+        state = f"{which} not begun step {min(steps) + 1:,}, for which the others wait"
     return (
-        f"{stage}: no step for {seconds:,.0f} s (--hang_seconds): {told}; "
+        f"{stage}: no step for {seconds:,.0f} s (--hang_seconds): {state}; "
         "start all again: the same command goes on from the last checkpoint"
     )

@@ -42,7 +42,7 @@ def validate(
     for index in range(min(config.log.validation_subjects, len(subjects.names))):
         for hidden in hidden_channels(subjects, index, channels):
             target = hidden.target
-            made = predict_channels(
+            prediction = predict_channels(
                 network,
                 params,
                 channels,
@@ -53,10 +53,10 @@ def validate(
                 skip_cache_gib=inference.skip_cache_gib,
                 in_foreground_box=inference.foreground_box,
             )[target]
-            for metric, value in _metrics(hidden.truth, made).items():
+            for metric, value in _metrics(hidden.truth, prediction).items():
                 scores.setdefault(target, {}).setdefault(metric, []).append(value)
             if index == 0:
-                picture = picture_of(hidden, made, "validation")
+                picture = picture_of(hidden, prediction, "validation")
     if not scores:
         return {}, {}
     if picture is None:

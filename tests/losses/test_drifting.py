@@ -14,7 +14,7 @@ from lift_jax.losses.drifting import drifting_losses
 from tests.drifting_reference import drifting_reference
 from tests.quick_compile import quick_jit
 
-TEMPERATURES = (0.05, 0.2)  # two show how forces add up; the published three take longer to compile
+TEMPERATURES = (0.05, 0.2)  # two show how values add up; the published three take longer to compile
 
 
 def particles(*counts, locations=3, features=4, seed=0):
@@ -71,8 +71,8 @@ def test_value_gradient_and_statistics_equal_plain_float64(n, p, q, weights, tem
     assert_close(loss, expected[0], 2e-5)
     assert_close(gradient, expected[1], 2e-5)
     np.testing.assert_allclose(stats["distance_scale"], expected[2], rtol=1e-6)
-    for temperature, force, neighbors in zip(temperatures, *expected[3:], strict=True):
-        np.testing.assert_allclose(stats[f"force_{temperature:g}"], force, rtol=1e-4)
+    for temperature, field_value, neighbors in zip(temperatures, *expected[3:], strict=True):
+        np.testing.assert_allclose(stats[f"field_square_{temperature:g}"], field_value, rtol=1e-4)
         np.testing.assert_allclose(stats[f"effective_neighbors_{temperature:g}"], neighbors, rtol=1e-4)
 
 

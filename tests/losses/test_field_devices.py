@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lift_jax.losses import FIELDS, distances, drifting_loss
-from tests.field_forces import C, assert_close, particles
+from tests.field_values import C, assert_close, particles
 from tests.quick_compile import quick_jit
 
 

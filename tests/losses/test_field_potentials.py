@@ -10,7 +10,7 @@ from jax.nn import logsumexp
 
 from lift_jax.losses.fields import kernel_gradient, sinkhorn
 from lift_jax.losses.kernels import matern
-from tests.field_forces import NEAR, C, N, P, Q, assert_close, evaluate, particles
+from tests.field_values import NEAR, C, N, P, Q, assert_close, evaluate, particles
 from tests.quick_compile import quick_jit
 
 
@@ -59,7 +59,7 @@ def log_ratio(log_p, log_q):
 )
 def test_a_conservative_field_is_the_gradient_of_its_potential(name, log_kernel, potential):
     arrays = particles(N, P, Q)
-    force, scale = evaluate(*arrays, np.ones((2, Q), np.float32), field=name, temperature=NEAR)
+    value, scale = evaluate(*arrays, np.ones((2, Q), np.float32), field=name, temperature=NEAR)
     x, positives, negatives = (a / (scale / C**0.5) for a in arrays)
     generated = jnp.concatenate([x, negatives], axis=1)
     itself = jnp.eye(N, N + Q, dtype=bool)[None]
@@ -70,7 +70,7 @@ def test_a_conservative_field_is_the_gradient_of_its_potential(name, log_kernel,
         log_q = logsumexp(jnp.where(itself, -jnp.inf, log_kernel(squares, NEAR)), axis=-1) - np.log(N + Q - 1)
         return potential(log_p, log_q).sum()
 
-    assert_close(force, C * np.asarray(quick_jit(jax.grad(total))(x)), 1e-4)
+    assert_close(value, C * np.asarray(quick_jit(jax.grad(total))(x)), 1e-4)
 
 
 def transport_cost(x, y, epsilon, iterations):
@@ -91,7 +91,7 @@ def transport_cost(x, y, epsilon, iterations):
 def test_the_sinkhorn_field_descends_the_sinkhorn_divergence():
     x, positives = particles(N, P, locations=1)
     arguments = (x, positives, x[:, :1], np.zeros((1, 1), np.float32))
-    force, scale = evaluate(*arguments, field=sinkhorn(iterations=100), temperature=NEAR)
+    value, scale = evaluate(*arguments, field=sinkhorn(iterations=100), temperature=NEAR)
 
     def divergence(x):
         to_real, to_itself = (transport_cost(x, y, NEAR, 60) for y in (positives / unit, x))
@@ -99,4 +99,4 @@ def test_the_sinkhorn_field_descends_the_sinkhorn_divergence():
 
     unit = np.asarray(scale) / C**0.5
     gradient = np.asarray(quick_jit(jax.grad(divergence))(x / unit))
-    assert_close(force, -N * C * gradient, 1e-3)
+    assert_close(value, -N * C * gradient, 1e-3)

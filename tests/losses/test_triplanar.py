@@ -98,7 +98,7 @@ def test_depth_matters_to_all_particles_but_the_unordered(kind):
     stats = jax.jit(
         lambda generated: triplanar_drifting_loss(generated, real, plane_weights=WEIGHTS, particles=kind)[1]
     )
-    same, other = (float(stats(generated)["axial_force_0.2"]) for generated in (real, reversed_depth))
+    same, other = (float(stats(generated)["axial_field_square_0.2"]) for generated in (real, reversed_depth))
     assert (abs(other - same) < 1e-4 * same) == (kind == "unordered")
 
 

@@ -88,9 +88,9 @@ class ZMixer(nn.Module):
         pooled = pooled.astype(jnp.float32)
         place = fourier_features(depth, self.frequencies)
         known = jnp.broadcast_to(condition[:, None].astype(jnp.float32), (b, d, condition.shape[-1]))
-        facts = jnp.concatenate([place, known], axis=-1)[:, :, None, None]
-        facts = jnp.broadcast_to(facts, (b, d, g, g, facts.shape[-1]))
-        sequence = jnp.concatenate([pooled, neighbor_residuals(pooled), facts], axis=-1)
+        conditions = jnp.concatenate([place, known], axis=-1)[:, :, None, None]
+        conditions = jnp.broadcast_to(conditions, (b, d, g, g, conditions.shape[-1]))
+        sequence = jnp.concatenate([pooled, neighbor_residuals(pooled), conditions], axis=-1)
         sequence = sequence.transpose(1, 0, 2, 3, 4).reshape(d, b * g * g, -1)
         layer = SEQUENCE_LAYERS[self.kind](self.hidden, window=self.window, name=self.kind)
         states = layer(sequence)

@@ -1,4 +1,4 @@
-"""The force of a drifting field on its particles, for the tests."""
+"""The values of a drifting field at its particles, for the tests."""
 
 import jax
 import jax.numpy as jnp
@@ -33,8 +33,8 @@ def evaluate(x, positives, negatives, weights, *, field, temperature):
 
     gradient, stats = jax.grad(total, has_aux=True)(x.astype(jnp.float32))
     unit = jnp.maximum(stats["distance_scale"] / x.shape[2] ** 0.5, 1e-3)
-    # The gradient holds the normalized force, the statistics its mean square before.
-    magnitude = jnp.sqrt(jnp.maximum(stats[f"force_{temperature:g}"], 1e-8))
+    # The gradient holds the normalized field, the statistics its mean square before.
+    magnitude = jnp.sqrt(jnp.maximum(stats[f"field_square_{temperature:g}"], 1e-8))
     return -gradient * x.shape[1] * x.shape[2] * unit * magnitude / 2, stats["distance_scale"]
 
 
@@ -42,7 +42,7 @@ def evaluate(x, positives, negatives, weights, *, field, temperature):
 evaluate = quick_jit(evaluate, static_argnames=("field", "temperature"))
 
 
-def force_of(field, x, positives, negatives, weights=None, temperature=NEAR):
+def field_of(field, x, positives, negatives, weights=None, temperature=NEAR):
     weights = np.ones(negatives.shape[:2], np.float32) if weights is None else weights
     return np.asarray(evaluate(x, positives, negatives, weights, field=field, temperature=temperature)[0])
 

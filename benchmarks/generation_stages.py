@@ -22,7 +22,7 @@ from lift_jax import run_directory
 from lift_jax.checkpoints import restore_ema
 from lift_jax.data.intensity import network_to_unit, unit_to_network
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.generation_runs import (
+from lift_jax.evaluation.generation import (
     HELD_OUT,
     INDEPENDENT,
     MODEL,
@@ -31,7 +31,7 @@ from lift_jax.evaluation.generation_runs import (
     sampled_sets,
     score_generation,
 )
-from lift_jax.evaluation.report.montage import planes_picture
+from lift_jax.evaluation.report.planes import planes_montage
 from lift_jax.models.generation.networks import fresh_parameters
 from lift_jax.models.generation.slice_components import slice_codes
 from lift_jax.models.generation.slice_generator import from_logits
@@ -111,7 +111,7 @@ def main():
     text = f"{facts}\n\n{table(score_generation(trained, sets, real, None))}\n"
     atomic_write(arguments.output.with_suffix(".md"), text)
     rows = [real["test"], *(volumes for name, volumes in sets.items() if name in stages)]
-    picture = np.concatenate([planes_picture(x[:SHOWN]) for x in rows])
+    picture = np.concatenate([planes_montage(x[:SHOWN]) for x in rows])
     matplotlib.image.imsave(arguments.output.with_suffix(".png"), picture.repeat(ENLARGED, 0).repeat(ENLARGED, 1))
     print(text)
 

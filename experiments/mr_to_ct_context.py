@@ -23,10 +23,10 @@ from lift_jax import run_directory
 from lift_jax.config import validate
 from lift_jax.data.sources import subject_source
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.leave_one_channel_out import hidden_channels
-from lift_jax.evaluation.runs import predict_hidden
 from lift_jax.evaluation.scores import score_prediction
+from lift_jax.evaluation.statistics import mean_interval, paired_difference
+from lift_jax.evaluation.translation import predict_hidden
 from lift_jax.paths import atomic_write
 from lift_jax.tasks.run import train
 from lift_jax.trained import load_trained

@@ -13,9 +13,9 @@ from lift_jax.data.intensity import from_network, to_network
 from lift_jax.data.slabs import RandomSlab, slab_size
 from lift_jax.data.sources import subject_source
 from lift_jax.data.subject import SubjectSource
-from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.leave_one_channel_out import HiddenChannel, hidden_channels
 from lift_jax.evaluation.scores import score_prediction
+from lift_jax.evaluation.statistics import mean_interval, paired_difference
 from lift_jax.losses.paired import LossWeights
 from lift_jax.models.translation.build import volume_translator
 from lift_jax.models.translation.slice_translator import BACKGROUND

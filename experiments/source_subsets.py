@@ -16,9 +16,9 @@ import numpy as np
 
 from lift_jax.data.sources import subject_source
 from lift_jax.evaluation.cost import hardware
-from lift_jax.evaluation.intervals import mean_interval, paired_difference
 from lift_jax.evaluation.leave_one_channel_out import HiddenChannel, hidden_channels, scored_channel
 from lift_jax.evaluation.scores import score_prediction
+from lift_jax.evaluation.statistics import mean_interval, paired_difference
 from lift_jax.paths import atomic_write
 from lift_jax.progress import progress
 from lift_jax.trained import Trained, load_trained

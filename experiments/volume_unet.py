@@ -25,7 +25,7 @@ from lift_jax.data.channels import Channels, channels_of
 from lift_jax.data.sources import subject_source
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.leave_one_channel_out import HiddenChannel
-from lift_jax.evaluation.runs import predict_hidden
+from lift_jax.evaluation.translation import predict_hidden
 from lift_jax.losses.paired import LossWeights
 from lift_jax.models.blocks import ConditionEmbedding
 from lift_jax.models.translation.build import initial_parameters, volume_translator
@@ -149,7 +149,7 @@ def step_flops(network, params, config: ConfigDict, plane: tuple[int, int]) -> f
 
 
 def predict(network: VolumeUnet, params: dict, channels: Channels, hidden: HiddenChannel) -> np.ndarray:
-    """The hidden channel from all others, as `evaluation.runs.predict_hidden` gives it."""
+    """The hidden channel from all others, as `evaluation.translation.predict_hidden` gives it."""
     inputs = (array[None] for array in network_inputs(channels, hidden))
     return as_prediction(hidden, _apply(network, params, *inputs)[0])
 

@@ -20,7 +20,7 @@ from lift_jax.data.datasets.base import check_headers
 from lift_jax.data.familiarity import read_description
 from lift_jax.data.volumes import volume_image
 from lift_jax.errors import UserError
-from lift_jax.evaluation.folders import score_file
+from lift_jax.evaluation.predictions import score_file
 from lift_jax.inference.synthesis import Synthesis
 from lift_jax.paths import PathLike, resolve_path
 from lift_jax.run_directory import read_config

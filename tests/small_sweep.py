@@ -1,10 +1,9 @@
 """A tiny sweep of LiFT-U for tests."""
 
 from lift_jax.config import named_config
-from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
-from lift_jax.sweeps.definition import Sweep
+from lift_jax.sweeps import Sweep
 
 
 def generation_sweep(variants, base_variant="base", seeds=(0, 1)):
     base = named_config("small/generation", "tiny")
-    return Sweep(base, {"base": {}, **variants}, base_variant, seeds, GENERATION_COLUMNS)
+    return Sweep(base, {"base": {}, **variants}, base_variant, seeds)

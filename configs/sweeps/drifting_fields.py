@@ -10,8 +10,7 @@ mean the same in every field, so a field that loses here may want other temperat
 """
 
 from lift_jax.config import check_variant, named_config
-from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
-from lift_jax.sweeps.definition import Sweep
+from lift_jax.sweeps import Sweep
 
 COMPARED = ("softmax_no_floor", "row_softmax", "mean_shift", "sharp_laplace", "sinkhorn", "mmd")
 
@@ -24,5 +23,4 @@ def get_sweep(variant=""):
         variants={field: {"loss.field": field} for field in fields},
         base_variant="softmax_no_floor",
         seeds=(0,) if variant == "tiny" else (0, 1, 2),
-        metrics=GENERATION_COLUMNS,
     )

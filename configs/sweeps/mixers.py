@@ -7,8 +7,7 @@ Seven variants with three seeds, about twenty minutes on one CPU core (estimated
 """
 
 from lift_jax.config import check_variant, named_config
-from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
-from lift_jax.sweeps.definition import Sweep
+from lift_jax.sweeps import Sweep
 
 COMPARED = {
     "none": {"model.mixer.kind": "none"},
@@ -31,5 +30,4 @@ def get_sweep(variant=""):
         variants={name: COMPARED[name] for name in names},
         base_variant="none",
         seeds=(0,) if variant == "tiny" else (0, 1, 2),
-        metrics=TRANSLATION_COLUMNS,
     )

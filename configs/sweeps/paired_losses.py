@@ -7,8 +7,7 @@ table, of more variants. `:tiny` is two of them with one seed, for checks.
 """
 
 from lift_jax.config import check_variant, named_config
-from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
-from lift_jax.sweeps.definition import Sweep
+from lift_jax.sweeps import Sweep
 
 COMPARED = {
     "all_terms": {},
@@ -29,5 +28,4 @@ def get_sweep(variant=""):
         variants={name: COMPARED[name] for name in names},
         base_variant="all_terms",
         seeds=(0,) if variant == "tiny" else (0, 1, 2),
-        metrics=TRANSLATION_COLUMNS,
     )

@@ -8,8 +8,7 @@ docs/studies/loss_sweeps.md has the tables. Encoder and generator are trained on
 """
 
 from lift_jax.config import check_variant, named_config
-from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
-from lift_jax.sweeps.definition import Sweep
+from lift_jax.sweeps import Sweep
 
 SEGMENT = {"loss.particles": "segment"}
 AXIAL_ONLY = {"loss.planes.coronal": 0.0, "loss.planes.sagittal": 0.0} | SEGMENT
@@ -38,5 +37,4 @@ def get_sweep(variant=""):
         variants={name: COMPARED[name] for name in names},
         base_variant="segment",
         seeds=(0,) if variant == "tiny" else (0, 1, 2),
-        metrics=GENERATION_COLUMNS,
     )

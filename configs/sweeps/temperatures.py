@@ -7,8 +7,7 @@ measured). The encoder is trained once a seed. `:tiny` is two of them with one s
 """
 
 from lift_jax.config import check_variant, named_config
-from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
-from lift_jax.sweeps.definition import Sweep
+from lift_jax.sweeps import Sweep
 
 COMPARED = {
     "published": (0.02, 0.05, 0.2),
@@ -28,5 +27,4 @@ def get_sweep(variant=""):
         variants={name: {"loss.temperatures": COMPARED[name]} for name in names},
         base_variant="published",
         seeds=(0,) if variant == "tiny" else (0, 1, 2),
-        metrics=GENERATION_COLUMNS,
     )

@@ -8,8 +8,7 @@ for checks.
 """
 
 from lift_jax.config import check_variant, named_config
-from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
-from lift_jax.sweeps.definition import Sweep
+from lift_jax.sweeps import Sweep
 
 COMPARED = {
     "stem_2": {},
@@ -42,5 +41,4 @@ def get_sweep(variant=""):
         variants={name: COMPARED[name] for name in names},
         base_variant="stem_2",
         seeds=(0, 1, 2) if variant in ("finalists", "context") else (0,),
-        metrics=TRANSLATION_COLUMNS,
     )

@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.real_scans.scans import Scan, read_scans
 from lift_jax.data.intensity import apply_cwdm_background
-from lift_jax.evaluation.metrics.image import SSIM_BORDER, similarity_map
+from lift_jax.evaluation.metrics import SSIM_BORDER, similarity_map
 
 METHODS = ("model", "best source", "mean of sources")
 ORACLES = ("model, scale", "model, scale and offset", "best source, scale and offset", "linear combination")

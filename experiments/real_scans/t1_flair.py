@@ -27,9 +27,8 @@ from lift_jax.data.channels import channels_of
 from lift_jax.data.intensity import from_network, to_network
 from lift_jax.data.sources import subject_source
 from lift_jax.data.subject import Subject
-from lift_jax.evaluation.intervals import mean_interval, paired_difference
-from lift_jax.evaluation.metrics.image import interior_mean, peak_signal_to_noise, similarity_map
-from lift_jax.evaluation.metrics.through_plane import delta_z
+from lift_jax.evaluation.metrics import delta_z, interior_mean, peak_signal_to_noise, similarity_map
+from lift_jax.evaluation.statistics import mean_interval, paired_difference
 from lift_jax.tasks.run import train
 from lift_jax.trained import load_trained
 

@@ -84,9 +84,9 @@ def _evaluate_run(arguments, say: Say) -> dict:
 
 
 def _evaluate_files(arguments, say: Say) -> dict:
-    from lift_jax.evaluation.folders import SCORING_PROTOCOLS, score_file, score_folder
     from lift_jax.evaluation.prediction_files import parse_range
-    from lift_jax.evaluation.report import write_evaluation
+    from lift_jax.evaluation.predictions import SCORING_PROTOCOLS, score_file, score_folder
+    from lift_jax.evaluation.report.translation import write_evaluation
     from lift_jax.inference.output import check_writable
     from lift_jax.paths import is_in_bucket, resolve_local_path, resolve_path
 

@@ -37,11 +37,11 @@ def run(arguments, say: Say) -> dict:
     import jax
 
     from lift_jax.paths import resolve_local_path
-    from lift_jax.sweeps.definition import load_sweep
-    from lift_jax.sweeps.parallel import carry_in_processes
+    from lift_jax.sweeps import load_sweep
+    from lift_jax.sweeps.parallel import run_in_processes
     from lift_jax.sweeps.plan import check_runs, plan_runs
     from lift_jax.sweeps.report import write_sweep
-    from lift_jax.sweeps.scheduler import follow, run_local
+    from lift_jax.sweeps.scheduler import run_all, run_local
     from lift_jax.training.preemption import Preempted
 
     name, workdir, parallel = arguments.sweep, resolve_local_path(arguments.workdir), arguments.parallel
@@ -51,22 +51,22 @@ def run(arguments, say: Say) -> dict:
     check_runs(runs, jax.device_count() if parallel == 1 else 1)
     failures = {}
 
-    def tell(work, reason):
-        place = work.directory.relative_to(workdir)
+    def report(work, reason):
+        directory = work.directory.relative_to(workdir)
         if reason is not None:
             failures[work.directory] = reason
-            print(f"{place}: failed: {reason}", file=sys.stderr)
+            print(f"{directory}: failed: {reason}", file=sys.stderr)
         else:
-            say(f"{place}: {'trained and scored' if work.scored else f'trained stage {work.stage}'}")
+            say(f"{directory}: {'trained and scored' if work.scored else f'trained stage {work.stage}'}")
         if work.scored:
             write_sweep(sweep, runs, workdir, failures, title=name)
 
-    carry = run_local if parallel == 1 else carry_in_processes(parallel)
-    report = workdir / "sweep.html"
-    summary = {"workdir": str(workdir), "runs": len(runs), "done": True, "report": str(report), "errors": []}
+    runner = run_local if parallel == 1 else run_in_processes(parallel)
+    page = workdir / "sweep.html"
+    summary = {"workdir": str(workdir), "runs": len(runs), "done": True, "report": str(page), "errors": []}
     with saving_interrupts() if parallel == 1 else contextlib.nullcontext(lambda: False) as is_interrupted:
         try:
-            follow(runs, workdir, carry, tell)
+            run_all(runs, workdir, runner, report)
         except Preempted as stop:
             message = f"{stop}; the same command goes on from there"
             if is_interrupted():
@@ -74,7 +74,7 @@ def run(arguments, say: Say) -> dict:
             say(message)
             return summary | {"done": False}
     write_sweep(sweep, runs, workdir, failures, title=name)
-    say(f"report: {report}")
+    say(f"report: {page}")
     failed = {str(run.directory): failures[run.directory] for run in runs if run.directory in failures}
     if failed:
         print(f"{workdir}: {len(failed)} of {len(runs)} runs failed; sweep.html says which and why", file=sys.stderr)

@@ -26,7 +26,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments, say: Say) -> dict:
     """Writes the page."""
-    from lift_jax.evaluation.report.view import write_viewer
+    from lift_jax.evaluation.report.viewer import write_viewer
     from lift_jax.paths import resolve_local_path
 
     output = resolve_local_path(arguments.output)

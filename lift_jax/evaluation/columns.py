@@ -1,9 +1,10 @@
-"""The metrics of tables, by the unit of the channel that is predicted."""
+"""The metrics of tables: of translations, by the unit of the predicted channel, and of generated volumes."""
 
 import dataclasses
 from collections.abc import Iterable
 
-from lift_jax.evaluation.aggregates import Column
+from lift_jax.evaluation.statistics import Column
+from lift_jax.losses.triplanar import PLANES
 
 REGION_COLUMNS = (
     Column("psnr_tumor", "PSNR, tumor (dB)", 2, True),
@@ -43,12 +44,32 @@ HU_COLUMNS = (
 )
 """The columns of `scores.score_hu`."""
 
-_OF_UNIT = {"[0, 1]": UNIT_COLUMNS, "HU": HU_COLUMNS}
+GFLOP_COLUMN = Column("gflop", "a volume (GFLOP)", 1, False)
+"""Operations of one translation, in sweeps."""
+
+VOLUME_COLUMNS = (
+    Column("step", "mean |Δz|", 4, False),
+    Column("step_relative", "mean |Δz|, against real (%)", 1, False, best_at_zero=True),
+    Column("spread_relative", "spread over volumes, against real (%)", 1, False, best_at_zero=True),
+    Column("ms_ssim", "MS-SSIM of pairs", 3, False),
+    # A high distance says that nothing is copied; noise is far from all training volumes too.
+    Column("nearest_rmse", "RMSE to the nearest training volume", 4, True, ranked=False),
+)
+"""Of generated volumes; percentages are best at 0, from either side."""
+
+
+def distance_columns(encoder: str = "") -> tuple[Column, ...]:
+    """Fréchet and kernel distances of the slices of each plane; the encoder's name stands in key and label."""
+    key, label = (f"_{encoder}", f" ({encoder})") if encoder else ("", "")
+    return (
+        *(Column(f"frechet_{p}{key}", f"Fréchet, {p}{label}", 4, False, geometric=True) for p in PLANES),
+        *(Column(f"kernel_{p}{key}", f"kernel, {p}{label}", 4, False) for p in PLANES),
+    )
 
 
 def columns_of(units: Iterable[str]) -> tuple[Column, ...]:
     """The columns of channels in these units; a metric of both units has one column, labeled without unit."""
-    sets = [_OF_UNIT[unit] for unit in dict.fromkeys(units)]
+    sets = [{"[0, 1]": UNIT_COLUMNS, "HU": HU_COLUMNS}[unit] for unit in dict.fromkeys(units)]
     merged: dict[str, Column] = {}
     for column in (column for columns in sets for column in columns):
         first = merged.setdefault(column.key, column)
@@ -56,3 +77,16 @@ def columns_of(units: Iterable[str]) -> tuple[Column, ...]:
             label = first.label.split(",")[0].split(" (")[0]
             merged[column.key] = dataclasses.replace(first, label=label, digits=max(first.digits, column.digits))
     return tuple(merged.values())
+
+
+def _sweep_columns(columns: tuple[Column, ...], left_out: set[str]) -> tuple[Column, ...]:
+    hidden = {column.key for column in REGION_COLUMNS} | left_out
+    return (*(c for c in columns if c.key not in hidden and "crop" not in c.key), GFLOP_COLUMN)
+
+
+SWEEP_UNIT_COLUMNS = _sweep_columns(UNIT_COLUMNS, {"delta_z_correlation"})
+SWEEP_HU_COLUMNS = _sweep_columns(HU_COLUMNS, {"ncc", "delta_z_correlation", "dice_air"})
+"""Of sweeps of translation, by the unit of the targets: means over subjects and channels."""
+
+SWEEP_GENERATION_COLUMNS = (*distance_columns(), *(c for c in VOLUME_COLUMNS if c.key not in ("step", "ms_ssim")))
+"""Of sweeps of generation."""

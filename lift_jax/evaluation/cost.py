@@ -63,8 +63,8 @@ def lowered_passes(
     depth, *sides = shape
     count = slices * (1 if mesh is None else mesh.size)
     params, available, depths = on_devices((params, jnp.ones(sides[-1]), jnp.zeros(depth)))
-    part = jax.ShapeDtypeStruct((count, *sides), jnp.float32)
-    encoded = (params, on_devices(part, SHARDED), available)
+    images = jax.ShapeDtypeStruct((count, *sides), jnp.float32)
+    encoded = (params, on_devices(images, SHARDED), available)
     skips, bottleneck, pooled = jax.eval_shape(functools.partial(encode_chunk, network), *encoded)
     whole = on_devices(jax.ShapeDtypeStruct((depth, *pooled.shape[1:]), pooled.dtype))
     mixed = (params, whole, depths, available)

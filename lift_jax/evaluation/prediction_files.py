@@ -16,7 +16,7 @@ ROUNDING = 1e-6
 """Share of the range that is no overshoot."""
 
 SOFT_TISSUE = (-100.0, 200.0)
-"""True CT numbers in HU by which the zero of a prediction's unit is judged."""
+"""True CT numbers in HU by which the zero of a prediction's unit is checked."""
 
 WATER_OFFSET = 1024.0
 """What is added to HU where air is stored as 0."""
@@ -59,7 +59,7 @@ def read_prediction(
     """A prediction as it is scored.
 
     Predictions in [0, 1] are clamped where they overshoot by 1 % of the range or less. Predictions in HU are not
-    clamped; their zero is judged by the soft tissue of the target.
+    clamped; their zero is checked by the soft tissue of the target.
 
     Args:
       path: the file.
@@ -118,9 +118,9 @@ def _in_hu(path: Path, array: np.ndarray, target: np.ndarray, body: np.ndarray) 
     if not soft.any():
         return ReadPrediction(array)
     offset = float(np.median(array[soft]) - np.median(target[soft]))
-    told = f"{path}: its soft tissue is {offset:+.0f} HU from that of the target"
+    message = f"{path}: its soft tissue is {offset:+.0f} HU from that of the target"
     shifted = low > IMPOSSIBLE_AIR if offset > 0 else float(inside.min()) < LOWEST_HU
     if shifted and abs(abs(offset) - WATER_OFFSET) < OFFSET_TOLERANCE:
         ends = "0,4024" if offset > 0 else "-2048,1976"
-        raise UserError(f"{told}, as where 1024 was added or subtracted; state it by --prediction_range={ends}")
-    return ReadPrediction(array, warning=f"{told}; check its unit" if abs(offset) > OFFSET_TOLERANCE else "")
+        raise UserError(f"{message}, as where 1024 was added or subtracted; state it by --prediction_range={ends}")
+    return ReadPrediction(array, warning=f"{message}; check its unit" if abs(offset) > OFFSET_TOLERANCE else "")

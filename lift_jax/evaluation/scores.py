@@ -1,24 +1,26 @@
 """The scores of one predicted channel of one subject, by the unit of the channel, beside methods without training."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from lift_jax.data.intensity import CWDM_IN_PLANE, HU_RANGE, IntensityProtocol, crop_cwdm
-from lift_jax.evaluation.metrics.image import (
+from lift_jax.data.subject import Subject, foreground
+from lift_jax.errors import UserError
+from lift_jax.evaluation.metrics import (
+    BONE_THRESHOLD,
     SSIM_BORDER,
+    delta_z,
     interior_mean,
+    nonempty_mask,
+    paired_volumes,
     peak_signal_to_noise,
     similarity_map,
     synthrad2023,
     synthrad2025,
 )
-from lift_jax.evaluation.metrics.inputs import nonempty_mask, paired_volumes
-from lift_jax.evaluation.metrics.through_plane import BONE_THRESHOLD, delta_z
-
-MODEL = "model"
-"""The method that is scored."""
+from lift_jax.evaluation.statistics import MODEL, Row
 
 BEST_SOURCE, MEAN_OF_SOURCES = "best source", "mean of sources"
 """Methods without training for a target in [0, 1]."""
@@ -28,9 +30,6 @@ WATER = "water"
 
 AIR_THRESHOLD = -400.0
 """Hounsfield units below which a voxel in the mask counts as air: about half-way from air to soft tissue."""
-
-REGIONS = ("tumor", "healthy")
-"""What a segmentation divides the foreground into: labels above 0, and the rest."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +63,52 @@ class ScoredChannel:
         return {"tumor": self.foreground & tumor, "healthy": self.foreground & ~tumor}
 
 
+def scored_channel(
+    protocols: Mapping[str, IntensityProtocol],
+    target: str,
+    reference: np.ndarray,
+    inputs: Subject,
+    sources: Sequence[str],
+    segmentation: np.ndarray | None,
+) -> ScoredChannel:
+    """What a prediction of `target` is scored with.
+
+    Args:
+      protocols: channel to intensity protocol.
+      target: name of the channel; reference: the true channel `[D, H, W]`.
+      inputs: the subject as its sources show it; with a mask, where there are no sources.
+      sources: channels that the prediction was made from.
+      segmentation: `[D, H, W]` labels, or None.
+    """
+    return ScoredChannel(
+        protocols[target],
+        reference,
+        foreground(inputs, sources, protocols),
+        foreground(inputs, sources[:1], protocols),
+        {channel: inputs.images[channel] for channel in sources},
+        {channel: protocols[channel].unit for channel in sources},
+        segmentation,
+    )
+
+
+def score_rows(name: str, subject: str, channel: str, scored: ScoredChannel, prediction: np.ndarray) -> list[Row]:
+    """`score_methods` as rows of a table.
+
+    Args:
+      name: what messages call the prediction; subject, channel: of the rows.
+      scored: the truth.
+      prediction: `[D, H, W]` in the unit of the target.
+
+    Raises:
+      UserError: what `score_methods` raises.
+    """
+    try:
+        scores = score_methods(scored, prediction)
+    except ValueError as error:
+        raise UserError(f"{name}: cannot be scored: {error}") from None
+    return [{"subject": subject, "channel": channel, "method": method, **row} for method, row in scores.items()]
+
+
 def score_methods(scored: ScoredChannel, prediction: np.ndarray) -> dict[str, dict[str, float]]:
     """The scores of a prediction and of the methods without training, by method.
 
@@ -74,7 +119,7 @@ def score_methods(scored: ScoredChannel, prediction: np.ndarray) -> dict[str, di
     Raises:
       ValueError: volumes that cannot be compared, an empty foreground, or one too thin for the metrics.
     """
-    return {method: score_prediction(scored, made) for method, made in _methods(scored, prediction).items()}
+    return {method: score_prediction(scored, volume) for method, volume in _methods(scored, prediction).items()}
 
 
 def score_prediction(scored: ScoredChannel, prediction: np.ndarray) -> dict[str, float]:
@@ -104,7 +149,7 @@ def score_unit(target, prediction, brain, visible, regions: Mapping[str, np.ndar
       of 240×240 `psnr_crop`, `ssim_crop`, `psnr_crop_brain`, `ssim_crop_brain`, and `psnr_<region>`, `ssim_<region>`.
 
     Raises:
-      ValueError: volumes that cannot be compared (see `image_metrics.unit_range`), or an empty brain.
+      ValueError: volumes that cannot be compared (see `metrics.unit_range`), or an empty brain.
     """
     brain = np.asarray(brain, bool)
     if not brain.any():
@@ -113,7 +158,7 @@ def score_unit(target, prediction, brain, visible, regions: Mapping[str, np.ndar
     squared_error, similarity = (target - prediction) ** 2, similarity_map(target, prediction, 1.0)
     scores = _whole_and_brain(squared_error, similarity, brain, "")
     if target.shape[1:] == CWDM_IN_PLANE:
-        scores |= _whole_and_brain(*(crop_cwdm(array) for array in (squared_error, similarity, brain)), "_crop")
+        scores |= _whole_and_brain(crop_cwdm(squared_error), crop_cwdm(similarity), crop_cwdm(brain), "_crop")
     through_plane = delta_z(target, prediction, brain)
     scores |= {"delta_z_mae": through_plane["mae"], "delta_z_correlation": through_plane["correlation"]}
     return scores | _region_scores(squared_error, similarity, regions or {}, 1.0)
@@ -123,7 +168,7 @@ def score_hu(target, prediction, mask, regions: Mapping[str, np.ndarray] | None 
     """All scores of a predicted CT, volumes `[D, H, W]` in Hounsfield units, in the mask.
 
     Args:
-      target, prediction, mask: see `image_metrics.synthrad2023`.
+      target, prediction, mask: see `metrics.synthrad2023`.
       regions: name to `[D, H, W]` bool, scored by PSNR and SSIM as well; nan where there is no voxel.
 
     Returns:
@@ -201,7 +246,8 @@ def _whole_and_brain(squared_error: np.ndarray, similarity: np.ndarray, brain: n
 
 def _region_scores(squared_error, similarity, regions: Mapping[str, np.ndarray], data_range: float) -> dict[str, float]:
     """PSNR and SSIM of each region; nan where it has no voxel, or none that SSIM can be taken of."""
-    scores, interior = {}, (slice(SSIM_BORDER, -SSIM_BORDER),) * 3
+    interior = (slice(SSIM_BORDER, -SSIM_BORDER),) * 3
+    scores: dict[str, float] = {}
     for name, region in regions.items():
         psnr = peak_signal_to_noise(squared_error, region, data_range) if region.any() else float("nan")
         ssim = interior_mean(similarity, region) if region[interior].any() else float("nan")

@@ -1,21 +1,26 @@
 """From a sweep to its runs: every variant with every seed, all of them valid, or all errors at once."""
 
 import dataclasses
+import hashlib
+import json
 import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
+from lift_jax.config.checks import flatten
 from lift_jax.config.documents import TASKS
 from lift_jax.config.overrides import set_key
 from lift_jax.errors import UserError, near
-from lift_jax.sweeps.definition import Sweep
-from lift_jax.sweeps.dependence import stage_digest
+from lift_jax.sweeps import Sweep
 from lift_jax.tasks import task_of
 
 NAME = re.compile(r"[\w.+-]+")
 """What a variant may be called: its name becomes a folder's."""
+
+INDEPENDENT = ("log", "checkpoint", "inference", "data.threads", "data.cache", "stages")
+"""Keys, or sections, that no stage depends on; of `stages`, a stage depends on itself and those before it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +69,7 @@ def plan_runs(sweep: Sweep, workdir: pathlib.Path) -> list[Run]:
 
 
 def check_runs(runs: Sequence[Run], devices: int) -> None:
-    """Refuses runs that cannot be trained on so many devices, before any data are looked at.
+    """Refuses runs that cannot be trained on so many devices, before any data are read.
 
     Raises:
       UserError: a line for every variant of which this is so.
@@ -76,7 +81,7 @@ def check_runs(runs: Sequence[Run], devices: int) -> None:
         except UserError as error:
             errors[run.variant] = str(error)
     if errors:
-        raise UserError("\n".join(f"variant {name}: {told}" for name, told in errors.items()))
+        raise UserError("\n".join(f"variant {name}: {message}" for name, message in errors.items()))
 
 
 def changed(base: ConfigDict, changes: Mapping[str, object]) -> ConfigDict:
@@ -84,10 +89,10 @@ def changed(base: ConfigDict, changes: Mapping[str, object]) -> ConfigDict:
 
     Raises:
       UserError: a line for every key that is unknown or whose value is of another type, and for every key that cannot
-        work in the configuration that comes of it.
+        work in the changed configuration.
     """
     config = base.copy_and_resolve_references().lock()
-    errors = []
+    errors: list[str] = []
     for key, value in changes.items():
         errors += ["config.seed: is set by the sweep's seeds"] if key == "seed" else set_key(config, key, value)
     if not errors:
@@ -97,12 +102,32 @@ def changed(base: ConfigDict, changes: Mapping[str, object]) -> ConfigDict:
     return config
 
 
+def stage_digest(config: ConfigDict, stage: str) -> str:
+    """Names the outcome of a stage: equal for configurations that agree in all that it depends on.
+
+    Tasks list what a stage does *not* depend on. A new key that nobody lists keeps stages apart that could have been
+    shared, which costs time; the other way round, a run would take the checkpoint of another experiment.
+    """
+    stages = tuple(config.stages)
+    before = stages[: stages.index(stage) + 1]
+    # What a stage does not depend on, one before it may: only what none of them depends on is left out.
+    left_out = set.intersection(*(_independent_keys(config, name) for name in before))
+    kept = {key: value for key, value in flatten(config).items() if key not in left_out}
+    text = json.dumps(kept | {"stages": before}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def stage_directory(workdir: pathlib.Path, config: ConfigDict, stage: str) -> pathlib.Path:
+    """The work directory of the sweep's shared stage that a run with this configuration uses."""
+    return workdir / "stages" / stage_digest(config, stage)
+
+
+def _independent_keys(config: ConfigDict, stage: str) -> set[str]:
+    sections = (*INDEPENDENT, *task_of(config).sweep.independent[stage])
+    return {key for key in flatten(config) if any(key == s or key.startswith(f"{s}.") for s in sections)}
+
+
 def _sweep_errors(sweep: Sweep) -> Iterator[str]:
-    known = {column.key for column in task_of(sweep.base).sweep.columns(sweep.base)}
-    odd = [column.key for column in sweep.metrics if column.key not in known]
-    if odd or not sweep.metrics:
-        hint = "".join(near(key, known) for key in odd[:1])
-        yield f"metrics: {', '.join(odd) or 'none named'}; runs of this task have {', '.join(sorted(known))}{hint}"
     if sweep.base_variant not in sweep.variants:
         hint = near(sweep.base_variant, sweep.variants)
         yield f"base_variant: {sweep.base_variant!r} is none of the variants {', '.join(sweep.variants)}{hint}"

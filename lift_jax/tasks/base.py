@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from lift_jax.paths import PathLike
 
 if TYPE_CHECKING:
-    from lift_jax.evaluation.aggregates import Column
+    from lift_jax.evaluation.statistics import Column
 
 
 def deferred(module: str, name: str) -> Callable[..., Any]:
@@ -74,19 +74,19 @@ class SynthesizeOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shown:
-    """One volume of a run to be shown, beside those it belongs to, all `[D, H, W]`.
+class Example:
+    """One output of a run for the page of a sweep, beside the volumes it belongs to, all `[D, H, W]`.
 
     Attributes:
       name: what it is, the same for all runs.
       references: real volumes by heading, the same for all runs of a seed.
-      made: what the run made.
-      windows: `(low, high)`, black and white, by heading; of `made` by "". (0, 1) where there is none.
+      volume: the output.
+      windows: `(low, high)`, black and white, by heading; of `volume` by "". (0, 1) where there is none.
     """
 
     name: str
     references: dict[str, np.ndarray]
-    made: np.ndarray
+    volume: np.ndarray
     windows: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
 
@@ -96,13 +96,13 @@ class RunScores(NamedTuple):
     Attributes:
       scores: `scores[name][metric]`, of the model and of what it is compared with; None where it is not finite.
       count: how many volumes or subjects were scored.
-      shown: volumes for the page.
+      examples: volumes for the page.
       spacing: mm between their voxels along `(D, H, W)`.
     """
 
     scores: dict[str, dict[str, float | None]]
     count: int
-    shown: list[Shown]
+    examples: list[Example]
     spacing: tuple[float, float, float]
 
 

@@ -7,28 +7,28 @@ import numpy as np
 from lift_jax import hosts
 from lift_jax.data.single_channel import volume_spacing
 from lift_jax.errors import UserError
-from lift_jax.evaluation.generation_runs import (
+from lift_jax.evaluation.columns import SWEEP_GENERATION_COLUMNS
+from lift_jax.evaluation.generation import (
+    GENERATED,
     HELD_OUT,
     INDEPENDENT,
-    generation_facts,
     real_volumes,
+    run_metadata,
     sampled_sets,
     score_generation,
+    score_sets,
 )
-from lift_jax.evaluation.generation_runs import MODEL as SAMPLES
-from lift_jax.evaluation.metrics.plane_features import slice_encoder
-from lift_jax.evaluation.report.generation import write_unconditional_evaluation
-from lift_jax.evaluation.scores import MODEL
-from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
-from lift_jax.evaluation.unconditional import score_unconditional
+from lift_jax.evaluation.plane_features import slice_encoder
+from lift_jax.evaluation.report.generation import write_generation_report
+from lift_jax.evaluation.statistics import MODEL
 from lift_jax.inference.output import check_writable
 from lift_jax.paths import PathLike, is_in_bucket
-from lift_jax.tasks.base import EvaluateOptions, RunScores, Shown, SweepSupport, SynthesizeOptions
+from lift_jax.tasks.base import EvaluateOptions, Example, RunScores, SweepSupport, SynthesizeOptions
 from lift_jax.tasks.generation_synthesis import synthesize_samples
 from lift_jax.trained import load_generation
 
-SHOWN = 3
-"""Samples of a run that are kept to be shown in a sweep."""
+EXAMPLES = 3
+"""Samples of a run on the page of a sweep."""
 
 
 def evaluate_generation(workdir: PathLike, options: EvaluateOptions) -> PathLike | None:
@@ -49,14 +49,14 @@ def evaluate_generation(workdir: PathLike, options: EvaluateOptions) -> PathLike
     real = real_volumes(trained, workdir)
     count = min(len(real["validation"]), len(real["test"]))
     sets, seconds = sampled_sets(trained, real["validation"], count)
-    write_unconditional_evaluation(
+    write_generation_report(
         output,
         score_generation(trained, sets, real, options.medicalnet),
         sets,
         real["test"],
         real["train"],
-        title=f"{workdir.name}: volumes out of noise",
-        metadata=generation_facts(trained, seconds),
+        title=f"{workdir.name}: volumes from noise",
+        metadata=run_metadata(trained, seconds),
         spacing=(volume_spacing(trained.config.data),) * 3,
     )
     return output / "report.html"
@@ -87,19 +87,19 @@ def score_samples(workdir: PathLike) -> RunScores:
     sets, _ = sampled_sets(trained, real["validation"], count)
     encoder = slice_encoder(trained.networks.encoder, trained.params["encoder"])
     # Intervals over the volumes of one run are not shown, so none are drawn.
-    scored = score_unconditional(
+    scored = score_sets(
         sets, real["test"], real["train"], slice_encoders={"": encoder}, volume_encoders={}, frechet_resamples=0
     )
-    keys = {column.key for column in GENERATION_COLUMNS}
+    keys = {column.key for column in SWEEP_GENERATION_COLUMNS}
     scores = {
-        name if name != SAMPLES else MODEL: {
-            key.rstrip("_"): _number(estimate.mean) for key, estimate in row.items() if key.rstrip("_") in keys
+        MODEL if name == GENERATED else name: {
+            key: _number(estimate.mean) for key, estimate in row.items() if key in keys
         }
         for name, row in scored.table.items()
     }
-    samples, test = sets[SAMPLES], real["test"]
-    shown = [Shown(f"sample {i}", {"real": test[i]}, samples[i]) for i in range(min(SHOWN, len(samples), len(test)))]
-    return RunScores(scores, count, shown, (trained.config.data.spacing,) * 3)
+    pairs = list(zip(real["test"], sets[GENERATED], strict=False))[:EXAMPLES]
+    examples = [Example(f"sample {i}", {"real": test}, sample) for i, (test, sample) in enumerate(pairs)]
+    return RunScores(scores, count, examples, (trained.config.data.spacing,) * 3)
 
 
 def _number(value: float) -> float | None:
@@ -108,7 +108,7 @@ def _number(value: float) -> float | None:
 
 
 SWEEP = SweepSupport(
-    columns=lambda config: GENERATION_COLUMNS,
+    columns=lambda config: SWEEP_GENERATION_COLUMNS,
     baselines=lambda config: (INDEPENDENT, HELD_OUT),
     score=score_samples,
     independent={
@@ -122,7 +122,7 @@ SWEEP = SweepSupport(
         ),
         "mapper": (),
     },
-    description="volumes out of noise",
+    description="volumes from noise",
     unit="volumes",
     shown="Every variant makes a sample from the same noise; the real volume beside it is from the test split. ",
     notes=(

@@ -14,8 +14,8 @@ import numpy as np
 from lift_jax.data.single_channel import volume_spacing
 from lift_jax.data.volumes import Grid, write_volume
 from lift_jax.errors import UserError
-from lift_jax.evaluation.report.montage import planes_picture
-from lift_jax.evaluation.report.view import write_viewer
+from lift_jax.evaluation.report.planes import planes_montage
+from lift_jax.evaluation.report.viewer import write_viewer
 from lift_jax.inference.sample import sample_volumes
 from lift_jax.paths import atomic_write
 from lift_jax.trained import TrainedGeneration
@@ -66,7 +66,7 @@ def synthesize_samples(
         write_volume(paths[-1], volume, grid)
         shown += [volume] if index < SHEET_VOLUMES else []
     sheet = output / "contact_sheet.png"
-    matplotlib.image.imsave(sheet, planes_picture(np.stack(shown)))
+    matplotlib.image.imsave(sheet, planes_montage(np.stack(shown)))
     metadata = {
         "seed": seed,
         "volumes": [path.name for path in paths],

@@ -10,8 +10,8 @@ from lift_jax.data.splits import check_members
 from lift_jax.data.subject import SubjectSource
 from lift_jax.errors import DataWarning
 from lift_jax.evaluation.columns import columns_of
-from lift_jax.evaluation.report import write_evaluation
-from lift_jax.evaluation.runs import channel_counts, picture_run, run_metadata, score_run
+from lift_jax.evaluation.report.translation import write_evaluation
+from lift_jax.evaluation.translation import channel_counts, picture_run, run_metadata, score_run
 from lift_jax.inference.output import check_writable
 from lift_jax.paths import PathLike, is_in_bucket
 from lift_jax.tasks.base import EvaluateOptions

@@ -6,20 +6,20 @@ from ml_collections import ConfigDict
 from lift_jax.data.channels import channels_of
 from lift_jax.data.sources import subject_source
 from lift_jax.data.subject import SubjectSource
-from lift_jax.evaluation.aggregates import Column, Row, aggregate, distinct
+from lift_jax.evaluation.columns import GFLOP_COLUMN, SWEEP_HU_COLUMNS, SWEEP_UNIT_COLUMNS
 from lift_jax.evaluation.leave_one_channel_out import hidden_channels, picture_of
-from lift_jax.evaluation.runs import predict_hidden, score_subjects, volume_flops
-from lift_jax.evaluation.scores import BEST_SOURCE, MEAN_OF_SOURCES, MODEL, WATER
-from lift_jax.evaluation.sweep_columns import HU_TRANSLATION_COLUMNS, TRANSLATION_COLUMNS
+from lift_jax.evaluation.scores import BEST_SOURCE, MEAN_OF_SOURCES, WATER
+from lift_jax.evaluation.statistics import MODEL, Column, Row, aggregate, distinct
+from lift_jax.evaluation.translation import predict_hidden, score_subjects, volume_flops
 from lift_jax.paths import PathLike
-from lift_jax.tasks.base import RunScores, Shown, SweepSupport
+from lift_jax.tasks.base import Example, RunScores, SweepSupport
 from lift_jax.trained import Trained, load_trained
 
 
 def sweep_columns(config: ConfigDict) -> tuple[Column, ...]:
     """The metrics of a configuration's runs, by the units of its targets."""
     units = _target_units(config)
-    columns = [*(TRANSLATION_COLUMNS if "[0, 1]" in units else ()), *(HU_TRANSLATION_COLUMNS if "HU" in units else ())]
+    columns = [*(SWEEP_UNIT_COLUMNS if "[0, 1]" in units else ()), *(SWEEP_HU_COLUMNS if "HU" in units else ())]
     return tuple({column.key: column for column in columns}.values())
 
 
@@ -36,7 +36,7 @@ def score_translation(workdir: PathLike) -> RunScores:
     trained = load_trained(workdir)
     subjects = subject_source(trained.config.data, "test")
     rows, shape, _ = score_subjects(trained, subjects)
-    columns = [column for column in sweep_columns(trained.config) if column.key != "gflop"]
+    columns = [column for column in sweep_columns(trained.config) if column is not GFLOP_COLUMN]
     table = aggregate(
         [row | {"channel": "all", "subject": f"{row['subject']} {row['channel']}"} for row in rows], columns
     )
@@ -44,9 +44,9 @@ def score_translation(workdir: PathLike) -> RunScores:
         method: {key: _number(estimate.mean) for key, estimate in channels["all"].items()}
         for method, channels in table.items()
     }
-    scores[MODEL]["gflop"] = _number(volume_flops(trained, shape) / 1e9)
-    shown, spacing = _shown(trained, subjects, rows)
-    return RunScores(scores, len(subjects.names), shown, spacing)
+    scores[MODEL][GFLOP_COLUMN.key] = _number(volume_flops(trained, shape) / 1e9)
+    examples, spacing = _examples(trained, subjects, rows)
+    return RunScores(scores, len(subjects.names), examples, spacing)
 
 
 def _target_units(config: ConfigDict) -> set[str]:
@@ -54,11 +54,11 @@ def _target_units(config: ConfigDict) -> set[str]:
     return {channels.protocols[target].unit for target in channels.targets}
 
 
-def _shown(
+def _examples(
     trained: Trained, subjects: SubjectSource, rows: list[Row]
-) -> tuple[list[Shown], tuple[float, float, float]]:
+) -> tuple[list[Example], tuple[float, float, float]]:
     """Of every channel the median subject by the PSNR of a method without training, which all runs agree on."""
-    shown, spacing = [], (1.0, 1.0, 1.0)
+    examples, spacing = [], (1.0, 1.0, 1.0)
     for channel in distinct(rows, "channel"):
         others = [row for row in rows if row["channel"] == channel and row["method"] != MODEL]
         method = others[0]["method"] if others else MODEL
@@ -72,9 +72,11 @@ def _shown(
         )
         window, source_window = picture.windows[-1][1:3], picture.source_window[1:3]
         windows = {"source": source_window, "truth": window, "": window}
-        shown.append(Shown(f"{channel} of {name}", {"source": picture.source, "truth": target}, prediction, windows))
+        examples.append(
+            Example(f"{channel} of {name}", {"source": picture.source, "truth": target}, prediction, windows)
+        )
         spacing = picture.spacing
-    return shown, spacing
+    return examples, spacing
 
 
 def _number(value: float) -> float | None:

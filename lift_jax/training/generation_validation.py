@@ -7,10 +7,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax.data.intensity import network_to_unit, unit_to_network
-from lift_jax.evaluation.metrics.distribution import frechet_distance
-from lift_jax.evaluation.metrics.diversity import brain_region, mean_abs_delta_z
-from lift_jax.evaluation.metrics.plane_features import compared_positions, plane_features, slice_encoder
-from lift_jax.evaluation.report.montage import planes_picture, tile
+from lift_jax.evaluation.distribution import brain_region, mean_abs_delta_z
+from lift_jax.evaluation.metrics import frechet_distance
+from lift_jax.evaluation.plane_features import compared_positions, plane_features, slice_encoder
+from lift_jax.evaluation.report.planes import montage, planes_montage
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
 from lift_jax.models.encoders.masked_autoencoder import COVER, MaskedAutoencoder, patch_mask
 from lift_jax.models.generation.networks import GenerationNetworks
@@ -34,7 +34,7 @@ def validate_reconstructions(network: MaskedAutoencoder, params: dict, *, real: 
     filled = np.asarray(_apply(network, jax.device_get(params["autoencoder"]), shown))
     error = float(np.mean((filled - images)[covered] ** 2))
     rows = [network_to_unit(x)[..., 0] for x in (shown, np.where(covered, filled, images), images)]
-    return {"validation_error": error}, {"validation": tile(np.concatenate(rows), len(images))}
+    return {"validation_error": error}, {"validation": montage(np.concatenate(rows), len(images))}
 
 
 def validate_slices(networks: GenerationNetworks, params: dict, *, real: np.ndarray, config: ConfigDict):
@@ -53,7 +53,7 @@ def validate_slices(networks: GenerationNetworks, params: dict, *, real: np.ndar
     values = {"validation_frechet_axial": _distances(networks, params, generated, real)["axial"]}
     shown = np.random.default_rng(SEED).integers(depth, size=4 * SHOWN)
     some = real[np.arange(len(shown)) % len(real), shown], generated.reshape(-1, *generated.shape[2:])[: len(shown)]
-    return values, {"validation": np.concatenate([tile(images, len(images) // 4) for images in some], axis=1)}
+    return values, {"validation": np.concatenate([montage(images, len(images) // 4) for images in some], axis=1)}
 
 
 def validate_volumes(networks: GenerationNetworks, params: dict, *, real: np.ndarray, config: ConfigDict):
@@ -72,7 +72,7 @@ def validate_volumes(networks: GenerationNetworks, params: dict, *, real: np.nda
     for name, volumes in (("", generated), ("_real", real)):
         values[f"validation_delta_z{name}"] = float(np.nanmean([mean_abs_delta_z(volume) for volume in volumes]))
         values[f"validation_spread{name}"] = float(volumes.std(axis=0)[brain_region(real)].mean())
-    return values, {"validation": np.concatenate([planes_picture(volumes[:SHOWN]) for volumes in (real, generated)])}
+    return values, {"validation": np.concatenate([planes_montage(volumes[:SHOWN]) for volumes in (real, generated)])}
 
 
 def _distances(networks, params, generated, real) -> dict[str, float]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from lift_jax.data.channels import Channels
 from lift_jax.data.intensity import to_network
-from lift_jax.evaluation.metrics.through_plane import BONE_THRESHOLD
+from lift_jax.evaluation.metrics import BONE_THRESHOLD
 from lift_jax.losses.paired import LossWeights, paired_terms
 from lift_jax.models.translation.slice_translator import BACKGROUND
 from lift_jax.models.translation.volume_translator import VolumeTranslator

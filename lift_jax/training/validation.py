@@ -10,9 +10,8 @@ from ml_collections import ConfigDict
 from lift_jax.data.channels import Channels
 from lift_jax.data.subject import SubjectSource
 from lift_jax.evaluation.leave_one_channel_out import hidden_channels, picture_of
-from lift_jax.evaluation.metrics.image import synthrad2023, unit_range
-from lift_jax.evaluation.metrics.through_plane import BONE_THRESHOLD, delta_z
-from lift_jax.evaluation.report.figures import draw_picture
+from lift_jax.evaluation.metrics import BONE_THRESHOLD, delta_z, synthrad2023, unit_range
+from lift_jax.evaluation.report.pictures import draw_picture
 from lift_jax.evaluation.scores import ScoredChannel
 from lift_jax.inference.predict import predict_channels
 from lift_jax.models.translation.volume_translator import VolumeTranslator

@@ -13,11 +13,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lift_jax.evaluation.generation_runs import real_volumes
-from lift_jax.evaluation.sweep_columns import GENERATION_COLUMNS
+from lift_jax.evaluation.columns import SWEEP_GENERATION_COLUMNS
+from lift_jax.evaluation.generation import real_volumes
 from lift_jax.models.generation.networks import fresh_parameters
 from lift_jax.run_directory import checkpoint_directory
-from lift_jax.sweeps.scoring import read_scores, read_shown, write_scores
+from lift_jax.sweeps.results import read_examples, read_scores, write_scores
 from lift_jax.trained import load_generation
 from lift_jax.training.generation_parameters import with_principal
 from tests.commands import SECONDS, SMALL_GENERATION, assert_refused, metrics, snapshot
@@ -222,14 +222,14 @@ def test_a_sweep_scores_a_run_as_its_evaluation_does(tmp_path, trained, evaluate
     workdir = shutil.copytree(trained, tmp_path / "run")
     write_scores(workdir)
     scores = read_scores(workdir)["scores"]["model"]
-    assert set(scores) == {column.key for column in GENERATION_COLUMNS}
+    assert set(scores) == {column.key for column in SWEEP_GENERATION_COLUMNS}
     expected = json.loads((evaluated / "metrics.json").read_text())["scores"]["LiFT-U"]
     for key, value in scores.items():
         named = key if key in expected else f"{key}_this run's MAE"
         np.testing.assert_allclose(value, expected[named]["mean"], rtol=1e-3, atol=1e-4)
-    shown, spacing = read_shown(workdir)
-    assert [each.name for each in shown] == ["sample 0", "sample 1"] and spacing == (12, 12, 12)
-    assert shown[0].made.shape == shown[0].references["real"].shape == (16, 16, 16)
+    examples, spacing = read_examples(workdir)
+    assert [each.name for each in examples] == ["sample 0", "sample 1"] and spacing == (12, 12, 12)
+    assert examples[0].volume.shape == examples[0].references["real"].shape == (16, 16, 16)
 
 
 def test_a_run_without_a_mapper_has_nothing_to_sample(tmp_path, trained, command):

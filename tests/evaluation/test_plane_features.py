@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lift_jax.evaluation.metrics.plane_features import (
+from lift_jax.evaluation.plane_features import (
     compared_positions,
     plane_features,
     pooled_features,

@@ -13,10 +13,10 @@ import pytest
 from matplotlib.image import imread
 
 from lift_jax.errors import UserError
-from lift_jax.evaluation.aggregates import model_differences, rank_subjects
 from lift_jax.evaluation.columns import UNIT_COLUMNS
-from lift_jax.evaluation.report import ct_picture, mr_picture, write_evaluation
-from lift_jax.evaluation.report.figures import draw_picture
+from lift_jax.evaluation.report.pictures import Picture, draw_picture
+from lift_jax.evaluation.report.translation import write_evaluation
+from lift_jax.evaluation.statistics import model_differences, rank_subjects
 
 EVIL = '<script>alert("x")</script> & "subject", 1'
 METHODS = ("model", "best source", "mean of sources")
@@ -40,14 +40,14 @@ def picture(subject="case-b", rank="best", channel="t2f"):
     generator = np.random.default_rng(0)
     target = np.zeros((10, 12, 14), np.float32)
     target[2:8, 2:10, 3:11] = generator.random((6, 8, 8))
-    return mr_picture(subject, channel, rank, target * 0.9, target, target * 0.8, (3.0, 2.0, 2.0))
+    return Picture(subject, channel, rank, target * 0.9, target, target * 0.8, (3.0, 2.0, 2.0))
 
 
 @pytest.fixture(scope="module")
 def written(rows, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("report") / "made" / "anew"
-    facts = {"data set": "A & B <test>", "steps": 1000}
-    write_evaluation(directory, rows, [picture(EVIL)], title="A <b>title</b>", metadata=facts, columns=UNIT_COLUMNS)
+    directory = tmp_path_factory.mktemp("report") / "new" / "folder"
+    metadata = {"data set": "A & B <test>", "steps": 1000}
+    write_evaluation(directory, rows, [picture(EVIL)], title="A <b>title</b>", metadata=metadata, columns=UNIT_COLUMNS)
     return directory
 
 
@@ -209,7 +209,7 @@ def test_the_patients_right_is_shown_on_the_left_and_superior_up():
     volume = np.zeros((20, 20, 20), np.float32)
     volume[4:16, 4:16, 4:16] = 0.2
     volume[13:16, 4:16, 13:16] = 1.0  # superior, right
-    shown = imread(io.BytesIO(draw_picture(mr_picture("a", "t1n", "best", volume, volume, volume, (1, 1, 1)))))
+    shown = imread(io.BytesIO(draw_picture(Picture("a", "t1n", "best", volume, volume, volume, (1, 1, 1)))))
     height, width = shown.shape[:2]
     coronal = shown[int(0.34 * height) : int(0.6 * height), int(0.03 * width) : int(0.19 * width), 0]
     rows, columns = np.nonzero(coronal[5:-25, 5:-5] > 0.95)
@@ -220,7 +220,7 @@ def test_a_ct_is_drawn_in_two_windows_with_its_calibration():
     generator = np.random.default_rng(0)
     ct = generator.uniform(-1000, 1500, (14, 15, 16)).astype(np.float32)
     mask = generator.random(ct.shape) < 0.7
-    shown = ct_picture("a", "best", generator.random(ct.shape), ct, ct + 900, mask, (2.0, 1.0, 1.0))
+    shown = Picture("a", "ct", "best", generator.random(ct.shape), ct, ct + 900, (2.0, 1.0, 1.0), unit="HU", mask=mask)
     np.testing.assert_array_equal(shown.difference, np.where(mask, shown.prediction - ct, 0))
     drawn = imread(io.BytesIO(draw_picture(shown)))
     assert drawn.shape[1] > imread(io.BytesIO(draw_picture(picture()))).shape[1]

@@ -6,9 +6,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from lift_jax.data.intensity import get_protocol
 from lift_jax.evaluation.columns import HU_COLUMNS, REGION_COLUMNS, UNIT_COLUMNS, columns_of
-from lift_jax.evaluation.metrics.image import unit_range
-from lift_jax.evaluation.metrics.through_plane import delta_z
-from lift_jax.evaluation.report.calibration import CALIBRATION_EDGES, calibration, tissue_means
+from lift_jax.evaluation.metrics import delta_z, unit_range
+from lift_jax.evaluation.report.pictures import CALIBRATION_EDGES, calibration, tissue_means
 from lift_jax.evaluation.scores import ScoredChannel, score_hu, score_methods, score_unit, tissue_overlap
 
 UNIT, HU = get_protocol("mr_quantile"), get_protocol("ct_hu")

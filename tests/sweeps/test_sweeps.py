@@ -13,14 +13,11 @@ import pytest
 from lift_jax.config import named_config
 from lift_jax.config.files import config_names
 from lift_jax.errors import UserError
-from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
 from lift_jax.run_directory import checkpoint_directory
-from lift_jax.sweeps.definition import load_sweep
-from lift_jax.sweeps.dependence import stage_digest
-from lift_jax.sweeps.parallel import LOG_FILE, MEMORY_PART, carry_in_processes, places
-from lift_jax.sweeps.plan import changed, check_runs, plan_runs
-from lift_jax.sweeps.scheduler import Work, attempt, follow, run_local
-from lift_jax.sweeps.work import prepare_work, shared_stages, stage_directory, train_work
+from lift_jax.sweeps import load_sweep
+from lift_jax.sweeps.parallel import LOG_FILE, MEMORY_FRACTION, process_environments, run_in_processes
+from lift_jax.sweeps.plan import changed, check_runs, plan_runs, stage_digest, stage_directory
+from lift_jax.sweeps.scheduler import Work, attempt, prepare_work, run_all, run_local, shared_stages, train_work
 from lift_jax.tasks import task_of
 from lift_jax.training.preemption import Preempted, StopRequest
 from tests.commands import SECONDS, assert_refused, snapshot
@@ -124,9 +121,9 @@ def test_every_key_that_a_stage_is_said_not_to_depend_on_exists():
 @pytest.mark.parametrize("name", SHIPPED)
 def test_sweeps_that_are_shipped_are_valid(name):
     for variant in ("", "tiny"):
-        made = load_sweep(f"{name}:{variant}")
-        runs = plan_runs(made, ELSEWHERE)
-        assert len(runs) == len(made.variants) * len(made.seeds) >= 2
+        sweep = load_sweep(f"{name}:{variant}")
+        runs = plan_runs(sweep, ELSEWHERE)
+        assert len(runs) == len(sweep.variants) * len(sweep.seeds) >= 2
     with pytest.raises(UserError, match="huge"):
         load_sweep(f"{name}:huge")
 
@@ -149,7 +146,7 @@ def test_shared_stages_are_listed_once_first_stages_first():
     assert {config.stages for config in generators.values()} == {("encoder", "generator")}
 
 
-def test_all_that_is_wrong_with_any_variant_is_told_at_once_by_variant_and_key():
+def test_all_that_is_wrong_with_any_variant_is_reported_at_once_by_variant_and_key():
     variants = {
         "misspelled": {"loss.feild": "softmax"},
         "typed": {"stage.mapper.steps": "many"},
@@ -159,9 +156,9 @@ def test_all_that_is_wrong_with_any_variant_is_told_at_once_by_variant_and_key()
         "same": {"log.every_steps": 9},
         "a/b": {"loss.particles": "slice"},
     }
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         plan_runs(generation_sweep(variants), ELSEWHERE)
-    lines = str(told.value).splitlines()
+    lines = str(raised.value).splitlines()
     expected = [
         ("misspelled", "config.loss.feild", "loss.field"),
         ("typed", "config.stage.mapper.steps", "many"),
@@ -178,17 +175,16 @@ def test_all_that_is_wrong_with_any_variant_is_told_at_once_by_variant_and_key()
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"base_variant": "first"}, "base_variant"),
         ({"seeds": ()}, "seeds"),
         ({"seeds": (1, 1)}, "seeds"),
-        ({"metrics": TRANSLATION_COLUMNS[:1]}, "psnr"),
     ],
 )
-def test_a_sweep_that_cannot_work_is_refused(change, told):
+def test_a_sweep_that_cannot_work_is_refused(change, message):
     sweep = dataclasses.replace(generation_sweep({"one": {"loss.particles": "slice"}}), **change)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         plan_runs(sweep, ELSEWHERE)
 
 
@@ -196,22 +192,22 @@ def test_variants_that_do_not_fit_networks_or_devices_are_refused_by_name():
     variants = {"deep": {"model.encoder.widths": (4, 4, 4, 4, 4, 4, 4)}, "three": {"stage.mapper.batch": 3}}
     runs = plan_runs(generation_sweep(variants), ELSEWHERE)
     check_runs([run for run in runs if run.variant in ("base", "three")], devices=1)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         check_runs([run for run in runs if run.variant != "base"], devices=2)
-    deep, three = str(told.value).splitlines()
+    deep, three = str(raised.value).splitlines()
     assert "variant deep" in deep and "encoder" in deep
     assert "variant three" in three and "config.stage.mapper.batch" in three
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [("", "get_sweep"), ("def get_sweep(variant): return 3", "Sweep"), ("1 +", "SyntaxError"), (None, "not a file")],
 )
-def test_a_file_that_holds_no_sweep_is_refused(tmp_path, text, told):
+def test_a_file_that_holds_no_sweep_is_refused(tmp_path, text, message):
     path = tmp_path / "mine.py"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         load_sweep(str(path))
 
 
@@ -222,17 +218,17 @@ def test_a_sweep_is_loaded_by_file_and_variant():
 def test_runs_whose_stage_failed_fail_with_its_reason_and_the_others_go_on(tmp_path):
     runs = plan_runs(generation_sweep({"field": {"loss.field": "mean_shift"}}, seeds=(0,)), tmp_path)
     bad = stage_directory(tmp_path, runs[1].config, "generator")
-    done, told = [], {}
+    done, reported = [], {}
 
-    def carry(work, tell):
+    def runner(work, report):
         for each in work:
             done.append(each.directory)
-            tell(each, "not finite" if each.directory == bad else None)
+            report(each, "not finite" if each.directory == bad else None)
 
-    failures = follow(runs, tmp_path, carry, lambda work, reason: told.update({work.directory: reason}))
+    failures = run_all(runs, tmp_path, runner, lambda work, reason: reported.update({work.directory: reason}))
     assert failures == {bad: "not finite", runs[1].directory: "not finite"}
     assert done[-1] == runs[0].directory and runs[1].directory not in done
-    assert len(done) == 4 and told[runs[1].directory] == "not finite"
+    assert len(done) == 4 and reported[runs[1].directory] == "not finite"
     link = checkpoint_directory(runs[0].directory, "encoder")
     target = checkpoint_directory(stage_directory(tmp_path, runs[0].config, "encoder"), "encoder")
     target.mkdir(parents=True, exist_ok=True)
@@ -249,7 +245,7 @@ def test_a_stop_that_is_asked_for_in_the_last_step_of_a_stage_stops_the_sweep(tm
             if asked:
                 signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr("lift_jax.sweeps.work.train", last_step)
+    monkeypatch.setattr("lift_jax.sweeps.scheduler.train", last_step)
     with pytest.raises(Preempted, match="after the last step of stage mapper") if asked else contextlib.nullcontext():
         train_work(run.directory)
     assert (run.directory / "timing.json").exists()
@@ -261,9 +257,9 @@ def test_a_work_directory_of_another_run_is_refused_before_any_work(tmp_path):
         plan_runs(generation_sweep({"one": {"loss.particles": particles}}), tmp_path)
         for particles in ("slice", "volume")
     )
-    follow(runs, tmp_path, lambda work, tell: None, lambda work, reason: None)
+    run_all(runs, tmp_path, lambda work, report: None, lambda work, reason: None)
     with pytest.raises(UserError, match=r"one-0.*loss\.particles"):
-        follow(others, tmp_path, run_local, lambda work, reason: None)
+        run_all(others, tmp_path, run_local, lambda work, reason: None)
 
 
 def test_work_that_cannot_begin_is_a_failure_and_no_crash(tmp_path):
@@ -275,68 +271,69 @@ def test_work_that_cannot_begin_is_a_failure_and_no_crash(tmp_path):
 
 def test_processes_take_the_gpus_in_turn(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    assert [place["CUDA_VISIBLE_DEVICES"] for place in places(3)] == ["2", "5", "2"]
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in process_environments(3)] == ["2", "5", "2"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert places(2) == [{}, {}]
+    assert process_environments(2) == [{}, {}]
 
 
 def test_processes_that_share_a_gpu_reserve_no_more_of_its_memory_than_there_is(monkeypatch):
-    monkeypatch.delenv(MEMORY_PART, raising=False)
+    monkeypatch.delenv(MEMORY_FRACTION, raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    assert not any(MEMORY_PART in place for place in places(2))
+    assert not any(MEMORY_FRACTION in environment for environment in process_environments(2))
     reserved = {"0": 0.0, "1": 0.0}
-    for place in places(5):
-        reserved[place["CUDA_VISIBLE_DEVICES"]] += float(place[MEMORY_PART])
+    for environment in process_environments(5):
+        reserved[environment["CUDA_VISIBLE_DEVICES"]] += float(environment[MEMORY_FRACTION])
     assert min(reserved.values()) > 0.5 and max(reserved.values()) <= 0.9
-    monkeypatch.setenv(MEMORY_PART, "0.2")
-    assert not any(MEMORY_PART in place for place in places(5))
+    monkeypatch.setenv(MEMORY_FRACTION, "0.2")
+    assert not any(MEMORY_FRACTION in environment for environment in process_environments(5))
 
 
 def test_work_that_runs_out_of_memory_beside_others_is_done_again_alone(tmp_path, monkeypatch):
-    monkeypatch.delenv(MEMORY_PART, raising=False)
+    monkeypatch.delenv(MEMORY_FRACTION, raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    done, told = [], {}
+    done, reported = [], {}
 
-    def do(work, place):
-        done.append((work.stage, MEMORY_PART in place))
-        fits = work.stage == "small" or (work.stage == "large" and MEMORY_PART not in place)
+    def do(work, environment):
+        done.append((work.stage, MEMORY_FRACTION in environment))
+        fits = work.stage == "small" or (work.stage == "large" and MEMORY_FRACTION not in environment)
         return None if fits else "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes."
 
-    monkeypatch.setattr("lift_jax.sweeps.parallel._do_in_process", do)
+    monkeypatch.setattr("lift_jax.sweeps.parallel._run_process", do)
     work = [Work(tmp_path / name, name, True) for name in ("small", "large", "giant")]
-    carry_in_processes(2)(work, lambda each, reason: told.update({each.stage: reason}))
+    run_in_processes(2)(work, lambda each, reason: reported.update({each.stage: reason}))
     assert sorted(done) == [("giant", False), ("giant", True), ("large", False), ("large", True), ("small", True)]
-    assert told["small"] is None and told["large"] is None and "RESOURCE_EXHAUSTED" in told["giant"]
+    assert reported["small"] is None and reported["large"] is None and "RESOURCE_EXHAUSTED" in reported["giant"]
 
     done.clear()
-    carry_in_processes(1)(work[2:], lambda each, reason: None)  # alone already: what is too large stays too large
+    run_in_processes(1)(work[2:], lambda each, reason: None)  # alone already: what is too large stays too large
     assert done == [("giant", False)]
 
 
-def test_a_process_tells_why_its_work_failed(tmp_path):
-    told = []
-    carry_in_processes(2)([Work(tmp_path, "mapper", True)], lambda work, reason: told.append((work.directory, reason)))
-    ((directory, reason),) = told
+def test_a_process_reports_why_its_work_failed(tmp_path):
+    reported = []
+    run_in_processes(2)(
+        [Work(tmp_path, "mapper", True)], lambda work, reason: reported.append((work.directory, reason))
+    )
+    ((directory, reason),) = reported
     assert directory == tmp_path and "config.json" in reason
 
 
-def test_an_error_in_telling_leaves_the_rest_undone(tmp_path):
+def test_an_error_in_reporting_leaves_the_rest_undone(tmp_path):
     work = [Work(tmp_path / name, "mapper", True) for name in "abc"]
     for each in work:
         each.directory.mkdir()
 
-    def tell(work, reason):
+    def report(work, reason):
         raise RuntimeError("no page")
 
     with pytest.raises(RuntimeError, match="no page"):
-        carry_in_processes(1)(work, tell)
+        run_in_processes(1)(work, report)
     assert not (tmp_path / "c" / LOG_FILE).exists()
 
 
 SWEEP = """
 from lift_jax.config import named_config
-from lift_jax.evaluation.sweep_columns import TRANSLATION_COLUMNS
-from lift_jax.sweeps.definition import Sweep
+from lift_jax.sweeps import Sweep
 
 
 def get_sweep(variant=""):
@@ -347,7 +344,7 @@ def get_sweep(variant=""):
         base.stage[stage].update({"steps": 4, "batch": 1, "slices": 8})
     base.checkpoint.every_steps = 2
     variants = {"base": {}, "lost": {"stage.mixer.mixer_learning_rate": 1e30}}
-    return Sweep(base, variants, "base", (0,), TRANSLATION_COLUMNS)
+    return Sweep(base, variants, "base", (0,))
 """
 
 

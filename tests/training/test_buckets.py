@@ -12,7 +12,7 @@ from lift_jax import paths as places
 from lift_jax import run_directory
 from lift_jax.checkpoints import restore_ema, saved_steps
 from lift_jax.errors import UserError
-from lift_jax.evaluation.report.files import write_report
+from lift_jax.evaluation.report.page import write_report
 from lift_jax.paths import resolve_local_path, resolve_path
 from lift_jax.tasks.run import train
 from lift_jax.training.run_log import METRICS_FILE

@@ -17,7 +17,7 @@ from lift_jax.checkpoints import finish_saving, open_checkpoints, restore_ema, s
 from lift_jax.config import missing_mr
 from lift_jax.data.cache import cache_subjects
 from lift_jax.errors import UserError
-from lift_jax.evaluation.report.files import atomic_write_file
+from lift_jax.evaluation.report.page import write_text
 from lift_jax.training.run_log import RunLog
 from tests.commands import SECONDS
 from tests.data.test_cache import RandomSubjects
@@ -61,9 +61,9 @@ def test_on_a_full_disk_the_checkpoint_before_stays_and_there_is_one_line(tmp_pa
 
 
 def test_on_a_full_disk_a_report_is_not_half_replaced(tmp_path):
-    atomic_write_file(tmp_path / "report.html", "old")
+    write_text(tmp_path / "report.html", "old")
     with full_disk(1000), pytest.raises(UserError):
-        atomic_write_file(tmp_path / "report.html", "new" * 1000)
+        write_text(tmp_path / "report.html", "new" * 1000)
     assert (tmp_path / "report.html").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
 

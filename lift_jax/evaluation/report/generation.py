@@ -5,17 +5,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from lift_jax.evaluation.aggregates import Column
-from lift_jax.evaluation.intervals import LEVEL
-from lift_jax.evaluation.metrics.diversity import AIR, brain_region
-from lift_jax.evaluation.metrics.set_distances import FEWEST_VOLUMES
-from lift_jax.evaluation.report.files import write_report
-from lift_jax.evaluation.report.generation_figures import View, draw_depth_profiles, draw_volumes, view_of
-from lift_jax.evaluation.report.html import Cell, Figure, Table, TableRow, estimate_cell, render
+from lift_jax.evaluation.distribution import AIR, FEWEST_VOLUMES, brain_region
+from lift_jax.evaluation.generation import GenerationScores
+from lift_jax.evaluation.report.page import Cell, Figure, Table, TableRow, estimate_cell, render, write_report
 from lift_jax.evaluation.report.pictures import UNIT_WINDOW
-from lift_jax.evaluation.report.planes import ORIENTATION_NOTE
-from lift_jax.evaluation.report.volumes import Panel, Scene, encode_scenes, page_budget, spacing_affine
-from lift_jax.evaluation.unconditional import UnconditionalScores
+from lift_jax.evaluation.report.planes import ORIENTATION_NOTE, View, draw_depth_profiles, draw_volumes, view_of
+from lift_jax.evaluation.report.viewer import Panel, Scene, encode_scenes, make_scene, page_budget, spacing_affine
+from lift_jax.evaluation.statistics import LEVEL, Column
 
 SHOWN = 8
 """Volumes of each set in a figure."""
@@ -33,9 +29,9 @@ KEYS = ("set", "sample")
 """What names a row of `cases.csv`."""
 
 
-def write_unconditional_evaluation(
+def write_generation_report(
     directory: str | os.PathLike,
-    scores: UnconditionalScores,
+    scores: GenerationScores,
     sets: Mapping[str, np.ndarray],
     reference: np.ndarray,
     training: np.ndarray,
@@ -50,8 +46,8 @@ def write_unconditional_evaluation(
     a value that is not finite is null. `cases.csv` has one line per volume of every set. `report.html` loads nothing.
 
     Args:
-      directory: made if it does not exist; an evaluation in it is replaced.
-      scores: `unconditional.score_unconditional` of these sets.
+      directory: created if it does not exist; an evaluation in it is replaced.
+      scores: `generation.score_generation` of these sets.
       sets: volumes `[N, D, H, W]` in [0, 1] by name; the first set is the model's, whose neighbors are shown.
       reference: real volumes `[M, D, H, W]`.
       training: `[T, D, H, W]`.
@@ -102,7 +98,7 @@ def _scenes(sets: Mapping[str, np.ndarray], affine: np.ndarray) -> Iterator[Scen
     for index in range(min(SCROLLED, *map(len, sets.values()))):
         panels = [Panel(name, volumes[index], (UNIT_WINDOW,)) for name, volumes in sets.items()]
         foreground = np.any([np.asarray(panel.volume) > AIR for panel in panels], axis=0)
-        yield Scene(f"volume {index} of every set", panels, affine, foreground, (0, len(panels) - 1))
+        yield make_scene(f"volume {index} of every set", panels, affine, foreground, (0, len(panels) - 1))
 
 
 def _set_figures(sets: Mapping[str, np.ndarray], view: View) -> Iterator[Figure]:
@@ -112,12 +108,12 @@ def _set_figures(sets: Mapping[str, np.ndarray], view: View) -> Iterator[Figure]
         yield Figure(draw_volumes(columns, view), f"{name}: volumes in three planes", name, caption)
 
 
-def _neighbor_figure(scores: UnconditionalScores, sets, training: np.ndarray, view: View) -> Figure:
+def _neighbor_figure(scores: GenerationScores, sets, training: np.ndarray, view: View) -> Figure:
     """The samples of the first set that are nearest to a training volume, each beside it."""
     name, volumes = next(iter(sets.items()))
     distances = {row["sample"]: row["nearest_rmse"] for row in scores.volume_rows if row["set"] == name}
     columns = []
-    for sample in sorted(distances, key=distances.get)[:NEIGHBORS_SHOWN]:
+    for sample in sorted(distances, key=distances.__getitem__)[:NEIGHBORS_SHOWN]:
         neighbor = scores.nearest[name][sample]
         columns.append((f"sample {sample}", volumes[sample]))
         columns.append((f"training {neighbor}, {distances[sample]:.3f}", training[neighbor]))
@@ -126,16 +122,11 @@ def _neighbor_figure(scores: UnconditionalScores, sets, training: np.ndarray, vi
     return Figure(draw_volumes(columns, view), f"{name}: samples beside training volumes", label, caption)
 
 
-def _table(scores: UnconditionalScores, heading: str, columns: tuple[Column, ...]) -> Table:
+def _table(scores: GenerationScores, heading: str, columns: tuple[Column, ...]) -> Table:
     rows = []
     for name, estimates in scores.table.items():
         count = max(estimate.n for estimate in estimates.values())
-        cells = [
-            estimate_cell(estimates[c.key], c, count, signed=c.key.endswith("_relative"))
-            if c.key in estimates
-            else Cell("–")
-            for c in columns
-        ]
+        cells = [estimate_cell(estimates[c.key], c, count) if c.key in estimates else Cell("–") for c in columns]
         rows.append(TableRow([name], count, cells))
     heads = ["set", "volumes", *(column.label for column in columns)]
     note = f"{LEVEL:.0%} intervals, volumes resampled; fewer than {FEWEST_VOLUMES} volumes have none (–)."

@@ -7,7 +7,7 @@ import pytest
 from lift_jax.data.foreground import find_foreground
 from lift_jax.data.intensity import get_protocol
 from lift_jax.errors import DataWarning, UserError
-from lift_jax.evaluation.folders import score_file, score_folder
+from lift_jax.evaluation.predictions import score_file, score_folder
 from lift_jax.evaluation.scores import score_unit
 
 SHAPE = (24, 22, 20)

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from lift_jax.evaluation.intervals import mean_interval, paired_difference
-from lift_jax.evaluation.metrics.diversity import relative_estimate
-from lift_jax.evaluation.metrics.set_distances import FEWEST_VOLUMES, centered_interval
+from lift_jax.evaluation.distribution import FEWEST_VOLUMES, centered_interval, relative_estimate
+from lift_jax.evaluation.statistics import mean_interval, paired_difference
 
 
 def coverage(samples, truth):
     intervals = [mean_interval(values) for values in samples]
-    return np.mean([low <= truth <= high for _, low, high in intervals])
+    return np.mean([low <= truth <= high for _, low, high, _ in intervals])
 
 
 def test_an_interval_is_scipys_confidence_interval_of_the_t_test():
     values = np.random.default_rng(0).gamma(2.0, 3.0, 7)
     expected = ttest_1samp(values, 0).confidence_interval(0.9)
-    mean, low, high = mean_interval(values, level=0.9)
+    mean, low, high, n = mean_interval(values, level=0.9)
+    assert n == 7
     assert mean == pytest.approx(np.mean(values), rel=1e-12)
     np.testing.assert_allclose((low, high), (expected.low, expected.high), rtol=1e-12)
 
@@ -45,20 +45,25 @@ def test_a_lower_level_gives_a_narrower_interval_inside_the_wider_one():
 
 
 def test_one_subject_has_a_mean_and_no_interval():
-    mean, low, high = mean_interval([4.0])
-    assert mean == 4.0 and np.isnan(low) and np.isnan(high)
+    mean, low, high, n = mean_interval([4.0])
+    assert (mean, n) == (4.0, 1) and np.isnan(low) and np.isnan(high)
+
+
+def test_no_subject_has_no_mean():
+    mean, low, high, n = mean_interval([])
+    assert np.isnan([mean, low, high]).all() and n == 0
 
 
 def test_pairing_removes_what_subjects_share():
     generator = np.random.default_rng(0)
     hardness = generator.normal(0, 10, 50)
     a, b = hardness + 1 + generator.normal(0, 0.1, 50), hardness + generator.normal(0, 0.1, 50)
-    mean, low, high = paired_difference(a, b)
+    mean, low, high, _ = paired_difference(a, b)
     assert mean == pytest.approx(a.mean() - b.mean(), rel=1e-9)
     assert 0.9 < low < high < 1.1
 
 
-@pytest.mark.parametrize("values", [[], [1.0, np.nan], [1.0, np.inf], [[1.0, 2.0]]])
+@pytest.mark.parametrize("values", [[1.0, np.nan], [1.0, np.inf], [[1.0, 2.0]]])
 def test_values_without_a_mean_are_refused(values):
     with pytest.raises(ValueError, match="finite values"):
         mean_interval(values)

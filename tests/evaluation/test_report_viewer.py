@@ -11,19 +11,19 @@ import pytest
 
 from lift_jax.data.volumes import new_geometry, write_volume
 from lift_jax.errors import UserError
-from lift_jax.evaluation.report import ct_picture, mr_picture, write_evaluation
-from lift_jax.evaluation.report.html import render, static_file
-from lift_jax.evaluation.report.pictures import UNIT_WINDOW
-from lift_jax.evaluation.report.view import main, write_viewer
-from lift_jax.evaluation.report.volumes import (
+from lift_jax.evaluation.report.page import render, static_file
+from lift_jax.evaluation.report.pictures import UNIT_WINDOW, Picture
+from lift_jax.evaluation.report.translation import write_evaluation
+from lift_jax.evaluation.report.viewer import (
     BLOCKS,
     MAX_PAGE_BYTES,
     Panel,
-    Scene,
     downsample,
     encode_scenes,
+    make_scene,
     picture_scene,
     quantize,
+    write_viewer,
 )
 
 SPACING = (3.0, 2.0, 1.5)
@@ -47,7 +47,7 @@ def head(shape=(20, 24, 28), seed=0):
 def test_an_embedded_volume_is_the_cropped_one_on_its_grid():
     target = head()
     data = encode_scenes(
-        [picture_scene(mr_picture("a", "t2f", "best", head(seed=1), target, head(seed=2), SPACING))], 10**7
+        [picture_scene(Picture("a", "t2f", "best", head(seed=1), target, head(seed=2), SPACING))], 10**7
     )
     (scene,) = data["scenes"]
     assert [panel["name"] for panel in scene["panels"]] == ["source", "target", "prediction"]
@@ -63,7 +63,7 @@ def test_hounsfield_units_are_kept_to_one_and_set_to_the_minimum_outside_of_the_
     ct = generator.uniform(-1024, 2500, (12, 12, 12)).astype(np.float32)
     mask = np.zeros(ct.shape, bool)
     mask[2:10, 2:10, 2:10] = True
-    scene = picture_scene(ct_picture("a", "best", head((12, 16, 20)), ct, ct + 7, mask, SPACING))
+    scene = picture_scene(Picture("a", "ct", "best", head((12, 16, 20)), ct, ct + 7, SPACING, unit="HU", mask=mask))
     (encoded,) = encode_scenes([scene], 10**7)["scenes"]
     images = [decoded(panel).get_fdata().T for panel in encoded["panels"][1:]]
     np.testing.assert_allclose(images[0][mask], ct[mask], atol=0.5)
@@ -86,7 +86,7 @@ def test_downsampled_voxels_are_means_of_blocks(block):
 
 def test_downsampling_keeps_the_place_of_voxels_in_mm():
     volume = np.random.default_rng(0).random((16, 16, 16), np.float32)
-    scene = Scene("a", [Panel("v", volume, (UNIT_WINDOW,))], np.diag([2.0, 2, 2, 1]), np.ones_like(volume, bool))
+    scene = make_scene("a", [Panel("v", volume, (UNIT_WINDOW,))], np.diag([2.0, 2, 2, 1]), np.ones_like(volume, bool))
     full, small = (decoded(encode_scenes([scene], budget)["scenes"][0]["panels"][0]) for budget in (10**7, 4000))
     assert small.shape != full.shape
     for image in (full, small):
@@ -96,7 +96,7 @@ def test_downsampling_keeps_the_place_of_voxels_in_mm():
 
 
 def test_a_small_budget_downsamples_all_scenes_alike_then_leaves_the_last_out():
-    pictures = [mr_picture(name, "t2f", "best", head(seed=1), head(), head(seed=2), SPACING) for name in "abc"]
+    pictures = [Picture(name, "t2f", "best", head(seed=1), head(), head(seed=2), SPACING) for name in "abc"]
     whole = encode_scenes(map(picture_scene, pictures), 10**7)
     assert "averaged" not in whole["note"] and "cropped" in whole["note"]
     size = len(json.dumps(whole["scenes"]))
@@ -119,9 +119,7 @@ def test_a_report_of_many_large_noisy_volumes_stays_within_the_limit(tmp_path):
     def pictures():
         for index in range(3):
             source, target, prediction = generator.random((3, 130, 150, 140), np.float32)
-            yield mr_picture(
-                str(index), "t1n", ("best", "median", "worst")[index], source, target, prediction, (1, 1, 1)
-            )
+            yield Picture(str(index), "t1n", ("best", "median", "worst")[index], source, target, prediction, (1, 1, 1))
 
     rows = [{"subject": str(i), "channel": "t1n", "method": "model", "psnr": 20.0 + i} for i in range(3)]
     write_evaluation(tmp_path, rows, pictures(), title="t", metadata={}, columns=())
@@ -132,7 +130,7 @@ def test_a_report_of_many_large_noisy_volumes_stays_within_the_limit(tmp_path):
 
 def test_names_cannot_leave_the_data_or_the_page():
     name = "</script><script>alert(1)</script><!--"
-    scene = Scene(name, [Panel(name, head(), (UNIT_WINDOW,))], np.eye(4), head() > 0)
+    scene = make_scene(name, [Panel(name, head(), (UNIT_WINDOW,))], np.eye(4), head() > 0)
     page = render("view.html", title=name, viewer=encode_scenes([scene], 10**7))
     assert name not in page and page.count("<script") == 3 + static_file("niivue.js").count("<script")
     assert viewer_data(page)["scenes"][0]["title"] == name
@@ -160,9 +158,8 @@ def files(tmp_path):
     return paths
 
 
-def test_any_files_on_one_grid_are_shown_under_their_names(files, tmp_path, capsys):
-    assert main([*map(str, files), "--output", str(tmp_path / "v.html")]) == 0
-    assert capsys.readouterr().out.strip() == str(tmp_path / "v.html")
+def test_any_files_on_one_grid_are_shown_under_their_names(files, tmp_path):
+    assert write_viewer(files, tmp_path / "v.html") == tmp_path / "v.html"
     (scene,) = viewer_data((tmp_path / "v.html").read_text())["scenes"]
     assert [panel["name"] for panel in scene["panels"]] == ["a", "b<script>"] and scene["difference_limit"] is None
     shown = decoded(scene["panels"][1]).get_fdata().T
@@ -177,21 +174,20 @@ def test_a_given_window_holds_for_all_files(files, tmp_path):
     assert all((panel["windows"][0]["low"], panel["windows"][0]["high"]) == (0, 80) for panel in scene["panels"])
 
 
-def test_bad_input_is_one_line(files, tmp_path, capsys):
+def test_bad_input_is_one_line(files, tmp_path):
     other = tmp_path / "other.nii.gz"
     write_volume(other, head((10, 24, 28)), new_geometry((10, 24, 28), np.diag([1.5, 2.0, 3.0, 1.0])))
     output = tmp_path / "v.html"
-    for arguments, message in (
-        ([str(files[0]), str(other)], "is not on the grid of"),
-        ([str(tmp_path / "none.nii")], "no such file"),
-        ([str(files[0]), "--level", "4"], "go together"),
-        ([str(files[0]), "--level", "4", "--window", "0"], "not a positive width"),
+    for paths, window, message in (
+        ([], {}, "at least one"),
+        ([files[0], other], {}, "is not on the grid of"),
+        ([tmp_path / "none.nii"], {}, "no such file"),
+        ([files[0]], {"level": 4.0}, "go together"),
+        ([files[0]], {"level": 4.0, "window": 0.0}, "not a positive width"),
     ):
-        assert main([*arguments, "--output", str(output)]) == 1
-        error = capsys.readouterr().err
-        assert message in error and error.count("\n") == 1 and not output.exists()
-    with pytest.raises(UserError, match="at least one"):
-        write_viewer([], output)
+        with pytest.raises(UserError, match=message) as raised:
+            write_viewer(paths, output, **window)
+        assert "\n" not in str(raised.value) and not output.exists()
 
 
 def test_many_files_are_shown_six_at_a_time(files, tmp_path):

@@ -12,16 +12,16 @@ from ml_collections import ConfigDict
 
 from lift_jax.data.datasets import brats, synthrad
 from lift_jax.data.datasets.base import ScannedSubjects, header_errors, read_grid, read_image, read_labels
+from lift_jax.data.datasets.naming import SubjectFiles
 from lift_jax.data.datasets.registry import scan
 from lift_jax.data.intensity import get_protocol
-from lift_jax.data.volumes import describe_difference
+from lift_jax.data.volumes import Grid, describe_difference
 from lift_jax.errors import DataWarning, UserError
-from lift_jax.evaluation.aggregates import Row, distinct, rank_subjects
 from lift_jax.evaluation.columns import columns_of
-from lift_jax.evaluation.leave_one_channel_out import scored_channel, scored_picture
 from lift_jax.evaluation.prediction_files import ReadPrediction, read_prediction
-from lift_jax.evaluation.report.pictures import Picture
-from lift_jax.evaluation.scores import ScoredChannel, score_methods
+from lift_jax.evaluation.report.pictures import Picture, scored_picture
+from lift_jax.evaluation.scores import ScoredChannel, score_rows, scored_channel
+from lift_jax.evaluation.statistics import Column, Row, distinct, rank_subjects
 
 ENDINGS = r"\.(?:nii|nii\.gz|mha)"
 
@@ -47,7 +47,7 @@ class ScoringProtocol:
     description: str
 
     @property
-    def name_pattern(self) -> re.Pattern:
+    def name_pattern(self) -> re.Pattern[str]:
         """Matches the name of a prediction's file; a single target may be left out of it."""
         words = "|".join(sorted(self.targets, key=len, reverse=True))
         optional = "?" if len(set(self.targets.values())) == 1 else ""
@@ -59,7 +59,7 @@ class ScoringProtocol:
         return get_protocol(self.channels[next(iter(self.targets.values()))]).unit
 
     @property
-    def columns(self):
+    def columns(self) -> tuple[Column, ...]:
         """The metrics of its tables."""
         return columns_of([self.unit])
 
@@ -102,7 +102,7 @@ def score_folder(
 ) -> tuple[list[Row], Iterator[Picture], dict[str, str]]:
     """Scores every prediction in a folder, and the methods without training on the same subjects.
 
-    Sources are the subject's channels other than the predicted one. The first of them tells background.
+    Sources are the subject's channels other than the predicted one. The first of them defines the background.
 
     Args:
       predictions: holds `<subject>-<channel>.nii.gz`, side by side or in a folder for each subject.
@@ -121,17 +121,18 @@ def score_folder(
     if protocol not in SCORING_PROTOCOLS:
         raise UserError(f"--protocol: {protocol!r} is none of {', '.join(SCORING_PROTOCOLS)}")
     scoring = SCORING_PROTOCOLS[protocol]
-    subjects, found = find_predictions(Path(predictions), Path(targets), scoring)
-    rows, read = [], []
+    subjects, found = _find_predictions(Path(predictions), Path(targets), scoring)
+    rows: list[Row] = []
+    read = []
     for prediction in found:
-        truth, made = _read(subjects, prediction, prediction_range)
-        rows += _scored_rows(prediction.path, prediction.subject, prediction.channel, truth, made.array)
-        read.append(dataclasses.replace(made, array=None))
+        truth, volume = _read(subjects, prediction, prediction_range)
+        rows += score_rows(str(prediction.path), prediction.subject, prediction.channel, truth, volume.array)
+        read.append(dataclasses.replace(volume, array=np.empty(0)))  # whose description is needed, and not the voxels
     metadata = {
         "predictions": f"{len(found)} files of {len(distinct(rows, 'subject'))} subjects in {predictions}",
         "targets": str(targets),
         "protocol": scoring.description,
-        "prediction intensities": describe_intensities(read, scoring.unit, prediction_range),
+        "prediction intensities": _describe_intensities(read, scoring.unit, prediction_range),
     }
     return rows, _pictures(subjects, found, rows, prediction_range), metadata
 
@@ -143,7 +144,7 @@ def score_file(
     prediction_range: tuple[float, float] | None = None,
     mask: Path | None = None,
 ) -> tuple[list[Row], Iterator[Picture], dict[str, str]]:
-    """Scores one file against another; no source tells background, so the prediction is scored as it is.
+    """Scores one file against another; without sources there is no background, so the prediction is scored as it is.
 
     Args:
       prediction: the file that is scored; target: the true one, on the same grid.
@@ -159,7 +160,7 @@ def score_file(
     """
     scoring = SCORING_PROTOCOLS[protocol]
     channel = "ct" if scoring.unit == "HU" else "t1n"  # any of its channels; all have one protocol
-    files = _single(target, channel, mask)
+    files = SubjectFiles(target.name.split(".")[0], {channel: target}, mask)
     subjects = ScannedSubjects((files,), {channel: get_protocol(scoring.channels[channel])})
     grid = read_grid(target)
     for path in filter(None, (prediction, mask)):
@@ -170,23 +171,22 @@ def score_file(
     protocols = subjects.protocols
     region = subject.mask if subject.mask is not None else subject.images[channel] > protocols[channel].background
     everywhere = np.ones(subject.shape, bool)
-    visible = subject.mask if mask is not None else everywhere
+    visible = subject.mask if mask is not None and subject.mask is not None else everywhere
     truth = ScoredChannel(protocols[channel], subject.reference(channel), region, visible, {}, {})
-    made = read_prediction(prediction, protocols[channel], truth.target, region, prediction_range)
-    name, shown = files.name, "target"
-    rows = [row | {"channel": shown} for row in _scored_rows(prediction, name, channel, truth, made.array)]
+    volume = read_prediction(prediction, protocols[channel], truth.target, region, prediction_range)
+    rows = score_rows(str(prediction), files.name, "target", truth, volume.array)
     metadata = {
         "prediction": str(prediction),
         "target": str(target),
         "protocol": scoring.description,
         "foreground": str(mask) if mask else "that of the target; give --mask where there is one",
-        "prediction intensities": describe_intensities([made], scoring.unit, prediction_range),
+        "prediction intensities": _describe_intensities([volume], scoring.unit, prediction_range),
     }
-    picture = scored_picture(name, shown, "median", None, truth, made.array, subject.spacing)
+    picture = scored_picture(files.name, "target", "median", truth, volume.array, subject.spacing)
     return rows, iter([picture]), metadata
 
 
-def find_predictions(
+def _find_predictions(
     predictions: Path, targets: Path, scoring: ScoringProtocol
 ) -> tuple[ScannedSubjects, list[Prediction]]:
     """The true subjects, and the predictions of a folder by channel and subject; only headers are read.
@@ -226,27 +226,21 @@ def find_predictions(
     return subjects, sorted(found.values(), key=lambda each: (order.index(each.channel), each.subject))
 
 
-def describe_intensities(
+def _describe_intensities(
     read: Sequence[ReadPrediction], unit: str, prediction_range: tuple[float, float] | None
 ) -> str:
     """In which unit predictions were given, and what was done about overshoots; warnings are repeated."""
     text = f"in {unit}, as given" if prediction_range is None else "{:g} to {:g}, as stated".format(*prediction_range)
-    overshoots = [made.overshoot for made in read if made.overshoot > 0]
+    overshoots = [each.overshoot for each in read if each.overshoot > 0]
     if overshoots:
         text += (
             f"; {len(overshoots)} of {len(read)} overshoot the range by up to {max(overshoots):.2%} and were clamped"
         )
-    warned = [made.warning for made in read if made.warning]
+    warned = [each.warning for each in read if each.warning]
     return "; ".join([text, *warned])
 
 
-def _single(target: Path, channel: str, mask: Path | None):
-    from lift_jax.data.datasets.naming import SubjectFiles
-
-    return SubjectFiles(target.name.split(".")[0], {channel: target}, mask)
-
-
-def _check_grid(path: Path, other: Path, grid) -> None:
+def _check_grid(path: Path, other: Path, grid: Grid) -> None:
     difference = describe_difference(read_grid(path), grid)
     if difference:
         raise UserError(f"{path}: is not on the grid of {other}: {difference}; resample it onto that grid")
@@ -263,7 +257,7 @@ def _match_errors(path, subject, channel, targets, scoring, subjects: ScannedSub
     if scoring.needs_mask and files.mask is None:
         return [f"{path}: has no mask to be scored in; put it at {targets / subject / f'mask{ending}'}"]
     if not scoring.needs_mask and len(truth) < 2:
-        return [f"{path}: {subject} has no channel but the target in {targets}; add one, it tells the brain"]
+        return [f"{path}: {subject} has no channel but the target in {targets}; add one, it shows the brain"]
     errors = list(header_errors(files))
     try:
         _check_grid(path, truth[channel], read_grid(truth[channel]))
@@ -281,25 +275,16 @@ def _read(subjects: ScannedSubjects, prediction: Prediction, prediction_range):
     path = subjects.files[index].segmentation
     labels = read_labels(path, lambda file: read_image(file).array) if path else None
     truth = scored_channel(subjects.protocols, channel, target.reference(channel), inputs, sources, labels)
-    made = read_prediction(
+    volume = read_prediction(
         prediction.path, subjects.protocols[channel], truth.target, truth.foreground, prediction_range
     )
-    if made.warning:
-        warnings.warn(made.warning, DataWarning, stacklevel=2)
-    if made.overshoot:
+    if volume.warning:
+        warnings.warn(volume.warning, DataWarning, stacklevel=2)
+    if volume.overshoot:
         warnings.warn(
-            f"{prediction.path}: overshoots [0, 1] by {made.overshoot:.2%} of the range; clamped", DataWarning, 2
+            f"{prediction.path}: overshoots [0, 1] by {volume.overshoot:.2%} of the range; clamped", DataWarning, 2
         )
-    return truth, made
-
-
-def _scored_rows(path: Path, subject: str, channel: str, truth: ScoredChannel, made: np.ndarray) -> list[Row]:
-    try:
-        scores = score_methods(truth, made)
-    except ValueError as error:
-        raise UserError(f"{path}: cannot be scored: {error}") from None
-    named = {"subject": subject, "channel": channel}
-    return [named | {"method": method} | values for method, values in scores.items()]
+    return truth, volume
 
 
 def _pictures(
@@ -309,7 +294,6 @@ def _pictures(
     for channel in distinct(rows, "channel"):
         for rank, name in rank_subjects(rows, channel).items():
             prediction = by_name[channel, name]
-            truth, made = _read(subjects, prediction, prediction_range)
-            shown = made.array if truth.protocol.unit == "HU" else np.where(truth.visible, made.array, 0)
-            spacing = read_grid(prediction.path).spacing
-            yield scored_picture(name, channel, rank, next(iter(truth.sources), None), truth, shown, spacing)
+            truth, volume = _read(subjects, prediction, prediction_range)
+            shown = volume.array if truth.protocol.unit == "HU" else np.where(truth.visible, volume.array, 0)
+            yield scored_picture(name, channel, rank, truth, shown, read_grid(prediction.path).spacing)

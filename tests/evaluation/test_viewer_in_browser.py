@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from lift_jax.evaluation.report import ct_picture, mr_picture, write_evaluation
+from lift_jax.evaluation.report.pictures import Picture
+from lift_jax.evaluation.report.translation import write_evaluation
 from tests.browser import CHROMIUM, DRIVER, MISSING, Browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)]
@@ -32,8 +33,8 @@ def browser(tmp_path_factory):
     mr, target, prediction = volumes()
     ct = target * 2000 - 1000
     pictures = [
-        mr_picture("a", "t2f", "median", mr, target, prediction, (2.0, 1.0, 1.0)),
-        ct_picture("b", "best", mr, ct, ct + 100, target > 0, (2.0, 1.0, 1.0)),
+        Picture("a", "t2f", "median", mr, target, prediction, (2.0, 1.0, 1.0)),
+        Picture("b", "ct", "best", mr, ct, ct + 100, (2.0, 1.0, 1.0), unit="HU", mask=target > 0),
     ]
     rows = [{"subject": "a", "channel": "t2f", "method": "model", "psnr": 20.0}]
     write_evaluation(directory, rows, pictures, title="viewer", metadata={}, columns=())
@@ -192,7 +193,7 @@ def _panels_on_screen(browser):
 
 
 def test_without_webgl_the_page_says_so_and_keeps_its_pictures(tmp_path):
-    pictures = [mr_picture("a", "t2f", "median", *volumes(), (2.0, 1.0, 1.0))]
+    pictures = [Picture("a", "t2f", "median", *volumes(), (2.0, 1.0, 1.0))]
     rows = [{"subject": "a", "channel": "t2f", "method": "model", "psnr": 20.0}]
     write_evaluation(tmp_path, rows, pictures, title="viewer", metadata={}, columns=())
     with Browser(flags=("--disable-3d-apis",)) as opened:

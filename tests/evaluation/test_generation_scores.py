@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from lift_jax.evaluation import unconditional
-from lift_jax.evaluation.metrics import diversity as variety
-from lift_jax.evaluation.metrics.distribution import frechet_distance, kernel_distance, ms_ssim
-from lift_jax.evaluation.metrics.diversity import (
+from lift_jax.evaluation import distribution, generation
+from lift_jax.evaluation.distribution import (
     brain_region,
+    centered_interval,
+    frechet_estimates,
+    kernel_estimates,
     mean_abs_delta_z,
     nearest_neighbors,
     pair_similarity,
     relative_estimate,
     spread_estimate,
 )
-from lift_jax.evaluation.metrics.set_distances import centered_interval, frechet_estimates, kernel_estimates
-from lift_jax.evaluation.unconditional import TOO_SMALL, score_unconditional
+from lift_jax.evaluation.generation import TOO_SMALL, score_sets
+from lift_jax.evaluation.metrics import frechet_distance, ms_ssim
 
 
 def random_features(n, slices, features, shift=0.0, seed=0):
@@ -99,13 +100,6 @@ def test_the_kernel_distance_compares_slices_of_different_volumes_alone():
     assert kernel_estimates({"a": a}, b, seed=0)["a"].mean == pytest.approx(expected, rel=1e-9)
 
 
-def test_of_volumes_of_one_slice_it_is_the_kernel_distance():
-    a, b = random_features(9, 1, 4), random_features(7, 1, 4, shift=0.5, seed=1)
-    estimate = kernel_estimates({"a": a}, b, seed=0)["a"]
-    assert estimate.mean == pytest.approx(kernel_distance(a[:, 0], b[:, 0]), rel=1e-9)
-    assert estimate.low < estimate.mean < estimate.high
-
-
 def test_the_kernel_distance_of_one_distribution_is_zero_on_average():
     values = [
         kernel_estimates({"a": random_features(8, 5, 3, seed=2 * i)}, random_features(8, 5, 3, seed=2 * i + 1), seed=0)
@@ -164,12 +158,12 @@ def test_volumes_that_are_all_alike_have_less_spread():
 
 
 def test_the_nearest_neighbor_is_found_with_its_distance(monkeypatch):
-    monkeypatch.setattr(variety, "NEIGHBOR_BLOCK", 3)
+    monkeypatch.setattr(distribution, "NEIGHBOR_BLOCK", 3)
     training = blobs(8)
-    made = np.concatenate([training[[5, 1]] + 0.02, blobs(3, seed=9)])
+    generated = np.concatenate([training[[5, 1]] + 0.02, blobs(3, seed=9)])
     region = brain_region(training)
-    expected = [[np.sqrt(np.mean(np.float64(a - b)[region] ** 2)) for b in training] for a in made]
-    nearest, distances = nearest_neighbors(made, training, region)
+    expected = [[np.sqrt(np.mean(np.float64(a - b)[region] ** 2)) for b in training] for a in generated]
+    nearest, distances = nearest_neighbors(generated, training, region)
     assert nearest.tolist() == np.argmin(expected, 1).tolist() and nearest[:2].tolist() == [5, 1]
     np.testing.assert_allclose(distances, np.min(expected, 1), rtol=1e-6)
     np.testing.assert_allclose(distances[:2], 0.02, rtol=1e-4)
@@ -200,14 +194,14 @@ def pool(images):
 
 @pytest.fixture(scope="module")
 def scored():
-    reference, training, held_out, made = (blobs(10, seed=i) for i in range(4))
+    reference, training, held_out, generated = (blobs(10, seed=i) for i in range(4))
     random = np.random.default_rng(0)
     sets = {
-        "made <b>": made,
-        "independent slices": np.stack([made[random.integers(10, size=10), range(10)] for _ in range(10)]),
+        "generated <b>": generated,
+        "independent slices": np.stack([generated[random.integers(10, size=10), range(10)] for _ in range(10)]),
         "real (held out)": held_out,
     }
-    scores = score_unconditional(
+    scores = score_sets(
         sets,
         reference,
         training,
@@ -232,22 +226,22 @@ def test_every_set_has_every_score_with_its_encoder_in_the_column(scored):
 
 def test_scores_are_those_of_the_features(scored):
     scores, sets, reference, _ = scored
-    made = sets["made <b>"]
+    generated = sets["generated <b>"]
 
     def rows(volumes):  # coronal slices at the places that the reference fills
         filled = np.flatnonzero(reference.max(0).max((0, 2)) > 0)
         return np.concatenate([pool(2 * volume[:, filled].swapaxes(0, 1)[..., None] - 1) for volume in volumes])
 
-    expected = frechet_distance(rows(made), rows(reference))
-    assert scores.table["made <b>"]["frechet_coronal_quarters"].mean == pytest.approx(expected, rel=1e-4)
-    expected = 1000 * frechet_distance(made.mean((2, 3)), reference.mean((2, 3)))
-    assert scores.table["made <b>"]["frechet_3d_means_x1000"].mean == pytest.approx(expected, rel=1e-4)
+    expected = frechet_distance(rows(generated), rows(reference))
+    assert scores.table["generated <b>"]["frechet_coronal_quarters"].mean == pytest.approx(expected, rel=1e-4)
+    expected = 1000 * frechet_distance(generated.mean((2, 3)), reference.mean((2, 3)))
+    assert scores.table["generated <b>"]["frechet_3d_means_x1000"].mean == pytest.approx(expected, rel=1e-4)
 
 
-def test_independent_slices_are_told_by_the_planes_across_them(scored):
+def test_independent_slices_differ_in_the_planes_across_them(scored):
     table = scored[0].table
     for key in ("frechet_coronal_quarters", "frechet_sagittal_quarters", "step_relative"):
-        assert table["independent slices"][key].mean > 2 * abs(table["made <b>"][key].mean)
+        assert table["independent slices"][key].mean > 2 * abs(table["generated <b>"][key].mean)
 
 
 def test_small_volumes_leave_ms_ssim_out_and_say_so(scored):
@@ -258,7 +252,7 @@ def test_small_volumes_leave_ms_ssim_out_and_say_so(scored):
 
 def test_scores_are_the_same_each_time(scored):
     scores, sets, reference, training = scored
-    again = score_unconditional(
+    again = score_sets(
         sets, reference, training, slice_encoders={"quarters": pool}, volume_encoders={}, frechet_resamples=20
     )
     for name, row in again.table.items():
@@ -279,25 +273,25 @@ def test_every_volume_has_a_row(scored):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda volumes: volumes[:, :5], "made: wanted are two or more volumes"),
-        (lambda volumes: volumes[:1], "made: wanted are two or more volumes"),
-        (lambda volumes: np.where(volumes > 0, volumes, np.nan), "made: holds values that are not finite"),
+        (lambda volumes: volumes[:, :5], "generated: needs two or more volumes"),
+        (lambda volumes: volumes[:1], "generated: needs two or more volumes"),
+        (lambda volumes: np.where(volumes > 0, volumes, np.nan), "generated: holds values that are not finite"),
     ],
 )
 def test_sets_that_cannot_be_compared_are_refused(change, message):
     real = blobs(4)
     with pytest.raises(ValueError, match=message):
-        score_unconditional({"made": change(real)}, real, real, slice_encoders={}, volume_encoders={})
+        score_sets({"generated": change(real)}, real, real, slice_encoders={}, volume_encoders={})
 
 
 def test_large_volumes_have_ms_ssim_and_the_notes_say_of_how_many_pairs(monkeypatch):
-    monkeypatch.setattr(unconditional, "MS_SSIM_SIDE", 1)
-    monkeypatch.setattr(variety, "ms_ssim", lambda a, b: 1 - float(np.abs(a - b).mean()))
-    made, real = blobs(5), blobs(3, seed=1)
-    scores = score_unconditional(
-        {"made": made, "real": real}, real, real, slice_encoders={}, volume_encoders={}, pairs=4
+    monkeypatch.setattr(generation, "MS_SSIM_SIDE", 1)
+    monkeypatch.setattr(distribution, "ms_ssim", lambda a, b: 1 - float(np.abs(a - b).mean()))
+    generated, real = blobs(5), blobs(3, seed=1)
+    scores = score_sets(
+        {"generated": generated, "real": real}, real, real, slice_encoders={}, volume_encoders={}, pairs=4
     )
     expected = np.mean([1 - np.abs(real[i] - real[j]).mean() for i, j in ((0, 1), (0, 2), (1, 2))])
     assert scores.table["real"]["ms_ssim"].mean == pytest.approx(expected, rel=1e-6)
-    assert "4 of made, 3 of real" in scores.notes[0]
+    assert "4 of generated, 3 of real" in scores.notes[0]
     assert "ms_ssim" in [column.key for column in scores.groups["Volumes as they are"]]

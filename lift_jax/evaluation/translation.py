@@ -1,5 +1,6 @@
-"""Scores of a trained run on subjects that it has not seen."""
+"""Scores of a run that translates, on subjects that it has not seen: each target from the other channels."""
 
+import collections
 import statistics
 import time
 import warnings
@@ -11,11 +12,11 @@ from lift_jax import hosts
 from lift_jax.data.familiarity import unfamiliar
 from lift_jax.data.subject import SubjectSource
 from lift_jax.errors import DataWarning, UserError
-from lift_jax.evaluation.aggregates import Row, distinct, rank_subjects
 from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops
 from lift_jax.evaluation.leave_one_channel_out import HiddenChannel, hidden_channels, picture_of
 from lift_jax.evaluation.report.pictures import Picture
-from lift_jax.evaluation.scores import MODEL, score_methods
+from lift_jax.evaluation.scores import score_rows
+from lift_jax.evaluation.statistics import MODEL, Row, distinct, rank_subjects
 from lift_jax.progress import progress
 from lift_jax.trained import Trained
 
@@ -55,7 +56,7 @@ def score_subjects(
     Processes take subjects in turn, and all return the rows of all, in the order of the subjects.
     The first translation of every grid, which holds the compilation, is not among the seconds.
     """
-    pieces: dict[int, dict] = {}
+    parts: dict[int, dict] = {}
     compiled: set[tuple[int, ...]] = set()
     share = hosts.own_share(len(subjects.names))
     for index in progress(share, description="evaluating", unit="subject", enabled=hosts.is_first()):
@@ -69,14 +70,15 @@ def score_subjects(
             if shape in compiled:
                 seconds.append(time.perf_counter() - began)
             compiled.add(shape)
-            rows += _rows(hidden, prediction)
-        pieces[index] = {"rows": rows, "seconds": seconds, "shape": shape}
-    merged = [piece for piece in hosts.all_gather_json(pieces) if piece["rows"]]
-    if not merged:
+            name, target = hidden.subject.name, hidden.target
+            rows += score_rows(f"{name}: {target}", name, target, hidden.truth, prediction)
+        parts[index] = {"rows": rows, "seconds": seconds, "shape": shape}
+    gathered = [part for part in hosts.all_gather_json(parts) if part["rows"]]
+    if not gathered:
         targets = ", ".join(trained.channels.targets)
         raise UserError(f"no subject has one of the targets {targets} and another channel to predict it from")
-    rows, seconds = ([entry for piece in merged for entry in piece[key]] for key in ("rows", "seconds"))
-    return rows, tuple(merged[-1]["shape"]), seconds
+    rows, seconds = ([entry for part in gathered for entry in part[key]] for key in ("rows", "seconds"))
+    return rows, tuple(gathered[-1]["shape"]), seconds
 
 
 def predict_hidden(trained: Trained, hidden: HiddenChannel) -> np.ndarray:
@@ -96,7 +98,7 @@ def picture_run(trained: Trained, subjects: SubjectSource, rows: Sequence[Row]) 
 def run_metadata(
     trained: Trained, subjects: SubjectSource, rows: Sequence[Row], data_set: str, cost: dict[str, float]
 ) -> dict[str, str]:
-    """What a report says beside its numbers."""
+    """The metadata of a report."""
     config, channels = trained.config, trained.channels
     stages = ", ".join(f"{name} {config.stage[name].steps:,} steps" for name in config.stages)
     counts = channel_counts(rows)
@@ -119,8 +121,7 @@ def run_metadata(
 
 def channel_counts(rows: Sequence[Row]) -> dict[str, int]:
     """How many subjects were scored of each channel."""
-    scored = [row["channel"] for row in rows if row["method"] == MODEL]
-    return {channel: scored.count(channel) for channel in dict.fromkeys(scored)}
+    return dict(collections.Counter(str(row["channel"]) for row in rows if row["method"] == MODEL))
 
 
 def describe_grid(data) -> str:
@@ -133,22 +134,14 @@ def describe_grid(data) -> str:
 def volume_flops(trained: Trained, shape: tuple[int, int, int]) -> float:
     """Operations of translating one channel of a subject of `(D, H, W)` voxels."""
     multiple, inference = trained.network.translator.multiple, trained.config.inference
-    sides = (-(-side // multiple) * multiple for side in shape[1:])
-    padded = (shape[0], *sides, len(trained.channels.sources))
-    options = {"chunk": inference.chunk, "skip_cache_gib": inference.skip_cache_gib}
-    return translation_flops(trained.network, trained.params, padded, **options)
+    height, width = (-(-side // multiple) * multiple for side in shape[1:])
+    padded = (shape[0], height, width, len(trained.channels.sources))
+    return translation_flops(
+        trained.network, trained.params, padded, chunk=inference.chunk, skip_cache_gib=inference.skip_cache_gib
+    )
 
 
 def _warn_unfamiliar(training: Mapping, subjects: SubjectSource, index: int, hidden: HiddenChannel, trained: Trained):
     grid, spacing = subjects.geometry(index), trained.config.data.spacing
     for line in unfamiliar(training, grid, hidden.subject, hidden.sources, trained.channels, spacing):
         warnings.warn(f"{hidden.subject.name}: {line}", DataWarning, stacklevel=3)
-
-
-def _rows(hidden: HiddenChannel, prediction: np.ndarray) -> list[Row]:
-    try:
-        scores = score_methods(hidden.truth, prediction)
-    except ValueError as error:
-        raise UserError(f"{hidden.subject.name}: {hidden.target} cannot be scored: {error}") from None
-    named = {"subject": hidden.subject.name, "channel": hidden.target}
-    return [named | {"method": method} | values for method, values in scores.items()]

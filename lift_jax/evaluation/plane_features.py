@@ -1,4 +1,4 @@
-"""What a 2D encoder sees of volumes: features of their slices along the three axes."""
+"""Features of the slices of volumes along the three axes, by a 2D encoder."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -7,16 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-PLANES = ("axial", "coronal", "sagittal")
-"""In the order of the array axes that they cut."""
-
-BACKGROUND = -1.0
-"""Network intensity of air."""
+from lift_jax.losses.triplanar import PLANES
+from lift_jax.models.translation.slice_translator import BACKGROUND
 
 BATCH = 128
 """Slices encoded at a time."""
 
-Encode = Callable[[jax.Array], jax.Array]
+Encode = Callable[[np.ndarray], jax.Array | np.ndarray]
 """Slices `[n, H, W, 1]` in [-1, 1] to features `[n, F]`."""
 
 
@@ -49,12 +46,11 @@ def slice_encoder(network: nn.Module, params: dict) -> Encode:
 
 
 def compared_positions(volumes) -> dict[str, np.ndarray]:
-    """The places along each axis at which sets are compared with real volumes `[N, D, H, W]` in [0, 1], by plane.
+    """The positions along each axis at which sets are compared with real volumes `[N, D, H, W]` in [0, 1], by plane.
 
-    Coronal and sagittal slices are compared at the places that the real volumes fill, so that empty slices, which are
-    all alike, don't water the distances down; a slice that is empty there, in one volume or in all generated ones,
-    counts. Axial slices are compared at all places: a slice generator without a mapper makes its empty slices, and may
-    make as many as are real, at any place.
+    Coronal and sagittal slices are compared at the positions that the real volumes fill: empty slices are all alike
+    and would lower the distances. Axial slices are compared at all positions: a slice generator without a mapper makes
+    empty slices too, as many as are real, at any position.
     """
     filled = np.asarray(volumes).max(0) > 0
     return {

@@ -11,19 +11,19 @@ import pytest
 from matplotlib.image import imread
 
 from lift_jax.errors import UserError
-from lift_jax.evaluation.report.generation import write_unconditional_evaluation
-from lift_jax.evaluation.report.generation_figures import draw_volumes, slice_means, view_of
-from lift_jax.evaluation.unconditional import score_unconditional
+from lift_jax.evaluation.generation import score_sets
+from lift_jax.evaluation.report.generation import write_generation_report
+from lift_jax.evaluation.report.planes import draw_volumes, slice_means, view_of
 
-EVIL = "made <script>alert(1)</script>"
+EVIL = "generated <script>alert(1)</script>"
 SPACING = (3.0, 2.0, 2.0)
 
 
 def volumes(n, seed):
     random = np.random.default_rng(seed)
-    made = np.zeros((n, 8, 10, 12), np.float32)
-    made[:, 2:7, 2:8, 3:10] = random.uniform(0.3, 1, (n, 5, 6, 7))
-    return made
+    generated = np.zeros((n, 8, 10, 12), np.float32)
+    generated[:, 2:7, 2:8, 3:10] = random.uniform(0.3, 1, (n, 5, 6, 7))
+    return generated
 
 
 def means(images):
@@ -34,10 +34,10 @@ def means(images):
 def evaluation(tmp_path_factory):
     directory = tmp_path_factory.mktemp("report") / "new" / "folder"
     sets, reference, training = {EVIL: volumes(3, 0), "real": volumes(2, 1)}, volumes(4, 2), volumes(5, 3)
-    scores = score_unconditional(
+    scores = score_sets(
         sets, reference, training, slice_encoders={"mean": means}, volume_encoders={}, frechet_resamples=5
     )
-    write_unconditional_evaluation(
+    write_generation_report(
         directory, scores, sets, reference, training, title="A & B", metadata={"steps": 7}, spacing=SPACING
     )
     return directory, scores
@@ -55,7 +55,7 @@ def test_the_numbers_are_those_that_were_scored(evaluation):
 
 def test_the_page_stands_alone_with_pictures_before_tables(evaluation):
     page = (evaluation[0] / "report.html").read_text()
-    assert "made <script" not in page and "A &amp; B" in page
+    assert "generated <script" not in page and "A &amp; B" in page
     page = re.sub("<script>.*?</script>", "", page, flags=re.DOTALL)
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert page.index("<img") < page.index("<table")
@@ -81,21 +81,19 @@ def test_nothing_is_left_beside_the_three_files(evaluation):
     assert names == ["cases.csv", "metrics.json", "report.html"]
 
 
-def test_a_folder_that_cannot_be_written_is_told(evaluation, tmp_path):
+def test_a_folder_that_cannot_be_written_is_refused(evaluation, tmp_path):
     (tmp_path / "file").write_text("")
-    sets = {"made": volumes(2, 0)}
+    sets = {"generated": volumes(2, 0)}
     real = volumes(2, 1)
-    scores = score_unconditional(sets, real, real, slice_encoders={}, volume_encoders={})
+    scores = score_sets(sets, real, real, slice_encoders={}, volume_encoders={})
     with pytest.raises(UserError, match="cannot be written"):
-        write_unconditional_evaluation(
-            tmp_path / "file", scores, sets, real, real, title="", metadata={}, spacing=SPACING
-        )
+        write_generation_report(tmp_path / "file", scores, sets, real, real, title="", metadata={}, spacing=SPACING)
 
 
 def test_slice_means_are_taken_within_the_region():
-    made, region = volumes(2, 0), volumes(1, 1)[0] > 0.6
-    expected = [[v[k][region[k]].mean() if region[k].any() else np.nan for k in range(8)] for v in made]
-    np.testing.assert_allclose(slice_means(made, region), expected, rtol=1e-6)
+    generated, region = volumes(2, 0), volumes(1, 1)[0] > 0.6
+    expected = [[v[k][region[k]].mean() if region[k].any() else np.nan for k in range(8)] for v in generated]
+    np.testing.assert_allclose(slice_means(generated, region), expected, rtol=1e-6)
 
 
 def test_volumes_are_drawn_superior_up_and_the_patients_right_on_the_left():

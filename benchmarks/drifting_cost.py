@@ -2,7 +2,7 @@
 
     XLA_FLAGS=--xla_cpu_multi_thread_eigen=false taskset -c 0 python -m benchmarks.drifting_cost
 
-Both take turns in one process, so that whatever else the machine does slows both alike. What is told is the median of
+Both take turns in one process, so that whatever else the machine does slows both alike. Printed is the median of
 the rounds' ratios; the library is to be within 1.2 times the plain one, for all that can be switched in it.
 """
 

@@ -23,9 +23,9 @@ from lift_jax.checkpoints import restore_ema
 from lift_jax.data.intensity import network_to_unit, unit_to_network
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.generation import (
+    GENERATED,
     HELD_OUT,
     INDEPENDENT,
-    MODEL,
     encoder_name,
     real_volumes,
     sampled_sets,
@@ -47,7 +47,7 @@ SHOWN, ENLARGED = 8, 3
 
 
 def parameters_by_stage(trained: TrainedGeneration, workdir: pathlib.Path, volumes: np.ndarray) -> dict[str, dict]:
-    """Parameters of the networks after each stage, by what is told of it."""
+    """Parameters of the networks after each stage, by their name in the table."""
     networks, config = trained.networks, trained.config
     fresh = fresh_parameters(networks, config)
     like = jax.eval_shape(lambda: stage_parameters("generator", fresh, networks, config))
@@ -103,12 +103,12 @@ def main():
     stages = parameters_by_stage(trained, arguments.workdir, real["train"])
     for name, params in stages.items():
         stage = TrainedGeneration(trained.config, trained.networks, params, trained.shape, trained.stage, trained.step)
-        made, _ = sampled_sets(stage, real["validation"], count)
-        sets[name] = made[MODEL]
-    sets |= {name: made[name] for name in (INDEPENDENT, HELD_OUT)}
+        volumes, _ = sampled_sets(stage, real["validation"], count)
+        sets[name] = volumes[GENERATED]
+    sets |= {name: volumes[name] for name in (INDEPENDENT, HELD_OUT)}
     sets[DECODED] = decoded(stages[BEGUN], sets[HELD_OUT])
-    facts = f"n = {count} volumes of each set, features of {encoder_name(trained)}; {hardware()}."
-    text = f"{facts}\n\n{table(score_generation(trained, sets, real, None))}\n"
+    summary = f"n = {count} volumes of each set, features of {encoder_name(trained)}; {hardware()}."
+    text = f"{summary}\n\n{table(score_generation(trained, sets, real, None))}\n"
     atomic_write(arguments.output.with_suffix(".md"), text)
     rows = [real["test"], *(volumes for name, volumes in sets.items() if name in stages)]
     picture = np.concatenate([planes_montage(x[:SHOWN]) for x in rows])

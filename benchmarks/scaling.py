@@ -136,10 +136,10 @@ def measure(make: Callable[[int], Problem]) -> None:
         lowered, state, batch = make(devices).lower(devices)
         compiled = lowered.compile()
         sent = collective_bytes(compiled.as_text())
-        told = ", ".join(f"{count} {kind} {size / 2**10:.1f} KiB" for kind, (count, size) in sorted(sent.items()))
+        traffic = ", ".join(f"{count} {kind} {size / 2**10:.1f} KiB" for kind, (count, size) in sorted(sent.items()))
         gigaflops = compiled.cost_analysis()["flops"] / 1e9
         seconds = seconds_per_step(compiled, state, batch, STEPS.value)
-        print(f"| {devices} | {gigaflops:.3f} | {told or 'nothing'} | {seconds:.3f} |", flush=True)
+        print(f"| {devices} | {gigaflops:.3f} | {traffic or 'nothing'} | {seconds:.3f} |", flush=True)
 
 
 def measure_translation(config, shape: tuple[int, int, int, int]) -> None:
@@ -165,8 +165,8 @@ def estimate(make: Callable[[int], Problem]) -> None:
     lowered, _, _ = make(DEVICES).lower(DEVICES)
     sent = collective_bytes(lowered.as_text("hlo"))
     flops = lowered.cost_analysis()["flops"]
-    told = ", ".join(f"{kind} {size / 2**20:.2f} MiB" for kind, (_, size) in sorted(sent.items()))
-    print(f"{flops / 1e12:.2f} TFLOP a device and step; over {DEVICES} devices {told}")
+    traffic = ", ".join(f"{kind} {size / 2**20:.2f} MiB" for kind, (_, size) in sorted(sent.items()))
+    print(f"{flops / 1e12:.2f} TFLOP a device and step; over {DEVICES} devices {traffic}")
     for chips in CHIPS:
         print(f"  {chips.name}: {100 * efficiency(chips, flops, sent, DEVICES):.1f} %", flush=True)
 

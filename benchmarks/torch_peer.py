@@ -123,13 +123,13 @@ def main():
     except Exception as error:  # no compiler on this machine
         print(f"torch.compile: {str(error).splitlines()[0]}", file=sys.stderr)
         compiles = False
-    facts = {
+    metadata = {
         "parameters": sum(p.numel() for p in network.parameters()),
         "version": torch.__version__,
         "threads": torch.get_num_threads(),
         "compiles": compiles,
     }
-    print(json.dumps(facts), flush=True)
+    print(json.dumps(metadata), flush=True)
     for line in sys.stdin:
         kind, task = line.split()
         began, began_processor = time.perf_counter(), time.process_time()

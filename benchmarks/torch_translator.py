@@ -34,12 +34,12 @@ ROUNDS = flags.DEFINE_integer("rounds", 3, "timed rounds, after one that compile
 
 
 class Peer:
-    """PyTorch in a process of its own, which runs what it is told by a line and answers with seconds."""
+    """PyTorch in a process of its own, which runs the command of each line and answers with seconds."""
 
     def __init__(self, python: str, settings: dict):
         command = [python, "-m", "benchmarks.torch_peer", json.dumps(settings)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.facts = json.loads(self._process.stdout.readline())
+        self.metadata = json.loads(self._process.stdout.readline())
 
     def seconds(self, task: str) -> tuple[float, float]:
         """Wall and processor seconds of one run of a task: `eager forward`, `compiled backward`, …."""
@@ -89,14 +89,16 @@ def main(_):
         **{name: getattr(translator, name) for name in ("space_to_depth", "groups", "combine", "condition_features")},
     }
     peer = Peer(PYTHON.value, settings)
-    print(f"{'×'.join(map(str, shape))} slices, float32; {count:,} parameters here, {peer.facts['parameters']:,} there")
-    print(f"PyTorch {peer.facts['version']}, {peer.facts['threads']} threads; {hardware()}\n")
-    kinds = ("eager", "compiled") if peer.facts["compiles"] else ("eager",)
+    print(
+        f"{'×'.join(map(str, shape))} slices, float32; {count:,} parameters here, {peer.metadata['parameters']:,} there"
+    )
+    print(f"PyTorch {peer.metadata['version']}, {peer.metadata['threads']} threads; {hardware()}\n")
+    kinds = ("eager", "compiled") if peer.metadata["compiles"] else ("eager",)
     print(
         "| per slice | " + " | ".join(["lift_jax", *(f"PyTorch, {kind}" for kind in kinds), "ratio to the best"]) + " |"
     )
     print("|---" * (3 + len(kinds)) + "|")
-    for name, told in (("forward", "forward"), ("backward", "forward and backward")):
+    for name, label in (("forward", "forward"), ("backward", "forward and backward")):
         rounds = {kind: [] for kind in ("own", *kinds)}
         for _ in range(ROUNDS.value + 1):
             rounds["own"].append(timed(passes[name]))
@@ -105,7 +107,7 @@ def main(_):
         for index, unit in enumerate(("ms", "CPU ms")):
             medians = [1e3 * statistics.median(r[index] for r in times[1:]) / shape[0] for times in rounds.values()]
             cells = " | ".join(f"{median:.1f}" for median in medians)
-            print(f"| {told}, {unit} | {cells} | {min(medians[1:]) / medians[0]:.2f} |", flush=True)
+            print(f"| {label}, {unit} | {cells} | {min(medians[1:]) / medians[0]:.2f} |", flush=True)
     peer.close()
 
 

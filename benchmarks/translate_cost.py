@@ -32,8 +32,8 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "of the network; the de
 DEPTH = flags.DEFINE_multi_integer("depth", [155], "slices of the volume; repeat the flag for several", 1)
 HEIGHT = flags.DEFINE_integer("height", 240, "rows of a slice", 1)
 WIDTH = flags.DEFINE_integer("width", 240, "columns of a slice", 1)
-CHUNK = flags.DEFINE_integer("chunk", None, "slices on the device at a time; that of the configuration if not told", 0)
-SKIP_MEMORY = flags.DEFINE_float("skip_cache_gib", None, "GiB for features; that of the configuration if not told", 0)
+CHUNK = flags.DEFINE_integer("chunk", None, "slices on the device at a time; that of the configuration if not given", 0)
+SKIP_MEMORY = flags.DEFINE_float("skip_cache_gib", None, "GiB for features; that of the configuration if not given", 0)
 TIMED = flags.DEFINE_boolean("timed", True, "translate, and not only count operations")
 CHILD = flags.DEFINE_boolean("child", False, "measure the one depth in this process and print JSON")
 

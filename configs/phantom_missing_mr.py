@@ -2,7 +2,7 @@
 
     python train.py --config configs/phantom_missing_mr.py --workdir runs/phantom_missing_mr
 
-The weights are for real scans: docs/studies/real_scans.md says what they are worth there. Levels differ between
+The weights are for real scans: docs/studies/real_scans.md measures them there. Levels differ between
 volumes, so many volumes, coarsely, teach more than few volumes finely; detail comes from the sources. An hour or two on
 two CPU cores; resumable. The variant `tiny` is a run of a minute, for checks.
 """

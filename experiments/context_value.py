@@ -1,4 +1,4 @@
-"""What context along depth is worth, on phantoms: no mixer, the mixer, and an oracle, at equal steps.
+"""The effect of context along depth, on phantoms: no mixer, the mixer, and an oracle, at equal steps.
 
     python -m experiments.context_value --workdir runs/context_value --output runs/context_value/table
 
@@ -46,7 +46,7 @@ from lift_jax.trained import load_trained
 
 KINDS = ("no_mixer", "mixer", "oracle")
 SHARED_PARAMETERS = 5 + len(T1_SEQUENCES)
-FACTS = tuple(f"fact-{i}" for i in range(SHARED_PARAMETERS + 4))
+SIDE_INFORMATION = tuple(f"side-{i}" for i in range(SHARED_PARAMETERS + 4))
 """Names of the oracle's further source channels: shared parameters, then the gains of the four channels."""
 
 
@@ -67,32 +67,32 @@ def shared_parameters(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
     return np.array(numbers, np.float32)
 
 
-def slice_facts(name: str, slices: int) -> np.ndarray:
-    """The `FACTS` about each slice of the phantom of that name, `[slices, len(FACTS)]` float32, of size about one."""
+def slice_side_information(name: str, slices: int) -> np.ndarray:
+    """`SIDE_INFORMATION` of each slice of a phantom, `[slices, len(SIDE_INFORMATION)]` float32, of size about one."""
     seed, index = map(int, name.split("-")[1:])
     shared = np.tile(shared_parameters(*session(seed, index)), (slices, 1))
     return np.concatenate([shared, 10 * (slice_gains(seed, index, slices) - 1)], axis=1)
 
 
 def oracle_channels(channels: Channels) -> Channels:
-    """The channels with the facts as further sources."""
-    protocols = dict(channels.protocols) | dict.fromkeys(FACTS, get_protocol("unit"))
-    return Channels((*channels.sources, *FACTS), channels.targets, protocols)
+    """The channels with the side information as further sources."""
+    protocols = dict(channels.protocols) | dict.fromkeys(SIDE_INFORMATION, get_protocol("unit"))
+    return Channels((*channels.sources, *SIDE_INFORMATION), channels.targets, protocols)
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomSlabWithFacts(RandomSlab):
-    """A slab as `RandomSlab` draws it, with the facts of its slices as further sources that are always there."""
+class RandomSlabWithSideInformation(RandomSlab):
+    """A slab of `RandomSlab` with the side information of its slices as further sources, always available."""
 
     def random_map(self, subject, rng):
         """The slab that `rng` draws from `subject`."""
         slab, slices = super().random_map(subject, rng), subject.shape[0]
         rows = np.rint((slab["depth"] + 1) / 2 * slices - 0.5).astype(int)
-        facts = slice_facts(subject.name, slices)[rows][:, None, None]
-        maps = np.broadcast_to(facts, (*slab["sources"].shape[:3], len(FACTS)))
+        side = slice_side_information(subject.name, slices)[rows][:, None, None]
+        maps = np.broadcast_to(side, (*slab["sources"].shape[:3], len(SIDE_INFORMATION)))
         return slab | {
             "sources": np.concatenate([slab["sources"], maps], axis=-1),
-            "available": np.append(slab["available"], np.ones(len(FACTS), np.float32)),
+            "available": np.append(slab["available"], np.ones(len(SIDE_INFORMATION), np.float32)),
         }
 
 
@@ -100,20 +100,21 @@ def train_oracle(config: ConfigDict, workdir: pathlib.Path) -> tuple[VolumeTrans
     """The oracle and its averaged parameters after the joint stage of a configuration."""
     network = volume_translator(config.model, oracle_channels(channels_of(config.data)))
     params = initial_parameters(network, jax.random.key(config.seed))
-    return network, train_network(config, workdir, network, params, slab=RandomSlabWithFacts)
+    return network, train_network(config, workdir, network, params, slab=RandomSlabWithSideInformation)
 
 
 def predict_oracle(network: VolumeTranslator, params: dict, channels: Channels, hidden: HiddenChannel) -> np.ndarray:
-    """The hidden channel from all others and the facts, as `predict_hidden` gives it without the facts."""
+    """As `predict_hidden`, with the side information as further sources."""
     subject = hidden.subject
-    facts = (slice_facts(subject.name, subject.shape[0]) + 1) / 2  # [-1, 1] of the network is [0, 1] here
+    side = (slice_side_information(subject.name, subject.shape[0]) + 1) / 2  # [-1, 1] of the network is [0, 1] here
     maps = {
-        name: np.broadcast_to(fact[:, None, None], subject.shape) for name, fact in zip(FACTS, facts.T, strict=True)
+        name: np.broadcast_to(value[:, None, None], subject.shape)
+        for name, value in zip(SIDE_INFORMATION, side.T, strict=True)
     }
-    told = dataclasses.replace(subject, images={**subject.images, **maps}, mask=hidden.truth.foreground)
-    sources, target = (*hidden.sources, *FACTS), hidden.target
+    informed = dataclasses.replace(subject, images={**subject.images, **maps}, mask=hidden.truth.foreground)
+    sources, target = (*hidden.sources, *SIDE_INFORMATION), hidden.target
     options = {"chunk": 0, "skip_cache_gib": 1.0, "in_foreground_box": False}
-    return predict_channels(network, params, oracle_channels(channels), told, sources, [target], **options)[target]
+    return predict_channels(network, params, oracle_channels(channels), informed, sources, [target], **options)[target]
 
 
 def configuration(kind: str, seed: int, arguments) -> ConfigDict:
@@ -156,8 +157,8 @@ def main():
         ]
         found[kind] = {metric: np.mean([run[metric] for run in runs], axis=0) for metric in METRICS}
     seeds, machine = len(arguments.seeds), hardware()
-    facts = f"n = {arguments.subjects} held-out phantoms, {seeds} seeds, {arguments.steps} steps; {machine}."
-    text = f"{facts}\n\n{table(found, KINDS[0])}\n"
+    summary = f"n = {arguments.subjects} held-out phantoms, {seeds} seeds, {arguments.steps} steps; {machine}."
+    text = f"{summary}\n\n{table(found, KINDS[0])}\n"
     atomic_write(arguments.output.with_suffix(".md"), text)
     print(text)
 

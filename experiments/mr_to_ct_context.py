@@ -1,4 +1,4 @@
-"""What context along depth is worth in MR to CT, on phantom heads: no mixer and mixers, at equal steps.
+"""The effect of context along depth in MR to CT, on phantom heads: no mixer and mixers, at equal steps.
 
     python -m experiments.mr_to_ct_context --workdir runs/mr_to_ct_context --output runs/mr_to_ct_context/table
 
@@ -7,7 +7,7 @@ and for the same number of steps: with no mixer, with one that sees each slice a
 that sees it as a grid of cells (`mixer_grid`). All are scored on the same held-out heads. Differences are paired by
 subject (a subject's value is its mean over seeds); intervals are of Student's t over subjects, 95 %.
 
-Two oracles show what the level of volumes and slices is worth: the prediction without mixer after the scale and offset
+Two oracles show the effect of the level of volumes and slices: the prediction without mixer after the scale and offset
 that bring it nearest to the truth, by least squares, one pair for the volume or one for each slice.
 """
 
@@ -88,8 +88,12 @@ def scores(workdir: pathlib.Path) -> dict[str, dict[str, list[float]]]:
             (hidden,) = hidden_channels(subjects, index, trained.channels)
             prediction, target, mask = predict_hidden(trained, hidden), hidden.truth.target, hidden.truth.foreground
             slices = np.stack([nearest(*planes) for planes in zip(target, prediction, mask, strict=True)])
-            for kind, made in {"": prediction, BY_VOLUME: nearest(target, prediction, mask), BY_SLICE: slices}.items():
-                rows[kind].append(score_prediction(hidden.truth, made))
+            for kind, volume in {
+                "": prediction,
+                BY_VOLUME: nearest(target, prediction, mask),
+                BY_SLICE: slices,
+            }.items():
+                rows[kind].append(score_prediction(hidden.truth, volume))
         tables = {kind: {m: [row[m] for row in of_kind] for m in METRICS} for kind, of_kind in rows.items()}
         atomic_write(path, json.dumps(tables))
     return json.loads(path.read_text())
@@ -152,21 +156,21 @@ def main():
             if kind != order[0]:
                 share_translator(config, workdir, arguments.workdir / f"{order[0]}-{seed}")
             train(config, workdir)
-            made = scores(workdir)
-            tables.setdefault(kind, []).append(made[""])
+            found = scores(workdir)
+            tables.setdefault(kind, []).append(found[""])
             if kind == "no_mixer":
                 for oracle in (BY_VOLUME, BY_SLICE):
-                    tables.setdefault(oracle, []).append(made[oracle])
+                    tables.setdefault(oracle, []).append(found[oracle])
     if arguments.output:
-        facts = (
+        summary = (
             f"Phantom heads, {config.data.size[0]}³ at {config.data.spacing:g} mm, n = {arguments.subjects} held out, "
             f"{arguments.train_subjects} to train, {len(arguments.seeds)} seed(s); {arguments.translator_steps} steps "
             f"of {config.stage.translator.batch} single slices, then {arguments.steps} steps of "
             f"{config.stage.joint.slices} consecutive ones; "
             f"widths {tuple(config.model.translator.widths)}; {hardware()}."
         )
-        atomic_write(arguments.output.with_suffix(".md"), f"{facts}\n\n{summarize(tables)}\n")
-        print(f"{facts}\n\n{summarize(tables)}")
+        atomic_write(arguments.output.with_suffix(".md"), f"{summary}\n\n{summarize(tables)}\n")
+        print(f"{summary}\n\n{summarize(tables)}")
 
 
 if __name__ == "__main__":

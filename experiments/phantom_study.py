@@ -98,6 +98,6 @@ def table(found: dict[str, dict[str, np.ndarray]], baseline: str) -> str:
             intervals[f"**{name} - {baseline}**"] = [paired_difference(*pair) for pair in pairs]
     lines = ["| | " + " | ".join(METRICS.values()) + " |", "|---" * (len(METRICS) + 1) + "|"]
     for name, cells in intervals.items():
-        told = ["{:.4g} [{:.4g}, {:.4g}]".format(*cell) for cell in cells]
-        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(told) + " |")
+        texts = ["{:.4g} [{:.4g}, {:.4g}]".format(*cell) for cell in cells]
+        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(texts) + " |")
     return "\n".join(lines)

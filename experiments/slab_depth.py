@@ -106,8 +106,8 @@ def predict(
     sources, *conditions = network_inputs(channels, hidden)
     slabs = sources.reshape(count, block, *sources.shape[1:])
     conditions = (np.tile(condition, (count, 1)) for condition in conditions)
-    made = apply(network, params, slabs, *conditions, depth_coordinates(DEPTH).reshape(count, block))
-    return as_prediction(hidden, np.asarray(made).reshape(hidden.subject.shape))
+    predicted = apply(network, params, slabs, *conditions, depth_coordinates(DEPTH).reshape(count, block))
+    return as_prediction(hidden, np.asarray(predicted).reshape(hidden.subject.shape))
 
 
 def main():
@@ -128,11 +128,11 @@ def main():
         for block in sorted({DEPTH, slab}, reverse=True):
             name = kind if block == DEPTH else f"{kind}, mixed in blocks of {block}"
             found[name] = score(functools.partial(predict, network, params, channels, block), held_out, channels, name)
-    facts = (
+    summary = (
         f"n = {arguments.subjects} held-out phantoms, seed {arguments.seed}, {arguments.train} to train on, "
         f"{arguments.steps} steps of {DEPTH} slices; {hardware()}."
     )
-    text = f"{facts}\n\n{table(found, 'slab 64')}\n"
+    text = f"{summary}\n\n{table(found, 'slab 64')}\n"
     atomic_write(arguments.output.with_suffix(".md"), text)
     print(text)
 

@@ -37,9 +37,9 @@ def score_hidden(trained: Trained, hidden: HiddenChannel, seed: Sequence[int]) -
     """`{(how many sources, metric): value}` of one hidden channel."""
     found, subject, target = {}, hidden.subject, hidden.target
     for count, sources in drawn_sources(hidden.sources, seed).items():
-        made = trained.predict(subject, sources, [target])[target]
+        prediction = trained.predict(subject, sources, [target])[target]
         truth = scored_channel(trained.channels.protocols, target, hidden.truth.target, subject, sources, None)
-        scores = score_prediction(truth, made)
+        scores = score_prediction(truth, prediction)
         found |= {(count, metric): scores[metric] for metric in METRICS}
     return found
 
@@ -66,15 +66,15 @@ def table(found: dict[str, dict[tuple[int, str], np.ndarray]]) -> str:
     def row(name, cells):
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
 
-    def told(interval, metric):
+    def cell(interval, metric):
         return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(*interval, d=METRICS[metric][1])
 
     first, *others = found
     for name, values in found.items():
-        row(name, [told(mean_interval(values[count, metric]), metric) for metric, count in columns])
+        row(name, [cell(mean_interval(values[count, metric]), metric) for metric, count in columns])
     for name in others:
         pairs = [(found[name][count, metric], found[first][count, metric], metric) for metric, count in columns]
-        row(f"**{name} - {first}**", [told(paired_difference(a, b), metric) for a, b, metric in pairs])
+        row(f"**{name} - {first}**", [cell(paired_difference(a, b), metric) for a, b, metric in pairs])
     return "\n".join(lines)
 
 
@@ -90,8 +90,8 @@ def main():
     for name in arguments.names:
         runs = [score_run(arguments.runs / f"{name}-{seed}", arguments.subjects) for seed in arguments.seeds]
         found[name] = {key: np.mean([run[key] for run in runs], axis=0) for key in runs[0]}
-    facts = f"n = {arguments.subjects} held-out phantoms, seeds {', '.join(map(str, arguments.seeds))}; {hardware()}."
-    text = f"{facts}\n\n{table(found)}\n"
+    summary = f"n = {arguments.subjects} held-out phantoms, seeds {', '.join(map(str, arguments.seeds))}; {hardware()}."
+    text = f"{summary}\n\n{table(found)}\n"
     atomic_write(arguments.output.with_suffix(".md"), text)
     print(text)
 

@@ -88,7 +88,7 @@ class VolumeBlock(nn.Module):
 
 
 class VolumeUnet(nn.Module):
-    """A residual 3D U-Net that, as `SliceTranslator`, tells how to combine the sources at every voxel.
+    """A residual 3D U-Net that, as `SliceTranslator`, predicts how to combine the sources at every voxel.
 
     Takes what `VolumeTranslator` takes; its parameters lie under `translator`, so that it trains by the same steps.
 
@@ -120,8 +120,8 @@ class _UnetBody(nn.Module):
         for width in self.widths[-2::-1]:
             x = doubled(nn.Dense(8 * width)(x))
             x = VolumeBlock(width)(jnp.concatenate([x, skips.pop()], axis=-1), condition)
-        told = VolumeConvolution(shown.shape[-1] + 1)(nn.silu(x))
-        return (told[..., :-1] * shown).sum(axis=-1) + told[..., -1] + BACKGROUND
+        weights = VolumeConvolution(shown.shape[-1] + 1)(nn.silu(x))
+        return (weights[..., :-1] * shown).sum(axis=-1) + weights[..., -1] + BACKGROUND
 
 
 def parameters(network: VolumeUnet, channels: Channels, key: jax.Array) -> dict:
@@ -180,9 +180,9 @@ def compare(beside: pathlib.Path, workdir: pathlib.Path, widths: tuple[int, ...]
     fresh = parameters(network, channels, jax.random.key(config.seed))
     params = train_network(validate(config), workdir, network, fresh)
     subjects = subject_source(config.data, "test")
-    told = f"{config.stage.joint.steps} steps ({equal} cost {total:,.1f} TFLOP, as those of {beside.name})"
+    steps = f"{config.stage.joint.steps} steps ({equal} cost {total:,.1f} TFLOP, as those of {beside.name})"
     ours = score(functools.partial(predict, network, params, channels), subjects, channels, "U-Net")
-    return ours, score(functools.partial(predict_hidden, trained), subjects, channels, beside.name), told
+    return ours, score(functools.partial(predict_hidden, trained), subjects, channels, beside.name), steps
 
 
 def main():
@@ -190,7 +190,7 @@ def main():
     parser.add_argument("--beside", type=pathlib.Path, nargs="+", required=True, help="work directories of LiFT-C")
     parser.add_argument("--workdir", type=pathlib.Path, required=True, help="folder of the U-Nets' work directories")
     parser.add_argument("--widths", type=int, nargs="+", default=(16, 32, 64))
-    parser.add_argument("--steps", type=int, help="of each; as many as cost what the run's own do, if not told")
+    parser.add_argument("--steps", type=int, help="of each; as many as cost what the run's own do, if not given")
     parser.add_argument("--output", type=pathlib.Path, required=True, help="writes <output>.md")
     arguments = parser.parse_args()
     results = [
@@ -202,8 +202,8 @@ def main():
         for i, name in enumerate(("3D U-Net", "LiFT-C"))
     }
     count = len(next(iter(found["LiFT-C"].values())))
-    facts = f"n = {count} held-out phantoms; U-Nets of {'; '.join(result[2] for result in results)}; {hardware()}."
-    text = f"{facts}\n\n{table(found, 'LiFT-C')}\n"
+    summary = f"n = {count} held-out phantoms; U-Nets of {'; '.join(result[2] for result in results)}; {hardware()}."
+    text = f"{summary}\n\n{table(found, 'LiFT-C')}\n"
     atomic_write(arguments.output.with_suffix(".md"), text)
     print(text)
 

@@ -44,10 +44,10 @@ def draw(heads: list[PhantomHead]) -> plt.Figure:
     return figure
 
 
-def made(seed: int, index: int, shape: tuple[int, int, int]):
+def phantom(seed: int, index: int, shape: tuple[int, int, int]):
     """A head whose field of view holds the head."""
     return make_phantom_head(seed, index, shape, field_spacing(shape))
 
 
 if __name__ == "__main__":
-    write_montage(__doc__, made, draw, count=2, side=64)
+    write_montage(__doc__, phantom, draw, count=2, side=64)

@@ -41,10 +41,10 @@ def draw(brains: list[PhantomBrain]) -> plt.Figure:
     return figure
 
 
-def made(seed: int, index: int, shape: tuple[int, int, int]):
+def phantom(seed: int, index: int, shape: tuple[int, int, int]):
     """A brain whose field of view holds the head."""
     return make_phantom(seed, index, shape, head_spacing(shape))
 
 
 if __name__ == "__main__":
-    write_montage(__doc__, made, draw, count=3, side=48)
+    write_montage(__doc__, phantom, draw, count=3, side=48)

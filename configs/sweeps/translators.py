@@ -1,4 +1,4 @@
-"""LiFT-C's network: space-to-depth, width, depth, and the z-mixer; what each is worth and costs.
+"""LiFT-C's network: space-to-depth, width, depth, and the z-mixer; quality and cost of each.
 
     lift-jax sweep --sweep translators --workdir runs/translators
 

@@ -1,4 +1,4 @@
-"""Scores weights on real scans, each channel from all others, with oracles that tell levels from structure.
+"""Scores weights on real scans, each channel from all others, with oracles that separate levels from structure.
 
     python -m experiments.real_scans.levels --workdir runs/phantom_missing_mr --root DIR [--root DIR …] --output OUT
 
@@ -58,7 +58,7 @@ def score(target: np.ndarray, prediction: np.ndarray, sources: np.ndarray) -> di
     single = [apply_cwdm_background(source, sources[..., 0]) for source in np.moveaxis(sources, -1, 0)]
     best = max(single, key=lambda source: psnr(target, source))
     ones = np.ones((*target.shape, 1), np.float32)
-    made = {
+    predicted = {
         "model": apply_cwdm_background(prediction, sources[..., 0]),
         "best source": best,
         "mean of sources": apply_cwdm_background(sources.mean(axis=-1), sources[..., 0]),
@@ -67,18 +67,18 @@ def score(target: np.ndarray, prediction: np.ndarray, sources: np.ndarray) -> di
         "linear combination": fit(np.concatenate([sources, ones], -1), target, brain),
     }
     alone = [fit(np.concatenate([s[..., None], ones], -1), target, brain) for s in single]
-    made["best source, scale and offset"] = max(alone, key=lambda source: psnr(target, source))
-    scores = {method: {"psnr": psnr(target, volume)} for method, volume in made.items()}
+    predicted["best source, scale and offset"] = max(alone, key=lambda source: psnr(target, source))
+    scores = {method: {"psnr": psnr(target, volume)} for method, volume in predicted.items()}
     for method in METHODS:
-        scores[method]["ssim"] = ssim(target, made[method], brain)
+        scores[method]["ssim"] = ssim(target, predicted[method], brain)
     return scores
 
 
 def moments_of(target: np.ndarray, prediction: np.ndarray, brain: np.ndarray) -> dict[str, float]:
-    """What tells the squared error of any scale and offset of a prediction: means and products inside the brain."""
-    true, made = target[brain].astype(np.float64), prediction[brain].astype(np.float64)
-    covariance = np.cov(true, made, bias=True)
-    found = {"true": true.mean(), "made": made.mean(), "share": brain.mean()}
+    """What gives the squared error of any scale and offset of a prediction: means and products inside the brain."""
+    true, predicted = target[brain].astype(np.float64), prediction[brain].astype(np.float64)
+    covariance = np.cov(true, predicted, bias=True)
+    found = {"true": true.mean(), "predicted": predicted.mean(), "share": brain.mean()}
     found |= {"true_deviation": covariance[0, 0] ** 0.5, "made_deviation": covariance[1, 1] ** 0.5}
     return {name: float(value) for name, value in (found | {"covariance": covariance[0, 1]}).items()}
 

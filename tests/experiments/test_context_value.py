@@ -4,7 +4,13 @@ import dataclasses
 
 import numpy as np
 
-from experiments.context_value import FACTS, SHARED_PARAMETERS, RandomSlabWithFacts, shared_parameters, slice_facts
+from experiments.context_value import (
+    SHARED_PARAMETERS,
+    SIDE_INFORMATION,
+    RandomSlabWithSideInformation,
+    shared_parameters,
+    slice_side_information,
+)
 from lift_jax.data.cache import cache_subjects
 from lift_jax.data.datasets.phantom import PhantomSubjects
 from lift_jax.data.phantom.acquisition import draw_protocol, draw_relaxation
@@ -25,19 +31,19 @@ def test_shared_parameters_tell_habits_and_nothing_of_one_channel():
     np.testing.assert_array_equal(shared_parameters(dosed, other), told[0])
 
 
-def test_a_slab_has_the_facts_of_its_own_slices_as_sources_and_is_else_the_same(tmp_path):
+def test_a_slab_has_the_side_information_of_its_own_slices_as_sources_and_is_else_the_same(tmp_path):
     source = PhantomSubjects("phantom", MR.protocols, 3, 7, 1, (12, 16, 16), 12.0)
     (subject,) = cache_subjects(source, tmp_path, threads=1)
     for seed in range(5):
         plain, slab = (
             draw(5, (16, 16), MR).random_map(subject, np.random.default_rng(seed))
-            for draw in (RandomSlab, RandomSlabWithFacts)
+            for draw in (RandomSlab, RandomSlabWithSideInformation)
         )
         np.testing.assert_array_equal(slab["sources"][..., :4], plain["sources"])
         start = np.argmin(abs(np.arange(12) - (float(plain["depth"][0]) + 1) * 6 + 0.5))
-        facts = slab["sources"][:, 3, 9, 4:]
-        np.testing.assert_array_equal(facts, slice_facts("phantom-3-00007", 12)[start : start + 5])
+        side = slab["sources"][:, 3, 9, 4:]
+        np.testing.assert_array_equal(side, slice_side_information("phantom-3-00007", 12)[start : start + 5])
         gains = slice_gains(3, 7, 12)[start : start + 5]
-        np.testing.assert_allclose(1 + facts[:, SHARED_PARAMETERS:] / 10, gains, rtol=1e-5)
-        assert slab["available"].shape == (4 + len(FACTS),) and slab["available"][4:].all()
+        np.testing.assert_allclose(1 + side[:, SHARED_PARAMETERS:] / 10, gains, rtol=1e-5)
+        assert slab["available"].shape == (4 + len(SIDE_INFORMATION),) and slab["available"][4:].all()
         np.testing.assert_array_equal(slab["target_onehot"], plain["target_onehot"])

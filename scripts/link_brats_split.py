@@ -33,7 +33,9 @@ def main():
     parser.add_argument(
         "--validation", type=pathlib.Path, required=True, help="folder of the official validation subjects"
     )
-    parser.add_argument("--output", type=pathlib.Path, required=True, help="created; subjects/ and split.json go into it")
+    parser.add_argument(
+        "--output", type=pathlib.Path, required=True, help="created; subjects/ and split.json go into it"
+    )
     arguments = parser.parse_args()
     subjects = arguments.output / "subjects"
     subjects.mkdir(parents=True)

@@ -80,7 +80,7 @@ def dispatch(given: Sequence[str]) -> int:
     options, overrides = split_overrides(options) if parser.takes_overrides else (options, {})
     arguments = parser.parse(options)
     arguments.overrides = overrides
-    from lift_jax.cli.output import Output
+    from lift_jax.cli.process import Output
 
     output = Output(quiet=arguments.quiet, json=arguments.json)
     summary = module.run(arguments, output.say)

@@ -21,7 +21,7 @@ import nibabel as nib
 from ml_collections import ConfigDict
 
 from lift_jax.cli.arguments import Parser, positive, refuse_given, required
-from lift_jax.cli.output import Say
+from lift_jax.cli.process import Say
 from lift_jax.data.channels import channels_of
 from lift_jax.data.checks import SubjectIssues, check_subjects, format_shape
 from lift_jax.data.datasets.base import ScannedSubjects

@@ -11,8 +11,7 @@ examples:
 """
 
 from lift_jax.cli.arguments import DTYPES, Parser, add_device_argument, refuse_given, required
-from lift_jax.cli.output import Say
-from lift_jax.cli.process import add_process_arguments, is_first, join_processes, prepare_jax, run_folder
+from lift_jax.cli.process import Say, add_process_arguments, join_processes, prepare_jax, run_folder
 
 PROTOCOLS = "cwdm", "synthrad2023", "synthrad2025"
 
@@ -57,9 +56,11 @@ def run(arguments, say: Say) -> dict:
             required(arguments.output, "--output")
     prepare_jax(arguments.device)
     join_processes(arguments)
+    from lift_jax import hosts
+
     if not (arguments.predictions or arguments.prediction):
         return _evaluate_run(arguments, say)
-    return _evaluate_files(arguments, say) if is_first() else {}
+    return _evaluate_files(arguments, say) if hosts.is_first() else {}
 
 
 def _evaluate_run(arguments, say: Say) -> dict:

@@ -15,8 +15,7 @@ import sys
 
 import lift_jax
 from lift_jax.cli.arguments import Parser, add_device_argument
-from lift_jax.cli.output import Say
-from lift_jax.cli.process import check_devices, has_nvidia_gpu, prepare_jax
+from lift_jax.cli.process import Say, check_devices, has_nvidia_gpu, prepare_jax
 
 PACKAGES = "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "nibabel", "ml-collections"
 

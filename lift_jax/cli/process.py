@@ -1,18 +1,24 @@
-"""How a process of a command starts, joins others, and ends: JAX's environment, devices, hosts, errors in a line."""
+"""The process of a command: JAX's environment, devices and hosts; what it prints; Ctrl-C, errors and exit status.
+
+Lines, or a summary as JSON, go to standard output; warnings and errors to standard error.
+"""
 
 import argparse
+import contextlib
+import dataclasses
+import json
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lift_jax.cli.arguments import Parser, natural, positive
-from lift_jax.cli.output import close_output, show_warning
 from lift_jax.errors import DataWarning, UserError
 
 INTERRUPTED = 130
@@ -31,17 +37,48 @@ PLATFORMS = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}
 """Value of --device to JAX_PLATFORMS; the first is where JAX computes."""
 
 
+Say = Callable[[object], None]
+"""Prints a line of output."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """Where the output of a command goes.
+
+    Attributes:
+      quiet: leave out lines and progress.
+      json: print the summary as JSON, and lines, unless quiet, on standard error.
+    """
+
+    quiet: bool = False
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.quiet:
+            os.environ["TQDM_DISABLE"] = "1"  # of this process and of those that it starts
+
+    def say(self, line: object) -> None:
+        """Prints a line at once; does nothing where nobody reads it any more (`… | head -1`)."""
+        if not self.quiet:
+            _print(line, sys.stderr if self.json else sys.stdout)
+
+    def finish(self, summary: Mapping[str, object]) -> None:
+        """Prints the summary, if it is asked for."""
+        if self.json:
+            _print(json.dumps(summary, indent=2, default=str), sys.stdout)
+
+
 def guarded(command: Callable[[Sequence[str]], int], given: Sequence[str]) -> int:
     """Runs a command and returns its exit status; bad input becomes one line on standard error and status 1."""
     from absl import logging
 
     logging.set_verbosity(logging.ERROR)  # the libraries' chatter
-    warnings.showwarning = show_warning
+    warnings.showwarning = _show_warning
     warnings.simplefilter("once", DataWarning)  # a subject that is read twice is warned of once
     try:
         return command(given)
     except BrokenPipeError:
-        close_output()  # whoever read the output has seen enough
+        _close_output()  # whoever read the output has seen enough
         return 0
     except UserError as error:
         return _refuse(str(error))
@@ -51,6 +88,53 @@ def guarded(command: Callable[[Sequence[str]], int], given: Sequence[str]) -> in
         if not _is_one_of_many():
             raise
         return _refuse(_message_of_many(error))
+
+
+@contextlib.contextmanager
+def saving_interrupts() -> Iterator[Callable[[], bool]]:
+    """A context in which the first Ctrl-C asks a run that can save, see `training.preemption`, to save and stop.
+
+    The second Ctrl-C, and any before there is something to save, raises KeyboardInterrupt as ever.
+
+    Yields:
+      A function that returns whether there was a Ctrl-C.
+    """
+    interrupted = False
+
+    def note(number, frame):
+        nonlocal interrupted
+        interrupted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        request = signal.getsignal(signal.SIGTERM)
+        if not callable(request):
+            raise KeyboardInterrupt
+        print("\nsaving after this step; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+        request(signal.SIGTERM, frame)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def run_until_stopped(work: Callable[[], object]) -> str | None:
+    """Runs work that Ctrl-C or SIGTERM asks to save and to stop; returns None if it is done, else how to go on.
+
+    Raises:
+      KeyboardInterrupt: with the same message, where it was Ctrl-C.
+    """
+    from lift_jax.training.preemption import Preempted
+
+    with saving_interrupts() as is_interrupted:
+        try:
+            work()
+        except Preempted as stop:
+            message = f"{stop}; the same command goes on from there"
+            if is_interrupted():
+                raise KeyboardInterrupt(message) from None
+            return message
+    return None
 
 
 def prepare_jax(device: str | None = None) -> None:
@@ -175,11 +259,23 @@ def join_processes(arguments: argparse.Namespace) -> None:
     check_devices(arguments.device)
 
 
-def is_first() -> bool:
-    """Whether this process speaks for all."""
-    from lift_jax import hosts
+def run_folder(workdir: str | None, weights: str | None) -> os.PathLike:
+    """The folder of a run: the work directory that was given, or that of weights which come with the package.
 
-    return hosts.is_first()
+    Raises:
+      UserError: neither or both were given, or there are no weights of that name.
+    """
+    from lift_jax.paths import resolve_path
+
+    if workdir and not weights:
+        return resolve_path(workdir)
+    if weights and not workdir:
+        from lift_jax.weights import NOTICE, shipped_folder
+
+        folder = shipped_folder(weights)
+        print(f"{weights}: {NOTICE}", file=sys.stderr)
+        return folder
+    raise UserError(f"--workdir, --weights: {'give only one of them' if workdir else 'give one of them'}; see --help")
 
 
 def _refuse(message: str, status: int = 1) -> int:
@@ -209,20 +305,26 @@ def _message_of_many(error: Exception) -> str:
     return "".join(traceback.format_exception(error))
 
 
-def run_folder(workdir: str | None, weights: str | None) -> os.PathLike:
-    """The folder of a run: the work directory that was given, or that of weights which come with the package.
+def _print(line: object, stream) -> None:
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:
+        _close_output()
 
-    Raises:
-      UserError: neither or both were given, or there are no weights of that name.
-    """
-    from lift_jax.paths import resolve_path
 
-    if workdir and not weights:
-        return resolve_path(workdir)
-    if weights and not workdir:
-        from lift_jax.weights import NOTICE, shipped_folder
+def _close_output() -> None:
+    """Discards further output, so that neither printing nor the interpreter's end meets a closed pipe."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
-        folder = shipped_folder(weights)
-        print(f"{weights}: {NOTICE}", file=sys.stderr)
-        return folder
-    raise UserError(f"--workdir, --weights: {'give only one of them' if workdir else 'give one of them'}; see --help")
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    """One line for a `DataWarning`; other warnings as Python shows them."""
+    if issubclass(category, DataWarning):
+        from tqdm import tqdm
+
+        # On a terminal above a progress bar, if there is one; in a log tqdm would repeat its line.
+        (tqdm.write if sys.stderr.isatty() else print)(f"warning: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")

@@ -10,13 +10,10 @@ examples:
   lift-jax sweep --sweep particles:tiny --workdir runs/particles --parallel=2
 """
 
-import contextlib
 import sys
 
 from lift_jax.cli.arguments import Parser, add_device_argument, positive, required
-from lift_jax.cli.interrupt import saving_interrupts
-from lift_jax.cli.output import Say
-from lift_jax.cli.process import prepare_jax
+from lift_jax.cli.process import Say, prepare_jax, run_until_stopped
 
 
 def add_arguments(parser: Parser) -> None:
@@ -42,7 +39,6 @@ def run(arguments, say: Say) -> dict:
     from lift_jax.sweeps.plan import check_runs, plan_runs
     from lift_jax.sweeps.report import write_sweep
     from lift_jax.sweeps.scheduler import run_all, run_local
-    from lift_jax.training.preemption import Preempted
 
     name, workdir, parallel = arguments.sweep, resolve_local_path(arguments.workdir), arguments.parallel
     sweep = load_sweep(name)
@@ -64,15 +60,10 @@ def run(arguments, say: Say) -> dict:
     runner = run_local if parallel == 1 else run_in_processes(parallel)
     page = workdir / "sweep.html"
     summary = {"workdir": str(workdir), "runs": len(runs), "done": True, "report": str(page), "errors": []}
-    with saving_interrupts() if parallel == 1 else contextlib.nullcontext(lambda: False) as is_interrupted:
-        try:
-            run_all(runs, workdir, runner, report)
-        except Preempted as stop:
-            message = f"{stop}; the same command goes on from there"
-            if is_interrupted():
-                raise KeyboardInterrupt(message) from None
-            say(message)
-            return summary | {"done": False}
+    stopped = run_until_stopped(lambda: run_all(runs, workdir, runner, report))
+    if stopped:
+        say(stopped)
+        return summary | {"done": False}
     write_sweep(sweep, runs, workdir, failures, title=name)
     say(f"report: {page}")
     failed = {str(run.directory): failures[run.directory] for run in runs if run.directory in failures}

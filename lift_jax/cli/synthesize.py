@@ -15,8 +15,7 @@ import pathlib
 from collections.abc import Sequence
 
 from lift_jax.cli.arguments import DTYPES, Parser, add_device_argument, natural, positive, refuse_given, required
-from lift_jax.cli.output import Say
-from lift_jax.cli.process import check_devices, prepare_jax, run_folder
+from lift_jax.cli.process import Say, check_devices, prepare_jax, run_folder
 from lift_jax.errors import UserError
 
 OF_TASKS = {"case", "input", "mask", "skip_existing", "target", "force", "dtype"}

@@ -12,9 +12,7 @@ examples:
 """
 
 from lift_jax.cli.arguments import Parser, add_device_argument, required
-from lift_jax.cli.interrupt import saving_interrupts
-from lift_jax.cli.output import Say
-from lift_jax.cli.process import add_process_arguments, is_first, join_processes, prepare_jax
+from lift_jax.cli.process import Say, add_process_arguments, join_processes, prepare_jax, run_until_stopped
 
 
 def add_arguments(parser: Parser) -> None:
@@ -39,22 +37,13 @@ def run(arguments, say: Say) -> dict:
     workdir = resolve_path(arguments.workdir)
     config = validate(override(load_config(arguments.config), arguments.overrides))
     join_processes(arguments)
+    from lift_jax import hosts
     from lift_jax.tasks.run import train
-    from lift_jax.training.preemption import Preempted
     from lift_jax.training.profiling import steps_of
 
     if arguments.profile_steps is not None:
         config.log.profile = steps_of(arguments.profile_steps)
-    summary = {"workdir": str(workdir), "done": True, "stages": list(config.stages)}
-    with saving_interrupts() as is_interrupted:
-        try:
-            train(config, workdir)
-            message = f"{arguments.workdir}: trained; now lift-jax evaluate --workdir {arguments.workdir}"
-        except Preempted as stop:
-            summary["done"] = False
-            message = f"{stop}; the same command goes on from there"
-            if is_interrupted():
-                raise KeyboardInterrupt(message) from None
-    if is_first():
-        say(message)
-    return summary
+    stopped = run_until_stopped(lambda: train(config, workdir))
+    if hosts.is_first():
+        say(stopped or f"{arguments.workdir}: trained; now lift-jax evaluate --workdir {arguments.workdir}")
+    return {"workdir": str(workdir), "done": stopped is None, "stages": list(config.stages)}

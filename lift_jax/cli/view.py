@@ -12,7 +12,7 @@ examples:
 import webbrowser
 
 from lift_jax.cli.arguments import Parser
-from lift_jax.cli.output import Say
+from lift_jax.cli.process import Say
 
 
 def add_arguments(parser: Parser) -> None:

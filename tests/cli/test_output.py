@@ -13,7 +13,7 @@ import pytest
 import lift_jax
 from lift_jax import cli
 from lift_jax.cli import process
-from lift_jax.cli.output import Output
+from lift_jax.cli.process import Output
 from lift_jax.errors import DataWarning, UserError
 from tests.commands import REPOSITORY, SECONDS
 

@@ -64,10 +64,10 @@ def snapshot(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def assert_refused(result, *told):
-    """Exit status 1 and one line, which holds all of `told`."""
+def assert_refused(result, *message):
+    """Exit status 1 and one line, which holds all of `message`."""
     assert result.returncode == 1
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
-    for words in told:
+    for words in message:
         assert str(words) in line

@@ -159,7 +159,7 @@ class Course:
         return {"lines": lines, "times": {path: path.stat().st_mtime_ns for path in cached}}
 
     def check_kept(self, kept: dict) -> None:
-        """Nothing of `kept` was made again: rates in the log, and times of files, would tell."""
+        """Nothing of `kept` was made again: rates in the log, and times of files, would show it."""
         lines = set((self.folder / "run" / "metrics.jsonl").read_text().splitlines())
         assert lines.issuperset(kept["lines"]), "steps before the last checkpoint were repeated"
         for path, written in kept["times"].items():

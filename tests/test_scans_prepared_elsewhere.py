@@ -179,13 +179,13 @@ def checked(training, subjects):
 
 
 def test_a_run_finds_its_data_from_anywhere_and_keeps_what_they_are_like(training, data):
-    workdir, told = training
+    workdir, message = training
     assert json.loads((workdir / "config.json").read_text())["data"]["root"] == str(data)
     kept = json.loads((workdir / "data_statistics.json").read_text())
     assert len(kept["subjects"]) == 7 and kept["slices"] is None
     np.testing.assert_allclose(kept["spacing_mm"], np.full((3, 2), SPACING), rtol=1e-5)
     assert 500 < kept["foreground"]["volume_ml"][0] < kept["foreground"]["volume_ml"][1] < 2500
-    assert "warning:" not in told and "\r" not in told and "(split by hash of patients)" in told
+    assert "warning:" not in message and "\r" not in message and "(split by hash of patients)" in message
     split = json.loads((workdir / "split.json").read_text())["subjects"]
     assert any({"BraTS-GLI-00000-000", "BraTS-GLI-00000-001"} <= set(names) for names in split.values())
 

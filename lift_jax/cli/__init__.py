@@ -3,7 +3,7 @@
 Every command is a module of this package with its help as docstring, `add_arguments(parser)` and
 `run(arguments, say) -> summary`. None of them imports JAX before it runs.
 
-Exit status: 0 done; 1 bad input, told in a line on standard error, or a fault of the program, with its traceback; 130
+Exit status: 0 done; 1 bad input, with a line on standard error, or a fault of the program, with its traceback; 130
 stopped by Ctrl-C.
 """
 

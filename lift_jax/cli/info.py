@@ -32,7 +32,7 @@ def run(arguments, say: Say) -> dict:
     """Collects and prints all of it."""
     prepare_jax(arguments.device)
     check_devices(arguments.device)
-    facts = {
+    info = {
         "lift_jax": lift_jax.__version__,
         "python": f"{platform.python_version()} ({sys.executable})",
         "system": platform.platform(),
@@ -46,10 +46,10 @@ def run(arguments, say: Say) -> dict:
         "compiled functions": os.environ.get("JAX_COMPILATION_CACHE_DIR", "not kept: no folder can be written"),
         "preprocessed volumes": "cache/ in each work directory, or config.data.cache",
     }
-    for name, value in facts.items():
+    for name, value in info.items():
         for i, entry in enumerate(value if isinstance(value, list) else [value]):
             say(f"{name if not i else '':<22}{entry}")
-    return facts
+    return info
 
 
 def _version(name: str) -> str:

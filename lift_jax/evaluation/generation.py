@@ -82,7 +82,7 @@ def score_sets(
     Args:
       sets: `[N, D, H, W]` by name, N of 2 or more; equal N compare best, since few volumes raise a Fréchet distance.
       reference: `[M, D, H, W]`, the real volumes that every set is compared with.
-      training: `[T, D, H, W]`, what the model saw, to tell memorized samples.
+      training: `[T, D, H, W]`, what the model saw, to find memorized samples.
       slice_encoders: slices to features, by name (see `plane_features.slice_encoder`); "" stands in no key or label.
       volume_encoders: `[N, D, H, W]` to `[N, F]` by name (see `medicalnet.medicalnet_features`); may be empty.
       seed: of resamples and drawn pairs.

@@ -122,7 +122,7 @@ def delta_z(target, prediction, mask, bone_threshold: float | None = None) -> di
       target: the true volume, any unit.
       prediction: in the target's unit.
       mask: `[D, H, W]`, voxels above zero count.
-      bone_threshold: in the target's unit; `BONE_THRESHOLD` for CT, None where there is no bone to tell.
+      bone_threshold: in the target's unit; `BONE_THRESHOLD` for CT, None without bone.
 
     Returns:
       `{"mae", "mae_bone", "correlation"}`: mean |Δz predicted - Δz true| over the mask and over its bone (nan without a

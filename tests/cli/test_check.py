@@ -127,7 +127,7 @@ def test_command_prints_a_row_for_each_subject_its_problems_and_a_summary(mixed)
     assert summary.startswith("3 subjects, 11 files, ") and "3 errors in 1 subjects, 0 warnings" in summary
 
 
-def test_errors_in_names_are_told_with_those_of_the_files(mixed):
+def test_errors_in_names_are_reported_with_those_of_the_files(mixed):
     (mixed / "A-good" / "A-good_t1.nii").write_bytes(b"")
     (mixed / "C-lacks" / "C-lacks-T2F.mgz").write_bytes(b"")
     result = check("--root", mixed)

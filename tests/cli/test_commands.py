@@ -111,7 +111,7 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_parameters_to_the_bit(
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=SECONDS)
     assert process.returncode == -signal.SIGKILL
-    assert not (checkpoints / str(STEPS["translator"])).exists(), "killed too late to tell anything"
+    assert not (checkpoints / str(STEPS["translator"])).exists(), "killed too late to show anything"
 
     result = command("train", *train_arguments(workdir))
     assert result.returncode == 0, result.stderr
@@ -136,7 +136,7 @@ def test_a_run_begins_with_the_averaged_parameters_of_the_run_that_is_named(
 
 
 @pytest.mark.parametrize(
-    ("extra", "told"),
+    ("extra", "message"),
     [
         (
             {"start_from": "nowhere"},
@@ -147,11 +147,11 @@ def test_a_run_begins_with_the_averaged_parameters_of_the_run_that_is_named(
     ],
 )
 def test_a_run_that_cannot_be_begun_with_is_refused_before_anything_is_made(
-    tmp_path, trained, command, train_arguments, extra, told
+    tmp_path, trained, command, train_arguments, extra, message
 ):
     values = {"start_from": trained} | extra
     flags = [f"--config.{key}={value}" for key, value in values.items()]
-    assert_refused(command("train", *train_arguments(tmp_path / "new"), *flags), told.format(trained=trained))
+    assert_refused(command("train", *train_arguments(tmp_path / "new"), *flags), message.format(trained=trained))
     assert not (tmp_path / "new").exists()
 
 
@@ -170,7 +170,7 @@ def test_a_work_directory_of_another_configuration_is_refused_by_the_key(trained
 
 
 @pytest.mark.parametrize(
-    ("extra", "told"),
+    ("extra", "message"),
     [
         (["--config.optimizer.learning_rate=1"], "learning_rate"),
         (["--config.stage.mixer.steps=many"], "steps"),
@@ -182,13 +182,13 @@ def test_a_work_directory_of_another_configuration_is_refused_by_the_key(trained
         (["--workdir=s3://bucket/run"], "s3://bucket/run: must be a path"),
     ],
 )
-def test_a_bad_option_is_told_in_one_line_before_anything_is_made(tmp_path, command, train_arguments, extra, told):
+def test_a_bad_option_is_refused_before_anything_is_made(tmp_path, command, train_arguments, extra, message):
     workdir = tmp_path / "run"
-    assert_refused(command("train", *train_arguments(workdir), *extra), told)
+    assert_refused(command("train", *train_arguments(workdir), *extra), message)
     assert not workdir.exists()
 
 
-def test_a_missing_work_directory_is_told(command):
+def test_a_missing_work_directory_is_reported(command):
     assert_refused(command("train", *TINY), "--workdir")
 
 
@@ -258,7 +258,7 @@ def errors_of(result):
     return [line for line in result.stderr.splitlines() if not line.startswith("warning: ")]
 
 
-def test_each_subject_of_a_folder_gets_what_it_lacks_and_those_that_cannot_be_used_are_told(tmp_path, trained, command):
+def test_each_subject_of_a_folder_gets_what_it_lacks_and_unusable_ones_are_reported(tmp_path, trained, command):
     root, output = tmp_path / "subjects", tmp_path / "results"
     good = write_subject(root, "good", ("t1n", "t2w"))
     write_subject(root, "complete", CHANNELS)
@@ -286,10 +286,10 @@ def test_each_subject_of_a_folder_gets_what_it_lacks_and_those_that_cannot_be_us
         voxels = np.asarray(image.dataobj)
         assert voxels.dtype == np.float32
         assert 0 <= voxels.min() < voxels.max() <= 1
-    facts = json.loads((output / "good-synthesis.json").read_text())
-    assert facts["targets"] == ["t1c", "t2f"]
-    assert facts["sources"] == ["t1n", "t2w"]
-    assert (facts["stage"], facts["step"]) == ("mixer", STEPS["mixer"])
+    record = json.loads((output / "good-synthesis.json").read_text())
+    assert record["targets"] == ["t1c", "t2f"]
+    assert record["sources"] == ["t1n", "t2w"]
+    assert (record["stage"], record["step"]) == ("mixer", STEPS["mixer"])
 
     was = {path: path.stat().st_mtime_ns for path in output.iterdir()}
     again = command("synthesize", f"--workdir={trained}", f"--case={root}", f"--output={output}", "--skip_existing")
@@ -343,7 +343,7 @@ def test_a_run_without_validation_subjects_trains_and_one_without_test_subjects_
 
 
 @pytest.mark.parametrize("name", ["evaluate", "synthesize"])
-def test_a_folder_without_a_run_is_told_by_its_name(tmp_path, command, name):
+def test_a_folder_without_a_run_is_reported_by_its_name(tmp_path, command, name):
     write_subject(tmp_path / "subjects", "a", ("t1n",))
     options = [f"--case={tmp_path / 'subjects'}", f"--output={tmp_path / 'results'}"] if name == "synthesize" else []
     assert_refused(command(name, f"--workdir={tmp_path}", *options), tmp_path / "config.json", "--workdir")

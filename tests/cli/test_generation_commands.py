@@ -185,7 +185,7 @@ def test_samples_are_nifti_of_trainings_voxel_size_and_a_function_of_their_seed(
 
 
 @pytest.mark.parametrize(
-    ("option", "told"),
+    ("option", "message"),
     [
         ("--count=0", "--count"),
         ("--seed=-1", "--seed"),
@@ -193,9 +193,9 @@ def test_samples_are_nifti_of_trainings_voxel_size_and_a_function_of_their_seed(
         ("--temperature=nan", "--temperature"),
     ],
 )
-def test_numbers_of_samples_out_of_range_are_refused(tmp_path, trained, command, option, told):
+def test_numbers_of_samples_out_of_range_are_refused(tmp_path, trained, command, option, message):
     output = tmp_path / "out"
-    assert_refused(command("synthesize", f"--workdir={trained}", f"--output={output}", "--count=1", option), told)
+    assert_refused(command("synthesize", f"--workdir={trained}", f"--output={output}", "--count=1", option), message)
     assert not output.exists()
 
 

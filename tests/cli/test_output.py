@@ -99,12 +99,12 @@ def test_info_names_versions_devices_and_folders(environment):
     command = [sys.executable, "-m", "lift_jax", "info", "--json"]
     result = subprocess.run(command, cwd=REPOSITORY, env=environment, timeout=SECONDS, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    facts = json.loads(result.stdout)
-    assert facts["lift_jax"] == lift_jax.__version__
-    assert facts["devices"] == ["cpu:0 cpu"]
-    assert facts["compiled functions"] == environment["JAX_COMPILATION_CACHE_DIR"]
-    assert "quickstart" in facts["configs"]
-    assert all(facts[name][0].isdigit() for name in ("jax", "numpy", "scipy", "nibabel"))
+    info = json.loads(result.stdout)
+    assert info["lift_jax"] == lift_jax.__version__
+    assert info["devices"] == ["cpu:0 cpu"]
+    assert info["compiled functions"] == environment["JAX_COMPILATION_CACHE_DIR"]
+    assert "quickstart" in info["configs"]
+    assert all(info[name][0].isdigit() for name in ("jax", "numpy", "scipy", "nibabel"))
 
 
 @pytest.mark.parametrize("hidden", [{}, {"JAX_PLATFORMS": "cpu"}, {"CUDA_VISIBLE_DEVICES": ""}])

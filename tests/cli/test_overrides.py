@@ -68,7 +68,7 @@ def test_channels_can_be_named_one_by_one_or_all_at_once():
     assert everything.data.channels.to_dict() == {"CT": "ct_hu"} and everything.data.channels.is_locked
 
 
-def test_all_that_is_wrong_is_told_with_the_nearest_key():
+def test_all_that_is_wrong_is_reported_with_the_nearest_key():
     wrong = {"stage.joint.stepps": "3", "optimizer.ema_decay": "much", "stage": "1", "seed": "1.5"}
     with pytest.raises(UserError) as refused:
         override(translation(), wrong)

@@ -120,10 +120,10 @@ def test_the_wheel_has_configs_templates_and_licenses(wheel):
 def test_the_wheel_says_where_and_what_it_is(installed):
     result = installed("info", "--json")
     assert result.returncode == 0, result.stderr
-    facts = json.loads(result.stdout)
-    assert facts["lift_jax"] == lift_jax.__version__
-    assert "site-packages/lift_jax" in facts["package"] and "site-packages/lift_jax/configs" in facts["configs"]
-    assert "temporary" in facts["compiled functions"]
+    info = json.loads(result.stdout)
+    assert info["lift_jax"] == lift_jax.__version__
+    assert "site-packages/lift_jax" in info["package"] and "site-packages/lift_jax/configs" in info["configs"]
+    assert "temporary" in info["compiled functions"]
 
 
 @pytest.mark.slow

@@ -66,8 +66,8 @@ def meeting(processes):
     """The flags of each of so many processes."""
     if processes == 1:
         return [[]]
-    told = [f"--coordinator=127.0.0.1:{free_port()}", f"--processes={processes}", "--heartbeat_seconds=20"]
-    return [[*told, f"--process={i}"] for i in range(processes)]
+    flags = [f"--coordinator=127.0.0.1:{free_port()}", f"--processes={processes}", "--heartbeat_seconds=20"]
+    return [[*flags, f"--process={i}"] for i in range(processes)]
 
 
 @contextlib.contextmanager
@@ -85,8 +85,8 @@ def started(begin, topology, name, *arguments):
 
 def ended(running):
     """Exit status, output and errors of all processes."""
-    told = [process.communicate(timeout=SECONDS) for process in running]
-    return [(process.returncode, *texts) for process, texts in zip(running, told, strict=True)]
+    outputs = [process.communicate(timeout=SECONDS) for process in running]
+    return [(process.returncode, *texts) for process, texts in zip(running, outputs, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def assert_same_losses(workdir, expected):
         numbers = {key: value for key, value in b.items() if key not in ("stage", "step")}
         assert a.keys() == b.keys()
         for key, value in numbers.items():
-            # Adam and the stages before have made more of the last digits, which norms of gradients tell first.
+            # Adam and the stages before have made more of the last digits, which norms of gradients show first.
             loose = {"gradient_norm": 5e-4}.get(key, 1e-2 if key.startswith("validation") else 1e-4)
             np.testing.assert_allclose(a[key], value, rtol=loose, atol=1e-6, err_msg=f"{b['stage']} {b['step']} {key}")
 
@@ -202,10 +202,10 @@ def test_two_processes_of_which_one_is_asked_to_stop_save_the_same_step(tmp_path
 
 
 def test_processes_with_other_configurations_are_refused(tmp_path, begin):
-    told = meeting(2)
+    meetings = meeting(2)
     arguments = [*TRANSLATION, f"--workdir={tmp_path / 'run'}"]
     running = [
-        begin("train", *arguments, f"--config.seed={i}", *flags, **devices_of(1)) for i, flags in enumerate(told)
+        begin("train", *arguments, f"--config.seed={i}", *flags, **devices_of(1)) for i, flags in enumerate(meetings)
     ]
     for code, output, errors in ended(running):
         assert code == 1, errors
@@ -223,7 +223,7 @@ def test_a_coordinator_that_does_not_answer_is_named(tmp_path, begin):
 
 
 def slurm(index, port):
-    """What srun tells task `index` of two; JAX makes the port out of the job's number."""
+    """The environment that srun gives task `index` of two; JAX makes the port out of the job's number."""
     return {
         "SLURM_JOB_ID": str(port - 61440),
         "SLURM_STEP_NODELIST": "localhost",

@@ -172,15 +172,15 @@ def test_a_value_that_cannot_work_in_generation_is_refused_by_the_name_of_its_ke
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "message"),
     [("loss.field", "kernel_gradiant", "near it is kernel_gradient")],
 )
-def test_a_misspelled_name_is_told_what_it_resembles(key, value, told):
-    with pytest.raises(UserError, match=rf"^config\.{key}: '{value}' is none of .*; {told}$"):
+def test_a_misspelled_name_is_reported_with_what_it_resembles(key, value, message):
+    with pytest.raises(UserError, match=rf"^config\.{key}: '{value}' is none of .*; {message}$"):
         validate(changed(experiment("phantom_unconditional"), {key: value}))
 
 
-def test_a_name_like_no_other_is_told_only_what_there_is():
+def test_a_name_like_no_other_is_reported_with_what_there_is():
     with pytest.raises(UserError, match=r"is none of slice, segment, volume, unordered, unordered_segment$"):
         validate(changed(experiment("phantom_unconditional"), {"loss.particles": "xyz"}))
 
@@ -277,10 +277,10 @@ def test_json_with_a_value_of_another_type_is_refused(key, value):
 
 
 @pytest.mark.parametrize(
-    ("task", "told"), [("", "task '' is none of"), (None, "task None"), ([], "unhashable type: 'list'")]
+    ("task", "message"), [("", "task '' is none of"), (None, "task None"), ([], "unhashable type: 'list'")]
 )
-def test_json_of_no_task_is_refused_with_those_there_are(task, told):
-    with pytest.raises(UserError, match=rf"^config\.json: not a configuration of this version \({told}"):
+def test_json_of_no_task_is_refused_with_those_there_are(task, message):
+    with pytest.raises(UserError, match=rf"^config\.json: not a configuration of this version \({message}"):
         from_json(json.dumps({"task": task}), "config.json")
 
 

@@ -47,20 +47,20 @@ def read_suspiciously(path):
     """Reads a file of which nothing is known, within bounds of time and memory; whether it was accepted."""
     tracemalloc.start()
     try:
-        told = refusal(read_volume, path)
+        message = refusal(read_volume, path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < BYTES
-    assert told is None or told.startswith(f"{path}: ")
-    if told is None:
+    assert message is None or message.startswith(f"{path}: ")
+    if message is None:
         volume = read_volume(path)
         assert np.isfinite(volume.array).all() and volume.array.shape == volume.shape == read_header(path).shape
         assert np.isfinite(volume.affine).all() and min(volume.spacing) > 0
     subject = SubjectFiles("subject", {"mr": path})
-    (issues,) = check_subjects([subject], {"mr": get_protocol("mr_foreground")}, headers_only=told is not None)
-    assert told is not None or issues.grid.shape == volume.shape
-    return told is None
+    (issues,) = check_subjects([subject], {"mr": get_protocol("mr_foreground")}, headers_only=message is not None)
+    assert message is not None or issues.grid.shape == volume.shape
+    return message is None
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +207,7 @@ def test_any_override_is_valid_or_refused(chosen):
         try:
             config.update_from_flattened_dict({key: value})
         except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
-            continue  # refused by the configuration's own types, which a command tells by the key
+            continue  # refused by the configuration's own types, which a command reports by the key
     if refusal(validate, config) is None:
         assert all(math.isfinite(value) for value in flatten(config).values() if isinstance(value, float))
         assert refusal(from_json, to_json(config), "config.json") is None
@@ -244,5 +244,5 @@ def documents(draw):
 @example("9" * 5000)
 @example('"' + "\\ud800" + '"')
 def test_any_document_is_a_configuration_or_refused_by_its_name(text):
-    told = refusal(from_json, text, "runs/a/config.json")
-    assert told is None or told.startswith(("runs/a/config.json: ", "config."))
+    message = refusal(from_json, text, "runs/a/config.json")
+    assert message is None or message.startswith(("runs/a/config.json: ", "config."))

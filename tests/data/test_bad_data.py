@@ -1,4 +1,4 @@
-"""What is wrong with data sets that others made, kind by kind: what a user is told, or that it is accepted.
+"""What is wrong with data sets that others made, kind by kind: what a user reads, or that it is accepted.
 
 Every kind goes through the loader of its data set, the check that training begins with and the report over a data set,
 which have to agree.
@@ -103,7 +103,7 @@ def flipped(position):
 
 
 def stored_bit_flipped(path):
-    """A bit of a voxel flipped in a gzip file of stored blocks, which only the checksum tells."""
+    """A bit of a voxel flipped in a gzip file of stored blocks, which only the checksum shows."""
     path.write_bytes(flipped(-100)(gzip.compress(image().to_bytes(), 0)))
 
 
@@ -172,7 +172,7 @@ def huge(path):
 
 
 REFUSED = {
-    # kind: (what makes it of a good file, words of the line, whether headers and names alone tell it)
+    # kind: (what makes it of a good file, words of the line, whether headers and names alone show it)
     "empty file": (raw(lambda content: b""), "is empty; fetch", True),
     "text": (raw(lambda content: b"not an image\n" * 99), "is not gzip-compressed", True),
     "page of an expired link": (raw(lambda content: b"<!DOCTYPE html><html>"), "is not gzip-compressed", True),
@@ -257,7 +257,7 @@ def refusal(call, *arguments):
 
 @pytest.mark.filterwarnings("ignore::lift_jax.errors.DataWarning")
 @pytest.mark.parametrize("kind", REFUSED)
-def test_bad_file_is_told_in_one_line_by_all_who_read_it(file, kind):
+def test_bad_file_is_reported_in_one_line_by_all_who_read_it(file, kind):
     make, words, at_start = REFUSED[kind]
     make(file)
     root = file.parent.parent
@@ -365,7 +365,7 @@ def test_small_volumes_are_accepted_with_a_warning_and_a_single_voxel_is_refused
     assert len(check(tmp_path)[0]) >= 1
 
 
-def test_unreadable_file_and_folder_are_told(file, monkeypatch):
+def test_unreadable_file_and_folder_are_reported(file, monkeypatch):
     """The system's refusal is made here, because tests may run as a user to whom nothing is forbidden."""
 
     def forbidden(path, *arguments, real, at):
@@ -384,7 +384,7 @@ def test_unreadable_file_and_folder_are_told(file, monkeypatch):
         assert refusal(check_start, root).endswith("A: cannot be listed (Permission denied); check its permissions")
 
 
-def test_want_of_memory_is_told_with_the_file(file, monkeypatch):
+def test_want_of_memory_is_reported_with_the_file(file, monkeypatch):
     def exhausted(*_):
         raise MemoryError
 
@@ -410,7 +410,7 @@ def pair(tmp_path):
 
 
 REFUSED_PAIRS = {
-    # kind: (file, what makes it of a good one, words of the line, whether headers and names alone tell it)
+    # kind: (file, what makes it of a good one, words of the line, whether headers and names alone show it)
     "mask of another shape": ("mask", data(body()[:, :-1]), "mask.nii.gz: is not on the grid of", True),
     "mask on a shifted grid": ("mask", data(body(), moved(1.5)), "affines differ (by up to 1.5 mm)", True),
     "mask of nothing": ("mask", data(body() * 0), "mask.nii.gz: the mask is empty; draw", False),
@@ -426,7 +426,7 @@ REFUSED_PAIRS = {
 
 
 @pytest.mark.parametrize("kind", REFUSED_PAIRS)
-def test_bad_pair_is_told_in_one_line_by_all_who_read_it(pair, kind):
+def test_bad_pair_is_reported_in_one_line_by_all_who_read_it(pair, kind):
     file, make, words, at_start = REFUSED_PAIRS[kind]
     make(pair / f"{file}.nii.gz")
     root = pair.parent

@@ -114,7 +114,7 @@ def test_other_data_or_another_protocol_is_made_anew(tmp_path):
         ("mask.npy", OSError("1000 requested and 40 written")),  # what NumPy makes of a short write
     ],
 )
-def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_subject(tmp_path, monkeypatch, failing, full):
+def test_a_full_disk_is_reported_in_one_line_and_leaves_no_half_subject(tmp_path, monkeypatch, failing, full):
     save = cache.save_array
 
     def save_until_full(path, array):
@@ -167,7 +167,7 @@ def test_a_shared_cache_can_be_read_by_whoever_may_read_its_folder(tmp_path):
     assert cached.directory.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
 
 
-def test_a_subject_that_cannot_be_read_is_told_and_those_before_it_stay(tmp_path):
+def test_a_subject_that_cannot_be_read_is_reported_and_those_before_it_stay(tmp_path):
     source = RandomSubjects(3)
     load = source.load
 
@@ -183,7 +183,7 @@ def test_a_subject_that_cannot_be_read_is_told_and_those_before_it_stay(tmp_path
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_cache_that_cannot_be_made_is_told_by_its_name(tmp_path):
+def test_a_cache_that_cannot_be_made_is_reported_by_its_name(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/cache: cannot make the cache .*config\.data\.cache"):
         cache_subjects(RandomSubjects(), tmp_path / "file" / "cache", threads=1)
@@ -210,7 +210,7 @@ def garble(path):
     [remove, empty, truncate, garble],
 )
 @pytest.mark.parametrize("name", ["image-t2.npy", "metadata.json"])
-def test_a_damaged_file_is_told_by_its_name(tmp_path, name, damage):
+def test_a_damaged_file_is_reported_by_its_name(tmp_path, name, damage):
     (cached,) = cache_subjects(RandomSubjects(1), tmp_path, threads=1)
     damage(cached.directory / name)
     with pytest.raises(UserError) as refusal:

@@ -150,7 +150,7 @@ def test_manifest_gives_files_splits_and_patients(tmp_path):
     assert scan(section(dataset="manifest", manifest=elsewhere, root=tmp_path, channels=T1_FLAIR))[0].name == "a"
 
 
-def test_all_bad_rows_of_a_manifest_are_told_at_once(tmp_path):
+def test_all_bad_rows_of_a_manifest_are_reported_at_once(tmp_path):
     touch(tmp_path, "1.nii")
     rows = ("a,1.nii,,train", "a,1.nii,,train", "b,absent.nii,1.nii,tset", "c,,,train", "d/e,1.nii,,")
     table = manifest(tmp_path / "table.csv", "subject,T1,FLAIR,split", *rows)
@@ -221,7 +221,7 @@ def test_two_files_of_a_channel_are_refused_all_of_them_at_once(tmp_path):
         (("a/1.dcm",), "brats", "only a/1.dcm"),
     ],
 )
-def test_names_of_another_scheme_are_told_with_what_they_resemble(tmp_path, files, dataset, words):
+def test_names_of_another_scheme_are_reported_with_what_they_resemble(tmp_path, files, dataset, words):
     touch(tmp_path, *files)
     channels = T1_FLAIR if dataset == "bids" else dict(DATASETS[dataset].channels)
     with pytest.raises(UserError, match=words.replace("{", r"\{").replace("}", r"\}")) as refusal:
@@ -245,11 +245,11 @@ def test_root_that_is_no_folder_of_subjects_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["A-T1C.nii.gz", "A-t1c.mgz", "A-t1c.img", "A_t1ce.mha"])
-def test_files_that_nearly_fit_are_told(tmp_path, name):
+def test_files_that_nearly_fit_are_reported(tmp_path, name):
     touch(tmp_path, "A/A-t1n.nii.gz", f"A/{name}", "A/A-notes.nii.gz", "A/A-T1N.mgz")
-    with pytest.warns(DataWarning, match=f"{name}: is not named .*convert it to be t1c") as told:
+    with pytest.warns(DataWarning, match=f"{name}: is not named .*convert it to be t1c") as message:
         (subject,) = found(tmp_path, channels=BRATS)
-    assert len(told) == 1 and list(subject.channels) == ["t1n"]
+    assert len(message) == 1 and list(subject.channels) == ["t1n"]
 
 
 def test_hidden_files_are_passed_over_and_links_to_nowhere_are_not(tmp_path):

@@ -200,7 +200,7 @@ def test_ct_in_other_units_is_an_error_with_the_remedy(kind):
 
 
 @pytest.mark.parametrize("shift, warned", [(0, False), (150, False), (-100, False), (450, True)])
-def test_ct_is_judged_by_its_soft_tissue(shift, warned):
+def test_ct_is_checked_by_its_soft_tissue(shift, warned):
     _, ct, mask = scans.head_pair()
     errors, warnings = get_protocol("ct_hu").check(ct + shift, mask)
     assert not errors

@@ -75,12 +75,12 @@ BAD_FILES = {
 
 @pytest.mark.parametrize("fault", BAD_FILES)
 def test_bad_file_is_refused_in_one_line_that_names_it(tmp_path, fault):
-    name, content, told = BAD_FILES[fault]
+    name, content, message = BAD_FILES[fault]
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(UserError) as error:
         read_volume(path)
-    assert str(error.value).startswith(f"{path}: ") and told in str(error.value) and "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{path}: ") and message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_missing_file_and_folder_are_refused(tmp_path):
@@ -142,7 +142,7 @@ def test_zipped_analyze_is_refused_with_what_to_do(tmp_path):
 def corruptions(draw):
     compressed = draw(st.booleans())
     content = bytearray(small().to_bytes())
-    if compressed and draw(st.booleans()):  # damage under the compression, where no checksum tells
+    if compressed and draw(st.booleans()):  # damage under the compression, where no checksum helps
         damage(content, draw)
         content = bytearray(gzip.compress(bytes(content), mtime=0))
     else:

@@ -101,7 +101,7 @@ def test_indices_outside_the_split_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"seed": -1}, "seed=-1"),
         ({"count": 0}, "count=0"),
@@ -109,8 +109,8 @@ def test_indices_outside_the_split_are_refused():
         ({"spacing": 0.0}, "spacing"),
     ],
 )
-def test_bad_settings_are_told_in_one_line(change, told):
-    with pytest.raises(UserError, match=told) as raised:
+def test_bad_settings_are_reported_in_one_line(change, message):
+    with pytest.raises(UserError, match=message) as raised:
         phantoms(**change)
     assert "\n" not in str(raised.value)
 

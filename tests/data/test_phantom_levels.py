@@ -1,4 +1,4 @@
-"""Phantoms cover what was measured on scans: levels in the brain, what channels tell of each other, and tumors.
+"""Phantoms cover what was measured on scans: levels in the brain, what channels share, and tumors.
 
 The numbers are of 14 scans of three sites (3 with multiple sclerosis, 1 after a stroke, 10 gliomas), skull-stripped,
 normalized by the cWDM protocol at 1 mm and averaged to 4 mm: docs/studies/real_scans.md.

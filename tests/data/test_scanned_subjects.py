@@ -50,7 +50,7 @@ def test_each_channel_is_normalized_on_the_canonical_grid(tmp_path):
 
 
 def test_a_channel_is_the_same_whatever_the_others_are(tmp_path):
-    """The mask of a hidden target tells of it: no channel is masked by another (a smaller T2 here)."""
+    """The mask of a hidden target gives it away: no channel is masked by another (a smaller T2 here)."""
     small = brain(1)
     small[:8] = 0
     files = subject(tmp_path / "a", t1n=brain(0), t2w=small)
@@ -108,7 +108,7 @@ def test_files_on_another_grid_are_refused_by_both_names(tmp_path, kind):
 
 
 def test_a_difference_of_grids_below_a_twentieth_of_a_voxel_is_reported_and_rounding_is_not(tmp_path):
-    for name, offset, told in (("rounded", 5e-4, False), ("off", 0.04, True)):
+    for name, offset, reported in (("rounded", 5e-4, False), ("off", 0.04, True)):
         moved = LAS.copy()
         moved[0, 3] = offset
         files = subject(tmp_path / name, t1n=brain(), t2w=(brain(1), moved))
@@ -117,7 +117,7 @@ def test_a_difference_of_grids_below_a_twentieth_of_a_voxel_is_reported_and_roun
             loaded = load(files)
         assert (
             len(loaded.images) == 2
-            and [f"lies up to {offset:.2g} mm" in str(w.message) for w in caught] == [True] * told
+            and [f"lies up to {offset:.2g} mm" in str(w.message) for w in caught] == [True] * reported
         )
 
 

@@ -105,7 +105,7 @@ def digest(slab):
     return slab["sources"].tobytes() + slab["target_image"].tobytes() + slab["available"].tobytes()
 
 
-def test_a_slab_is_float32_of_the_shapes_told(cached):
+def test_a_slab_is_float32_of_the_given_shapes(cached):
     (subject,) = cached()
     shapes = {name: array.shape for name, array in random_slab(subject).items()}
     assert shapes == {

@@ -106,7 +106,7 @@ def test_few_subjects_are_split_so_that_training_has_all_channels(tmp_path):
         assert f"s{rare}" in data_split(section(root=tmp_path / str(rare))).subjects["train"]
 
 
-def test_the_bad_subjects_of_all_splits_are_told_at_once(brats):
+def test_the_bad_subjects_of_all_splits_are_reported_at_once(brats):
     names = sorted(path.name for path in brats.iterdir())[:3]
     for name in names:
         (brats / name / f"{name}-t1c.nii.gz").write_bytes(b"")
@@ -152,11 +152,11 @@ def test_channels_without_protocol_are_all_told():
     assert [word in line for word, line in zip(words, lines, strict=True)] == [True] * 5
 
 
-def test_a_channel_that_is_nowhere_is_told_with_the_names_that_are_there(tmp_path):
+def test_a_channel_that_is_nowhere_is_reported_with_the_names_that_are_there(tmp_path):
     for name in "abcdef":
         write(tmp_path / name / "T1.nii.gz", brain())
         write(tmp_path / name / "T2_FLAIR.nii.gz", brain())
     files = {"dataset": "files", "pattern": "{subject}/{channel}.nii.gz", "root": tmp_path, "channels": T1_FLAIR}
-    told = r"the channel FLAIR \(not used: a/T2_FLAIR\.nii\.gz, .*data\.suffixes\)"
-    with pytest.raises(UserError, match=told):
+    message = r"the channel FLAIR \(not used: a/T2_FLAIR\.nii\.gz, .*data\.suffixes\)"
+    with pytest.raises(UserError, match=message):
         subject_source(section(**files), "train")

@@ -135,7 +135,7 @@ def test_split_file_that_separates_a_patient_is_warned_about(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ({"train": ["a"], "validation": ["z"], "test": ["y"]}, "no subject 'z', 'y'"),
         ({"train": ["a"], "validation": ["b"], "test": ["a"]}, "'a' is listed in 'train' and in 'test'"),
@@ -149,11 +149,11 @@ def test_split_file_that_separates_a_patient_is_warned_about(tmp_path):
         ("[" * 100_000, "not JSON"),
     ],
 )
-def test_bad_split_file_is_refused_in_one_line_that_names_it(tmp_path, content, told):
+def test_bad_split_file_is_refused_in_one_line_that_names_it(tmp_path, content, message):
     path = written(tmp_path, content)
     with pytest.raises(UserError) as error:
         read_split_file(path, alone("abc"))
-    assert str(path) in str(error.value) and told in str(error.value) and "\n" not in str(error.value)
+    assert str(path) in str(error.value) and message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_split_without_subjects_is_refused_where_one_is_needed():

@@ -213,7 +213,7 @@ def test_new_geometry_is_stored_as_ras_in_millimeters(tmp_path):
         new_geometry((5, 4, 3), np.diag([-1.0, 1, 1, 1]))
 
 
-def test_grids_are_the_same_up_to_rounding_and_their_differences_are_told():
+def test_grids_are_the_same_up_to_rounding_and_their_differences_are_reported():
     affine = np.eye(4)
     moved, enlarged = affine.copy(), affine.copy()
     moved[0, 3] += 0.5

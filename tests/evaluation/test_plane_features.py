@@ -15,7 +15,7 @@ from lift_jax.models.encoders.residual_encoder import ResidualEncoder, initial_e
 
 
 def corner(images):
-    """An encoder that tells which slice it saw: the first and the last pixel, and the sides."""
+    """An encoder whose features identify the slice: the first and the last pixel, and the sides."""
     n, h, w, _ = images.shape
     sides = np.broadcast_to([h, w], (n, 2))
     return np.concatenate([images[:, 0, 0], images[:, -1, -1], sides], axis=1)

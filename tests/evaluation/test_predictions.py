@@ -133,7 +133,7 @@ def test_pictures_show_the_first_source_and_the_files_spacing(targets, tmp_path)
     assert np.all(shown.prediction[shown.source == 0] == 0) and shown.prediction.max() > 0.9
 
 
-def test_all_problems_are_told_at_once_by_file(targets, tmp_path):
+def test_all_problems_are_reported_at_once_by_file(targets, tmp_path):
     folder = tmp_path / "p"
     save(folder / "case-a-t1n.nii.gz", np.ones(SHAPE))
     save(folder / "case-a" / "case-a-t1n.nii.gz", np.ones(SHAPE))

@@ -22,13 +22,13 @@ from tests.small_network import MR
 def test_shared_parameters_tell_habits_and_nothing_of_one_channel():
     generators = [np.random.default_rng([11, index]) for index in range(400)]
     subjects = [(draw_relaxation(g), draw_protocol(g)) for g in generators]
-    told = np.array([shared_parameters(*subject) for subject in subjects])
-    np.testing.assert_allclose(told[:, :5].std(axis=0), 1, atol=0.3)
-    np.testing.assert_array_equal(told[:, 5:].sum(axis=1), 1)
+    parameters = np.array([shared_parameters(*subject) for subject in subjects])
+    np.testing.assert_allclose(parameters[:, :5].std(axis=0), 1, atol=0.3)
+    np.testing.assert_array_equal(parameters[:, 5:].sum(axis=1), 1)
     relaxation, protocol = subjects[0]
     other = dataclasses.replace(protocol, t2_echo=50.0, flair_inversion=1.0, gamma=protocol.gamma + 1)
     dosed = dataclasses.replace(relaxation, gadolinium=2 * relaxation.gadolinium)
-    np.testing.assert_array_equal(shared_parameters(dosed, other), told[0])
+    np.testing.assert_array_equal(shared_parameters(dosed, other), parameters[0])
 
 
 def test_a_slab_has_the_side_information_of_its_own_slices_as_sources_and_is_else_the_same(tmp_path):

@@ -1,4 +1,4 @@
-"""The study of three sources, two and one: what is shown, and how differences are told."""
+"""The study of three sources, two and one: what is shown, and how differences are written."""
 
 import itertools
 

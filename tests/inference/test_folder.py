@@ -10,7 +10,7 @@ from lift_jax.inference.folder import work_through
 
 
 class Recorded:
-    """Work on numbers, which notes what began and ended, and fails where it is told to."""
+    """Work on numbers, which notes what began and ended, and fails where a test asks for it."""
 
     def __init__(self, count: int, folder: pathlib.Path, fails=()):
         self.count, self.folder, self.fails, self.events = count, folder, set(fails), []
@@ -58,7 +58,7 @@ def test_all_subjects_are_done_in_their_order(tmp_path, count):
 
 @pytest.mark.parametrize("stage", ["outputs", "read", "predict", "write"])
 @pytest.mark.parametrize("failing", [0, 1, 3])
-def test_a_subject_that_fails_is_told_in_its_turn_and_the_others_are_done(tmp_path, stage, failing):
+def test_a_subject_that_fails_is_reported_in_its_turn_and_the_others_are_done(tmp_path, stage, failing):
     outcomes = list(work_through(Recorded(4, tmp_path, {(stage, failing)}), skip_existing=True))
     assert [index for index, outcome in enumerate(outcomes) if outcome.error] == [failing]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted({"0", "1", "2", "3"} - {str(failing)})
@@ -78,9 +78,9 @@ def test_what_is_there_is_left_alone_only_if_asked(tmp_path):
 def test_a_subject_of_which_only_some_results_are_there_is_done_again(tmp_path):
     class TwoFiles(Recorded):
         def outputs(self, index):
-            return [*super().outputs(index), self.folder / f"{index}-facts"]
+            return [*super().outputs(index), self.folder / f"{index}-metadata"]
 
-    for name in ("0", "1", "1-facts"):
+    for name in ("0", "1", "1-metadata"):
         (tmp_path / name).write_text("before")
     outcomes = list(work_through(TwoFiles(2, tmp_path), skip_existing=True))
     assert [outcome.skipped for outcome in outcomes] == [False, True]

@@ -49,15 +49,15 @@ def test_patches_hold_the_pixels_and_squares_their_mean_square():
 def test_differences_are_those_of_neighboring_pixels():
     image = IMAGES[0, :, :, 0].astype(np.float64)
     height, width = image.shape
-    told = np.asarray(pixel_differences(IMAGES))[0]
+    differences = np.asarray(pixel_differences(IMAGES))[0]
     for i, (down, right) in enumerate(((0, 1), (1, 0))):
         for row in range(height):
             for column in range(width):
                 neighbor = image[min(row + down, height - 1), min(column + right, width - 1)]
-                assert told[row, column, i] == pytest.approx(abs(neighbor - image[row, column]), abs=1e-6)
+                assert differences[row, column, i] == pytest.approx(abs(neighbor - image[row, column]), abs=1e-6)
     tensors = FeatureSet(grids=(), local=0, pixels=0, gradients=(1, 4, 8))(MAPS, IMAGES)
     assert set(tensors) == {"squares", "gradient1", "gradient4"}  # 8 does not divide 12
-    np.testing.assert_allclose(tensors["gradient4"][0], cells(told[None], 4)[0].mean(1), rtol=1e-5)
+    np.testing.assert_allclose(tensors["gradient4"][0], cells(differences[None], 4)[0].mean(1), rtol=1e-5)
 
 
 def test_a_constant_map_has_a_finite_gradient():

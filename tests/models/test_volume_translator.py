@@ -166,7 +166,7 @@ def test_a_source_that_is_not_available_is_not_looked_at(trained):
 def test_the_output_depends_on_what_there_is_and_on_what_is_wanted(trained, key):
     slab = random_slab()
     other = slab | {key: np.roll(slab[key], 1, axis=1)}
-    # The channel that differs is the same air in both, so that only the condition tells them apart.
+    # The channel that differs is the same air in both, so that only the condition separates them.
     slab["sources"][..., [0, 3]] = other["sources"][..., [0, 3]] = -1
     assert np.abs(apply(*trained, other) - apply(*trained, slab)).max() > 1e-3
 

@@ -28,8 +28,8 @@ def random_mixer(grid=2, batch=2):
 
 
 def test_an_untrained_mixer_gives_exactly_zero():
-    mixer, _, pooled, *facts = random_mixer()
-    context, _ = jax.jit(mixer.init_with_output)(jax.random.key(0), 100 * pooled, *facts)
+    mixer, _, pooled, *conditions = random_mixer()
+    context, _ = jax.jit(mixer.init_with_output)(jax.random.key(0), 100 * pooled, *conditions)
     assert context.shape == (2, SLICES, 2, 2, 7)
     np.testing.assert_array_equal(context, 0)
 
@@ -89,11 +89,11 @@ def test_air_alone_has_finite_statistics_and_gradients():
 
 
 def test_the_mixer_computes_in_float32_whatever_it_is_given():
-    mixer, params, pooled, *facts = random_mixer()
+    mixer, params, pooled, *conditions = random_mixer()
     rounded = jnp.asarray(pooled, jnp.bfloat16)
-    context = mixer.apply(params, rounded, *facts)
+    context = mixer.apply(params, rounded, *conditions)
     assert context.dtype == jnp.float32
-    np.testing.assert_array_equal(context, mixer.apply(params, rounded.astype(jnp.float32), *facts))
+    np.testing.assert_array_equal(context, mixer.apply(params, rounded.astype(jnp.float32), *conditions))
 
 
 def images(height, width):

@@ -76,8 +76,8 @@ def test_a_subject_becomes_a_ct_in_hu_on_the_grid_of_its_mr_with_and_without_mas
         assert voxels.min() == -1024 and voxels.max() > -1024
         if not found:
             assert (voxels[~body] == -1024).all()
-        facts = json.loads((tmp_path / "out" / f"{source}-synthesis.json").read_text())
-        assert facts["units"] == {"ct": "HU"} and ("threshold" in facts["foreground"]) == found
+        record = json.loads((tmp_path / "out" / f"{source}-synthesis.json").read_text())
+        assert record["units"] == {"ct": "HU"} and ("threshold" in record["foreground"]) == found
 
 
 def test_a_run_and_its_files_are_scored_alike_in_kind(command, heads, workdir, tmp_path):

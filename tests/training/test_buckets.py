@@ -96,14 +96,17 @@ def test_a_report_is_written_into_a_bucket(workdir):
 
 def test_preprocessed_volumes_are_never_kept_in_a_bucket(workdir, tmp_path):
     config = small_run()
-    for cache, told in (("", "config.data.cache: empty"), ("gs://bucket/cache", "gs://bucket/cache: must be a path")):
+    for cache, message in (
+        ("", "config.data.cache: empty"),
+        ("gs://bucket/cache", "gs://bucket/cache: must be a path"),
+    ):
         config.data.cache = cache
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             train(config, workdir)
     assert not (tmp_path / "bucket").exists()
 
 
-def test_a_bucket_that_cannot_be_written_is_told_in_one_line(workdir, monkeypatch):
+def test_a_bucket_that_cannot_be_written_is_reported_in_one_line(workdir, monkeypatch):
     def refuse(*_):
         raise RuntimeError("403:\n  no permission")
 

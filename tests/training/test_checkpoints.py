@@ -158,7 +158,7 @@ def test_a_checkpoint_in_the_writing_does_not_count(tmp_path):
     assert restore_ema(directory, state_of().ema)[1] == 3
 
 
-def test_a_stage_without_checkpoints_is_told(tmp_path):
+def test_a_stage_without_checkpoints_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"nowhere: no checkpoint there yet"):
         restore_ema(tmp_path / "nowhere", state_of().ema)
 
@@ -214,9 +214,9 @@ def test_a_damaged_checkpoint_is_put_aside_in_one_line_and_the_one_before_is_use
     damage(tmp_path / "6" / part, how)
     position = Position()
     with open_checkpoints(tmp_path, every=1, keep=10, last=100) as manager:
-        with pytest.warns(DataWarning, match=r"6: cannot be restored .*; going on from step 3$") as told:
+        with pytest.warns(DataWarning, match=r"6: cannot be restored .*; going on from step 3$") as reported:
             restored = restore_checkpoint(manager, noise, position)
-        (line,) = (str(warning.message) for warning in told)
+        (line,) = (str(warning.message) for warning in reported)
         assert "\n" not in line
         expected = jax.random.normal(jax.random.key(3), (20_000, 2))
         np.testing.assert_array_equal(restored.params["translator"]["kernel"], expected)
@@ -255,7 +255,7 @@ def test_the_number_of_skipped_steps_is_kept_and_is_none_in_a_checkpoint_of_befo
             assert restore_checkpoint(manager, state_of(), Position()).skipped == skipped
 
 
-def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_in_one_line(tmp_path, monkeypatch):
     with open_checkpoints(tmp_path, every=1, keep=10, last=100) as manager:
 
         def fail(*_, **__):

@@ -50,8 +50,8 @@ def test_on_a_full_disk_the_checkpoint_before_stays_and_there_is_one_line(tmp_pa
     noise = noise.replace(ema=jax.tree.map(lambda x: jax.random.normal(jax.random.key(0), x.shape), noise.ema))
     save(tmp_path, [3], state=noise)
     manager = open_checkpoints(tmp_path, every=1, keep=10, last=100)
-    told = pytest.raises(UserError, match=r"cannot save a checkpoint .*free space")
-    with manager, full_disk(20_000), told as error:
+    refusal = pytest.raises(UserError, match=r"cannot save a checkpoint .*free space")
+    with manager, full_disk(20_000), refusal as error:
         save_checkpoint(manager, noise, Position(), missing_mr(), 4)
         finish_saving(manager)
     assert "\n" not in str(error.value)
@@ -68,7 +68,7 @@ def test_on_a_full_disk_a_report_is_not_half_replaced(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_read_only_work_directory_is_told_in_one_line(tmp_path):
+def test_a_read_only_work_directory_is_reported_in_one_line(tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
     if os.geteuid() == 0:  # modes do not bind root: a file system that is mounted read-only does
@@ -93,8 +93,8 @@ def test_a_work_directory_is_for_one_run_at_a_time(tmp_path):
     workdir = tmp_path / "runs" / "one"
     with run_directory.workdir_lock(workdir):
         run_directory.prepare(workdir, missing_mr())
-        told = pytest.raises(UserError, match="one: another process trains there")
-        with told as error, run_directory.workdir_lock(workdir):
+        refusal = pytest.raises(UserError, match="one: another process trains there")
+        with refusal as error, run_directory.workdir_lock(workdir):
             pass
         assert "\n" not in str(error.value)
     with run_directory.workdir_lock(workdir):

@@ -130,7 +130,7 @@ def test_a_decoding_generator_takes_the_same_step_on_eight_devices_as_on_one(net
 
 
 def test_real_slices_are_decoded_from_the_codes_of_their_principal_components(networks_and_parameters, bank):
-    """All real slices are one, so that none can be drawn but that one; the linear model in float64 tells its error."""
+    """All real slices are one, so that none can be drawn but that one; the linear model in float64 gives its error."""
     networks, params = networks_and_parameters
     params = with_principal(params, networks, random_volumes(16))
     image = random_volumes(1, seed=1)[0, 3].astype(np.float64)
@@ -354,7 +354,7 @@ def test_the_papers_mapper_has_about_as_many_parameters_as_the_paper_says():
 
 
 @pytest.mark.parametrize(
-    ("values", "shape", "told"),
+    ("values", "shape", "message"),
     [
         ({}, (16, 8, 15, 16), "encoder"),
         ({"model.generator.depth_to_space": 4}, (16, 8, 12, 12), "config.model.generator"),
@@ -363,11 +363,11 @@ def test_the_papers_mapper_has_about_as_many_parameters_as_the_paper_says():
         ({"stage.mapper.positions": 1}, (16, *SHAPE), "config.stage.mapper.positions"),
     ],
 )
-def test_volumes_that_networks_or_settings_cannot_take_are_refused_by_key(values, shape, told):
+def test_volumes_that_networks_or_settings_cannot_take_are_refused_by_key(values, shape, message):
     from lift_jax.models.generation.networks import generation_networks
 
     config = small_config()
     config.update_from_flattened_dict(values)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         check_shapes(generation_networks(config, shape[1:]), config, shape[1:])
         check_count(config, shape[0])

@@ -19,7 +19,7 @@ def noted(counts, *, first=1, limit=3, skipped=0, subjects=None):
     return steps
 
 
-def test_each_skipped_step_is_told_once_with_the_subjects_of_its_batch():
+def test_each_skipped_step_is_reported_once_with_the_subjects_of_its_batch():
     steps = noted([0, 1, 1, 2, 2], subjects=lambda step: [f"b-{step}", "a", "a"])
     lines = steps.read()
     assert [line.split(" was skipped")[0] for line in lines] == ["step 2", "step 4"]
@@ -29,12 +29,12 @@ def test_each_skipped_step_is_told_once_with_the_subjects_of_its_batch():
     assert len(steps.read()) == 1
 
 
-def test_of_many_subjects_the_first_are_told():
+def test_of_many_subjects_the_first_are_named():
     (line,) = noted([1], subjects=lambda step: [f"case-{i:02}" for i in range(30)]).read()
     assert line.endswith("case-07 and 22 more") and "\n" not in line
 
 
-def test_where_batches_are_made_of_no_subjects_the_step_is_told():
+def test_where_batches_are_made_of_no_subjects_the_step_is_reported():
     (line,) = noted([5], first=1200, skipped=4).read()
     assert line.startswith("step 1,200 was skipped") and line.endswith("drawn from the bank")
 
@@ -160,20 +160,20 @@ def test_a_clock_that_goes_backwards_times_nothing():
     assert "2 s" in times.slow(4, now)
 
 
-def test_the_watchdog_tells_each_line_once_while_the_main_thread_waits():
-    looks = iter([None, "slow", "slow", None, "slow", "slower", None])
-    over, told = threading.Event(), []
+def test_the_watchdog_reports_each_line_once_while_the_main_thread_waits():
+    readings = iter([None, "slow", "slow", None, "slow", "slower", None])
+    over, reported = threading.Event(), []
 
     def look():
-        line = next(looks, "end")
+        line = next(readings, "end")
         if line == "end":
             over.set()
             return None
         return line
 
-    with Watchdog(look, told.append, seconds=0.001):
+    with Watchdog(look, reported.append, seconds=0.001):
         assert over.wait(20)
-    assert told == ["slow", "slower"]
+    assert reported == ["slow", "slower"]
 
 
 def test_a_monitor_warns_of_skipped_steps_and_spikes_under_the_stage(config=None):

@@ -28,7 +28,7 @@ def test_several_processes_are_shown_by_what_started_them(environment, shown):
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("given", "message"),
     [
         (("host:1", None, None), "--processes: not given; --coordinator, --processes and --process go together"),
         ((None, 2, 0), "--coordinator: not given"),
@@ -38,13 +38,13 @@ def test_several_processes_are_shown_by_what_started_them(environment, shown):
         (("host:x", 2, 1), "host:x: names no port"),
     ],
 )
-def test_half_told_processes_are_refused_by_the_flag(told, message):
+def test_half_given_processes_are_refused_by_the_flag(given, message):
     with pytest.raises(UserError) as refusal:
-        hosts.join(*told, seconds=1)
+        hosts.join(*given, seconds=1)
     assert message in str(refusal.value)
 
 
-def test_one_process_runs_alone_whatever_it_is_told_besides():
+def test_one_process_runs_alone_whatever_it_is_reported_besides():
     hosts.join("host:1", 1, None, seconds=1)
     assert not hosts.are_many() and hosts.is_first()
 
@@ -72,11 +72,11 @@ def test_processes_that_differ_are_refused_by_the_number_of_the_first(monkeypatc
 
 
 def told_of(monkeypatch, look):
-    """The hash of what a process has, which it tells the others."""
-    told = []
-    monkeypatch.setattr(hosts, "gathered", lambda value: told.append(value) or [value])
+    """The hash of what a process has, which it sends to the others."""
+    reported = []
+    monkeypatch.setattr(hosts, "gathered", lambda value: reported.append(value) or [value])
     look()
-    return told[-1]
+    return reported[-1]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from lift_jax.training.profiling import steps_of
 @pytest.mark.parametrize(
     ("text", "steps"), [("20,24", (20, 24)), ("20-24", (20, 24)), (" 1 , 1 ", (1, 1)), ("7 - 12", (7, 12))]
 )
-def test_first_and_last_step_are_told_with_a_comma_or_a_dash(text, steps):
+def test_first_and_last_step_are_reported_with_a_comma_or_a_dash(text, steps):
     assert steps_of(text) == steps
 
 

@@ -10,18 +10,18 @@ from tests.commands import REPOSITORY, SECONDS, free_port
 
 
 @pytest.mark.parametrize(
-    ("begun", "count", "told"),
+    ("begun", "count", "message"),
     [
         ({0: 41, 1: 40}, 2, "process 1 has not begun step 41, for which the others wait"),
-        ({0: 60, 1: 40, 2: 55, 3: 40}, 4, "processes 1, 3 have not begun step 41"),  # 2 was told fewer steps ahead
+        ({0: 60, 1: 40, 2: 55, 3: 40}, 4, "processes 1, 3 have not begun step 41"),  # 2 reported earlier
         ({0: 1}, 2, "process 1 has not begun step 1,"),
         ({0: 1240, 1: 1240}, 2, "all processes have begun step 1,240 and none has come past it"),
         ({0: 5}, 12, "processes 1, 2, 3, 4, 5, 6, 7, 8 and 3 more have not begun step 1,"),
     ],
 )
-def test_the_line_names_the_processes_that_are_furthest_behind(begun, count, told):
+def test_the_line_names_the_processes_that_are_furthest_behind(begun, count, message):
     line = stalled("mixer", begun, count, 1800)
-    assert line.startswith("mixer: no step for 1,800 s (--hang_seconds): ") and told in line
+    assert line.startswith("mixer: no step for 1,800 s (--hang_seconds): ") and message in line
     assert "\n" not in line and line.endswith("the same command goes on from the last checkpoint")
 
 
@@ -52,7 +52,7 @@ def test_only_a_process_that_takes_no_step_for_so_long_is_ended(monkeypatch):
     assert "process 1 has not begun step 4" in stalls._look()
 
 
-def test_a_first_step_that_never_ends_is_told_of_too(monkeypatch):
+def test_a_first_step_that_never_ends_is_reported_of_too(monkeypatch):
     stalls, clock, _ = watched(monkeypatch, {})
     stalls.mark(1)
     clock[0] += 60 * COMPILING
@@ -80,11 +80,11 @@ def test_two_processes_of_which_one_stops_reading_end_by_the_time_out_and_name_i
     address = f"127.0.0.1:{free_port()}"
     running = [begin("tests/blocked_stage", address, i, tmp_path, PYTHONPATH=str(REPOSITORY)) for i in range(2)]
     try:
-        told = [process.communicate(timeout=SECONDS) for process in running]
+        outputs = [process.communicate(timeout=SECONDS) for process in running]
     finally:
         for process in running:
             process.kill()
     assert all(process.returncode != 0 for process in running)
-    lines = [line for _, errors in told for line in errors.splitlines() if "--hang_seconds" in line]
+    lines = [line for _, errors in outputs for line in errors.splitlines() if "--hang_seconds" in line]
     pattern = r"process [01]: joint: no step for 15 s \(--hang_seconds\): process 1 has not begun step 3, for which"
-    assert lines and all(re.match(pattern, line) for line in lines), told
+    assert lines and all(re.match(pattern, line) for line in lines), outputs

@@ -22,12 +22,12 @@ from lift_jax.data.volumes import volume_image
 from lift_jax.errors import UserError
 from lift_jax.evaluation.predictions import score_file
 from lift_jax.inference.synthesis import Synthesis
-from lift_jax.paths import PathLike, resolve_path
+from lift_jax.paths import PathLike
 from lift_jax.run_directory import read_config
 from lift_jax.tasks.generation_synthesis import sample_grid, sampled
 from lift_jax.tasks.translation_synthesis import plain_subject
 from lift_jax.trained import Trained, TrainedGeneration, for_inference, load_generation, load_trained
-from lift_jax.weights import shipped_folder, shipped_names
+from lift_jax.weights import trained_folder
 
 Image = str | os.PathLike | nib.Nifti1Image
 """A NIfTI file, or an image in memory."""
@@ -43,7 +43,7 @@ def load(workdir: str | os.PathLike, *, dtype: str | None = None) -> "Translatio
     Raises:
       UserError: there is no such run, or it has no checkpoint yet.
     """
-    path = shipped_folder(str(workdir)) if workdir in shipped_names() else resolve_path(os.fspath(workdir))
+    path = trained_folder(workdir)
     if read_config(path).task == "generation":
         return GenerationModel(load_generation(path))
     return TranslationModel(path, for_inference(load_trained(path), dtype))

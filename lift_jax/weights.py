@@ -14,7 +14,7 @@ from safetensors.numpy import save
 
 from lift_jax.errors import UserError, near
 from lift_jax.models.encoders.safetensors import read_safetensors
-from lift_jax.paths import PathLike, is_in_bucket
+from lift_jax.paths import PathLike, is_in_bucket, resolve_path
 
 WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "model_card.md"
 
@@ -42,6 +42,11 @@ def shipped_folder(name: str) -> Path:
             f"--weights: {name!r} is none of {', '.join(known) or 'none that came along'}{near(name, known)}"
         )
     return SHIPPED / name
+
+
+def trained_folder(name: str | os.PathLike) -> PathLike:
+    """The folder of shipped weights of this name, or else the work directory at this path."""
+    return shipped_folder(str(name)) if name in shipped_names() else resolve_path(os.fspath(name))
 
 
 def is_exported(workdir: PathLike) -> bool:

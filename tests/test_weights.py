@@ -9,6 +9,7 @@ from lift_jax.data.channels import channels_of
 from lift_jax.errors import UserError
 from lift_jax.models.translation.build import volume_translator
 from lift_jax.trained import load_trained
+from lift_jax.training.starting import starting_parameters
 from lift_jax.weights import is_exported, shipped_folder, shipped_names, write_weights
 from tests.small_network import random_parameters
 
@@ -34,6 +35,15 @@ def test_an_exported_run_is_read_as_a_work_directory_to_half_precision(exported)
     assert (trained.stage, trained.step, trained.shipped) == ("joint", 24, False)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2**-10, atol=1e-6), trained.params, params)
     assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(trained.params))
+
+
+def test_a_run_starts_from_exported_weights(exported, tmp_path, config):
+    folder, params = exported
+    run = config.copy_and_resolve_references()
+    run.start_from = str(folder)
+    fresh = jax.tree.map(np.zeros_like, params)
+    started = starting_parameters(run, tmp_path, fresh)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2**-10, atol=1e-6), started, params)
 
 
 def test_paths_of_the_machine_are_not_exported(exported):

@@ -27,7 +27,7 @@ def translation() -> ConfigDict:
     config = ConfigDict()
     config.task = "translation"  # translation or generation
     config.seed = 0  # of parameters, data order and all that is drawn
-    config.start_from = ""  # work directory of a trained run of the same network to begin with; "" begins at random
+    config.start_from = ""  # work directory, or shipped weights, of the same network to begin with; "" begins at random
 
     config.data = data = data_section()
     data.foreground_box = True  # train in the box around the foreground; else on whole grids

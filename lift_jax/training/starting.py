@@ -8,8 +8,9 @@ from ml_collections import ConfigDict
 from lift_jax import hosts, run_directory
 from lift_jax.checkpoints import restore_ema, save_parameters, saved_steps
 from lift_jax.errors import UserError
-from lift_jax.paths import PathLike, resolve_path
+from lift_jax.paths import PathLike
 from lift_jax.trained import newest_stage
+from lift_jax.weights import is_exported, read_weights, trained_folder
 
 START = "start"
 """The folder among the stages' checkpoints that holds what a run of `config.start_from` began with."""
@@ -18,7 +19,7 @@ START = "start"
 def starting_parameters(
     config: ConfigDict, workdir: PathLike, fresh: dict, held: Callable[[str], dict] | None = None
 ) -> dict:
-    """`fresh`, or, if `config.start_from` names a run, the averaged parameters of its newest checkpoint.
+    """`fresh`, or the averaged parameters of the run, or of the shipped weights, that `config.start_from` names.
 
     A run that has kept what it began with takes that: the other run may be gone, or have been trained further.
 
@@ -38,11 +39,13 @@ def starting_parameters(
         return fresh
     if is_kept(workdir):
         return restore_ema(run_directory.checkpoint_directory(workdir, START), fresh)[0]
-    origin = resolve_path(config.start_from)
+    origin = trained_folder(config.start_from)
     try:
         other = run_directory.read_config(origin, named_by="it")
         if other.task != config.task:
             raise UserError(f"{origin}: is a run of task {other.task}, not {config.task}")
+        if is_exported(origin):
+            return read_weights(origin, fresh)[0]
         stage = newest_stage(origin, other)
         directory = run_directory.checkpoint_directory(origin, stage)
         params, _ = restore_ema(directory, fresh if held is None else held(stage))

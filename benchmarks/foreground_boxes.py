@@ -18,11 +18,10 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from benchmarks import cwdm
-from lift_jax.data.boxes import crop, foreground_box
 from lift_jax.data.cache import stored_arrays
 from lift_jax.data.channels import Channels, channels_of
 from lift_jax.data.sources import all_subjects
-from lift_jax.data.subject import Subject, foreground
+from lift_jax.data.subject import Subject, crop, foreground, foreground_box
 from lift_jax.evaluation.cost import hardware, translation_flops
 from lift_jax.inference.predict import predict_channels
 from lift_jax.models.translation.build import initial_parameters, volume_translator

@@ -16,10 +16,10 @@ from absl import app, flags
 
 from benchmarks.balls import Balls
 from lift_jax.config import missing_mr
-from lift_jax.data.boxes import BoxedSubjects
 from lift_jax.data.cache import CachedSubject, cache_subjects
 from lift_jax.data.channels import Channels, channels_of
 from lift_jax.data.slabs import RandomSlab, slab_size, training_batches
+from lift_jax.data.subject import BoxedSubjects
 from lift_jax.evaluation.cost import hardware
 
 SUBJECTS = flags.DEFINE_integer("subjects", 4, "cached volumes", 1)

@@ -23,15 +23,15 @@ from experiments.phantom_study import METRICS, score, table, train_network
 from lift_jax.config import validate
 from lift_jax.data.channels import Channels, channels_of
 from lift_jax.data.intensity import get_protocol
-from lift_jax.data.phantom.acquisition import (
+from lift_jax.data.phantom.brain import session, slice_gains
+from lift_jax.data.phantom.mr import (
     GAMMA_DEVIATION,
     SITE_ECHO_DEVIATION,
     SITE_REPETITION_DEVIATION,
-    T1_SEQUENCES,
+    T1_RANGES,
     Protocol,
-    Relaxation,
 )
-from lift_jax.data.phantom.brain import session, slice_gains
+from lift_jax.data.phantom.tissues import Relaxation
 from lift_jax.data.slabs import RandomSlab
 from lift_jax.data.sources import subject_source
 from lift_jax.evaluation.cost import hardware
@@ -45,7 +45,7 @@ from lift_jax.tasks.run import train
 from lift_jax.trained import load_trained
 
 KINDS = ("no_mixer", "mixer", "oracle")
-SHARED_PARAMETERS = 5 + len(T1_SEQUENCES)
+SHARED_PARAMETERS = 5 + len(T1_RANGES)
 SIDE_INFORMATION = tuple(f"side-{i}" for i in range(SHARED_PARAMETERS + 4))
 """Names of the oracle's further source channels: shared parameters, then the gains of the four channels."""
 
@@ -62,7 +62,7 @@ def shared_parameters(relaxation: Relaxation, protocol: Protocol) -> np.ndarray:
         np.log(protocol.site_repetition) / SITE_REPETITION_DEVIATION,
         (protocol.weighting - 0.5) * 3,
         np.log(protocol.site_gamma) / GAMMA_DEVIATION[0],
-        *(protocol.t1_sequence == sequence for sequence in T1_SEQUENCES),
+        *(protocol.t1_sequence == sequence for sequence in T1_RANGES),
     ]
     return np.array(numbers, np.float32)
 

@@ -23,7 +23,7 @@ from configs import quickstart
 from experiments.phantom_study import as_prediction, network_inputs, score, table, train_network
 from lift_jax.config import validate
 from lift_jax.data.channels import Channels, channels_of
-from lift_jax.data.depths import depth_coordinates
+from lift_jax.data.geometry import depth_coordinates
 from lift_jax.data.sources import subject_source
 from lift_jax.data.subject import Subject, SubjectSource
 from lift_jax.evaluation.cost import hardware

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 import nibabel as nib
 import numpy as np
 
-from lift_jax.data.datasets.base import check_headers
-from lift_jax.data.familiarity import read_description
+from lift_jax.data.scans import check_headers
+from lift_jax.data.statistics import read_description
 from lift_jax.data.volumes import volume_image
 from lift_jax.errors import UserError
 from lift_jax.evaluation.predictions import score_file

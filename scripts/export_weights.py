@@ -7,7 +7,7 @@ import argparse
 import pathlib
 import shutil
 
-from lift_jax.data.familiarity import STATISTICS_FILE
+from lift_jax.data.statistics import STATISTICS_FILE
 from lift_jax.trained import load_trained
 from lift_jax.weights import write_weights
 

@@ -23,7 +23,7 @@ from lift_jax.data.phantom.anatomy import TEMPLATE_LEVELS
 
 SHARPENING = 2.0
 """Exponent on the fractions before they are renormalized: averaging 152 brains blurred their sulci."""
-FLUID_WEIGHT = 1.8
+CSF_WEIGHT = 1.8
 """Factor on the fluid before the sharpening: averaging has filled the narrow sulci with gray matter."""
 CLOSING_MM = 5
 """Radius of the closing that takes the cerebrospinal fluid of the sulci into the brain mask."""
@@ -50,7 +50,7 @@ def tissue_fractions(gray: np.ndarray, white: np.ndarray, brain: np.ndarray) -> 
     closed = ndimage.distance_transform_edt(closed) > CLOSING_MM - 1  # one voxel short: a rim of fluid stays
     core = (slice(2 * CLOSING_MM, -2 * CLOSING_MM),) * 3
     mask = closed[core]
-    fluid = FLUID_WEIGHT * np.clip(1 - gray - white, 0, 1)
+    fluid = CSF_WEIGHT * np.clip(1 - gray - white, 0, 1)
     sharp = np.stack([gray, white, fluid], axis=-1) ** SHARPENING
     return sharp / sharp.sum(axis=-1, keepdims=True) * mask[..., None]
 

@@ -6,7 +6,7 @@ python -m scripts.phantom_montage --output montage.png --count 3 --shape 48 48 4
 import matplotlib.pyplot as plt
 import numpy as np
 
-from lift_jax.data.datasets.brats import CHANNELS
+from lift_jax.data.datasets import BRATS_CHANNELS as CHANNELS
 from lift_jax.data.phantom.brain import PhantomBrain, head_spacing, make_phantom
 from scripts.montage import write_montage
 

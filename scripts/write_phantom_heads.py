@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
+from lift_jax.data.geometry import new_geometry
 from lift_jax.data.phantom.head import field_spacing, make_phantom_head
-from lift_jax.data.volumes import new_geometry, write_volume
+from lift_jax.data.volumes import write_volume
 
 
 def write(

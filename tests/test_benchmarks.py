@@ -13,10 +13,9 @@ from benchmarks.step_parts import parts_of
 from benchmarks.timed_work import Timed, idle_shares
 from benchmarks.translation_steps import joint_step, random_slabs
 from configs import quickstart
-from lift_jax.data.boxes import foreground_box
 from lift_jax.data.cache import cache_subjects
 from lift_jax.data.slabs import RandomSlab
-from lift_jax.data.subject import foreground
+from lift_jax.data.subject import foreground, foreground_box
 
 
 def test_random_slabs_have_the_form_of_those_of_training(tmp_path):

@@ -14,10 +14,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lift_jax.data.datasets.base import ScannedSubjects
-from lift_jax.data.datasets.naming import SubjectFiles
 from lift_jax.data.intensity import get_protocol
+from lift_jax.data.naming import SubjectFiles
 from lift_jax.data.phantom.brain import head_spacing, make_phantom
+from lift_jax.data.scans import ScannedSubjects
 from lift_jax.data.subject import Subject
 from lift_jax.errors import DataWarning
 from lift_jax.trained import load_trained

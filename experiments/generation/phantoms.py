@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lift_jax.data.datasets.brats import CHANNELS
+from lift_jax.data.datasets import BRATS_CHANNELS as CHANNELS
 from lift_jax.data.phantom.brain import make_phantom
 
 CHANNEL = list(CHANNELS).index("t1n")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lift_jax.data.datasets.brats import CHANNELS
+from lift_jax.data.datasets import BRATS_CHANNELS as CHANNELS
 from lift_jax.data.intensity import get_protocol
 from lift_jax.data.resample import resample_foreground, resample_onto, resampled_grid
 from lift_jax.data.volumes import read_volume

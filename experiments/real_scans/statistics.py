@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from experiments.real_scans.scans import CHANNELS, read_scans
 from lift_jax.data.phantom.brain import make_head, make_phantom
-from lift_jax.data.phantom.tissues import CORE, OEDEMA, RIM
+from lift_jax.data.phantom.tissues import CORE, EDEMA, RIM
 
 SPACING = 4.0
 SHAPE = (39, 60, 60)
@@ -57,7 +57,7 @@ def of_phantoms(count: int, seed: int = 99) -> list[dict[str, np.ndarray]]:
     for index in range(count):
         head = make_head(seed, index, SHAPE, SPACING)
         images = make_phantom(seed, index, SHAPE, SPACING).targets[head.mask]
-        tumor = head.fractions[:, (CORE, RIM, OEDEMA)].sum(axis=1)
+        tumor = head.fractions[:, (CORE, RIM, EDEMA)].sum(axis=1)
         found.append(statistics(dict(zip(CHANNELS, images.T, strict=True)), tumor < 0.02))
     return found
 

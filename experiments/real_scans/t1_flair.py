@@ -22,11 +22,10 @@ from experiments.real_scans.peers import equal_steps, neighbor_translator, predi
 from experiments.real_scans.scans import Scan, read_scans
 from lift_jax.config import validate
 from lift_jax.config.files import named_config
-from lift_jax.data.boxes import BoxedSubjects, foreground_box
 from lift_jax.data.channels import channels_of
 from lift_jax.data.intensity import from_network, to_network
 from lift_jax.data.sources import subject_source
-from lift_jax.data.subject import Subject
+from lift_jax.data.subject import BoxedSubjects, Subject, foreground_box
 from lift_jax.evaluation.metrics import delta_z, interior_mean, peak_signal_to_noise, similarity_map
 from lift_jax.evaluation.statistics import mean_interval, paired_difference
 from lift_jax.tasks.run import train

@@ -22,13 +22,12 @@ from ml_collections import ConfigDict
 
 from lift_jax.cli.arguments import Parser, positive, refuse_given, required
 from lift_jax.cli.process import Say
-from lift_jax.data.channels import channels_of
-from lift_jax.data.checks import SubjectIssues, check_subjects, format_shape
-from lift_jax.data.datasets.base import ScannedSubjects
-from lift_jax.data.datasets.naming import MASK, SEGMENTATION, SubjectFiles, with_channels
-from lift_jax.data.datasets.registry import DATASETS, find_subjects
-from lift_jax.data.familiarity import STATISTICS_FILE, read_description, unfamiliar
-from lift_jax.data.sources import protocols_of
+from lift_jax.data.channels import channels_of, protocols_of
+from lift_jax.data.check import SubjectIssues, check_subjects, format_shape
+from lift_jax.data.datasets import DATASETS, find_subjects
+from lift_jax.data.naming import MASK, SEGMENTATION, SubjectFiles, with_channels
+from lift_jax.data.scans import ScannedSubjects
+from lift_jax.data.statistics import STATISTICS_FILE, read_description, unfamiliar
 from lift_jax.errors import UserError
 from lift_jax.paths import PathLike, resolve_path
 from lift_jax.progress import progress

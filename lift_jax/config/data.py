@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from lift_jax.data.datasets.registry import DATASETS
-from lift_jax.data.sources import protocols_of
+from lift_jax.data.channels import protocols_of
+from lift_jax.data.datasets import DATASETS
 from lift_jax.errors import UserError
 
 MADE = ("phantom", "phantom_head")

@@ -15,7 +15,7 @@ from lift_jax.config.checks import (
 )
 from lift_jax.config.data import data_errors, data_section
 from lift_jax.data.channels import Channels, channels_of
-from lift_jax.data.datasets.brats import CHANNELS as BRATS_CHANNELS
+from lift_jax.data.datasets import BRATS_CHANNELS
 from lift_jax.errors import UserError
 from lift_jax.models.translation.z_mixer import MIXER_KINDS
 

@@ -4,22 +4,26 @@ A subject lives in `<cache>/<fingerprint>-<layout>/`, written aside and renamed,
 fingerprint covers the source's content and the protocols: other data or other constants are other folders.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
 import os
 import pathlib
+import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+import types
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from lift_jax.data.array_folders import atomic_directory, remove_leftovers, save_array
-from lift_jax.data.datasets.naming import MASK, SEGMENTATION
 from lift_jax.data.intensity import IntensityProtocol
+from lift_jax.data.naming import MASK, SEGMENTATION
 from lift_jax.data.subject import Subject, SubjectSource
 from lift_jax.errors import UserError
 from lift_jax.progress import progress
@@ -213,3 +217,50 @@ def _store(subject: Subject, protocols: Mapping[str, IntensityProtocol], path: p
         for name, array in arrays.items():
             save_array(folder / f"{name}.npy", array)
         (folder / METADATA).write_text(json.dumps(metadata))
+
+
+ASIDE = ".writing-"
+"""What the name of a folder in the writing begins with."""
+
+LEFT_AFTER = 24 * 3600.0
+"""Seconds after which a folder in the writing is what a process that was killed has left."""
+
+
+@contextlib.contextmanager
+def atomic_directory(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder to write into, which has the name `path` at the end of the context, and never before.
+
+    If another process has made `path` meanwhile, that one stays: what both write is the same.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
+    aside = path.with_name(f"{ASIDE}{uuid.uuid4().hex}")
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        os.replace(aside, path)
+    except OSError as error:
+        if not path.is_dir():
+            raise UserError(
+                f"{path}: cannot write the cache ({error.strerror or error}); free space or set config.data.cache"
+            ) from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_leftovers(directory: pathlib.Path) -> None:
+    """Removes what processes that were killed have left in a directory, of which others may be writing into it."""
+    for aside in directory.glob(f"{ASIDE}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - aside.stat().st_mtime > LEFT_AFTER:
+                shutil.rmtree(aside, ignore_errors=True)
+
+
+def save_array(path: pathlib.Path, array: np.ndarray) -> None:
+    """Writes a `.npy` file, or raises OSError.
+
+    Given a file of the system's, NumPy does not see that the last few kilobytes found no room on the disk; Python does.
+    """
+    with path.open("wb") as file:
+        np.save(types.SimpleNamespace(write=file.write), array, allow_pickle=False)

@@ -7,9 +7,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax.data.cache import CachedSubject
+from lift_jax.data.geometry import Grid, new_geometry
 from lift_jax.data.sources import subject_source
 from lift_jax.data.subject import Subject, SubjectSource, TransformedSubjects
-from lift_jax.data.volumes import Grid, new_geometry
 from lift_jax.errors import UserError
 
 WDM_SHAPE = (155, 240, 240)

@@ -2,17 +2,17 @@
 
 import dataclasses
 import os
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from lift_jax.data.datasets.base import ScannedSubjects, check_headers, files_of
-from lift_jax.data.datasets.naming import SubjectFiles, few, volumes_below, with_channels
-from lift_jax.data.datasets.phantom import PhantomSubjects
-from lift_jax.data.datasets.registry import DATASETS, path_of, scan
-from lift_jax.data.intensity import PROTOCOLS, IntensityProtocol, get_protocol
+from lift_jax.data.channels import configured_channels, protocols_of
+from lift_jax.data.datasets import DATASETS, path_of, scan
+from lift_jax.data.intensity import IntensityProtocol
+from lift_jax.data.naming import SubjectFiles, few, volumes_below, with_channels
+from lift_jax.data.phantom.dataset import PhantomSubjects
+from lift_jax.data.scans import ScannedSubjects, check_headers, files_of
 from lift_jax.data.splits import (
     SPLIT_SALT,
     SPLITS,
@@ -24,9 +24,6 @@ from lift_jax.data.splits import (
 )
 from lift_jax.data.subject import SubjectSource
 from lift_jax.errors import DataWarning, UserError
-
-CHANNEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.-]*")
-"""Channels name files of the cache and keys of reports."""
 
 HASH_RULE = "hash of patients"
 """What `DataSplit.rule` says where nobody has chosen a split."""
@@ -65,42 +62,6 @@ class DataSplit:
         split_of = {self.patients[name]: key for key in SPLITS for name in self.subjects[key]}
         found = {name: split_of.get(self.patients.get(name, patient_of(name))) for name in names}
         return {key: [name for name in names if found[name] == key] for key in ("train", "validation")}
-
-
-def protocols_of(data: ConfigDict) -> dict[str, IntensityProtocol]:
-    """The channels of a configured data set and their protocols: `data.sources` in order, then further `data.targets`.
-
-    Raises:
-      UserError: with one line for each channel that cannot be used.
-    """
-    channels = _channels(data)
-    problems = []
-    if data.dataset not in DATASETS:
-        problems.append(f"config.data.dataset: {data.dataset!r} is none of {', '.join(DATASETS)}")
-    elif not channels:
-        problems.append("config.data.channels: not set; give each channel its protocol, such as {'T1': 'mr_quantile'}")
-    known = DATASETS[data.dataset].channels if data.dataset in DATASETS else {}
-    for channel, name in channels.items():
-        key = f"config.data.channels.{channel}"
-        if not CHANNEL_NAME.fullmatch(channel):
-            problems.append(f"{key}: name channels by letters, digits and _+.-")
-        if name not in PROTOCOLS:
-            wrong = "has no protocol" if not name else f"{name!r} is no protocol"
-            problems.append(f"{key}: {wrong}; give one of {', '.join(PROTOCOLS)}")
-        if known and channel not in known:
-            problems.append(f"{key}: the data set {data.dataset} has only the channels {', '.join(known)}")
-    for key in ("sources", "targets"):
-        for channel in data[key]:
-            if channels and channel not in channels:
-                problems.append(f"config.data.{key}: {channel!r} is no channel; give some of {', '.join(channels)}")
-    low, high = data.hu_range
-    if not low < high:
-        problems.append(f"config.data.hu_range: {tuple(data.hu_range)} must rise, such as (-1024, 3000)")
-    if problems:
-        raise UserError("\n".join(problems))
-    usual = [*(channel for channel in known if channel in channels), *sorted(set(channels) - set(known))]
-    names = dict.fromkeys((*(data.sources or usual), *(data.targets or usual)))
-    return {channel: get_protocol(channels[channel], (float(low), float(high))) for channel in names}
 
 
 def subject_source(data: ConfigDict, split: str) -> SubjectSource:
@@ -154,7 +115,7 @@ def all_subjects(data: ConfigDict, root: str | os.PathLike, *, check: bool = Tru
       UserError: nothing is found, or a file cannot be used.
     """
     protocols = protocols_of(data)
-    values = dict(data.items()) | {"channels": _channels(data)}
+    values = dict(data.items()) | {"channels": configured_channels(data)}
     values |= {"manifest": os.fspath(root), "root": ""} if data.dataset == "manifest" else {"root": os.fspath(root)}
     values["dataset"] = DATASETS[data.dataset].scanned_as or data.dataset
     elsewhere = ConfigDict(values)
@@ -170,12 +131,6 @@ def resolve_paths(data: ConfigDict) -> None:
     for key in ("root", "manifest", "split_file", "cache"):
         if data.get(key) and "://" not in data[key]:
             data[key] = os.path.abspath(os.path.expanduser(data[key]))
-
-
-def _channels(data: ConfigDict) -> dict[str, str]:
-    """Channel to the name of its protocol; of a known data set all its channels, where none is configured."""
-    configured = {channel: data.channels[channel] for channel in data.channels}
-    return configured or dict(DATASETS[data.dataset].channels if data.dataset in DATASETS else {})
 
 
 def _scanned(data: ConfigDict, protocols: Mapping[str, IntensityProtocol], *, one_subject: bool = False):

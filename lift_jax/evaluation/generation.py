@@ -9,7 +9,7 @@ import numpy as np
 
 from lift_jax import run_directory
 from lift_jax.data.cache import cache_subjects
-from lift_jax.data.datasets.registry import DATASETS
+from lift_jax.data.datasets import DATASETS
 from lift_jax.data.single_channel import channel_source, stack_volumes
 from lift_jax.data.splits import SPLITS, check_members
 from lift_jax.evaluation.columns import VOLUME_COLUMNS, distance_columns

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lift_jax.data.channels import Channels
-from lift_jax.data.datasets.base import ScannedSubjects
+from lift_jax.data.scans import ScannedSubjects
 from lift_jax.data.subject import Subject, SubjectSource
 from lift_jax.evaluation.report.pictures import Picture, scored_picture
 from lift_jax.evaluation.scores import ScoredChannel, scored_channel

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lift_jax.data.datasets.base import read_image
 from lift_jax.data.intensity import IntensityProtocol
+from lift_jax.data.volumes import read_volume
 from lift_jax.errors import UserError
 
 OVERSHOOT = 0.01
@@ -72,7 +72,7 @@ def read_prediction(
     Raises:
       UserError: the file cannot be read, or is in another unit.
     """
-    array = read_image(path).array.astype(np.float32)
+    array = read_volume(path).array.astype(np.float32)
     if array.shape != target.shape:
         raise UserError(f"{path}: has the grid {array.shape}, its target {target.shape}; resample it onto that grid")
     if prediction_range is not None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from lift_jax.data.datasets import brats, synthrad
-from lift_jax.data.datasets.base import ScannedSubjects, header_errors, read_grid, read_image, read_labels
-from lift_jax.data.datasets.naming import SubjectFiles
-from lift_jax.data.datasets.registry import scan
+from lift_jax.data.datasets import BRATS_CHANNELS, BRATS_WORDS, SYNTHRAD_CHANNELS, scan
+from lift_jax.data.geometry import Grid, describe_difference
 from lift_jax.data.intensity import get_protocol
-from lift_jax.data.volumes import Grid, describe_difference
+from lift_jax.data.naming import SubjectFiles
+from lift_jax.data.scans import ScannedSubjects, header_errors, read_labels
+from lift_jax.data.volumes import read_header, read_volume
 from lift_jax.errors import DataWarning, UserError
 from lift_jax.evaluation.columns import columns_of
 from lift_jax.evaluation.prediction_files import ReadPrediction, read_prediction
@@ -66,14 +66,14 @@ class ScoringProtocol:
 
 def _synthrad(name: str) -> ScoringProtocol:
     described = "SynthRAD2023, native grid; MS-SSIM as SynthRAD2025"
-    return ScoringProtocol(name, synthrad.CHANNELS, {"ct": "ct"}, True, "<subject>-ct.nii.gz", described)
+    return ScoringProtocol(name, SYNTHRAD_CHANNELS, {"ct": "ct"}, True, "<subject>-ct.nii.gz", described)
 
 
 SCORING_PROTOCOLS = {
     "cwdm": ScoringProtocol(
         "brats",
-        brats.CHANNELS,
-        brats.WORDS,
+        BRATS_CHANNELS,
+        BRATS_WORDS,
         False,
         "<subject>-{t1n,t1c,t2w,t2f}.nii.gz",
         "cWDM, native grid",
@@ -162,7 +162,7 @@ def score_file(
     channel = "ct" if scoring.unit == "HU" else "t1n"  # any of its channels; all have one protocol
     files = SubjectFiles(target.name.split(".")[0], {channel: target}, mask)
     subjects = ScannedSubjects((files,), {channel: get_protocol(scoring.channels[channel])})
-    grid = read_grid(target)
+    grid = read_header(target)
     for path in filter(None, (prediction, mask)):
         _check_grid(path, target, grid)
     if scoring.unit == "HU" and mask is None:
@@ -241,7 +241,7 @@ def _describe_intensities(
 
 
 def _check_grid(path: Path, other: Path, grid: Grid) -> None:
-    difference = describe_difference(read_grid(path), grid)
+    difference = describe_difference(read_header(path), grid)
     if difference:
         raise UserError(f"{path}: is not on the grid of {other}: {difference}; resample it onto that grid")
 
@@ -260,7 +260,7 @@ def _match_errors(path, subject, channel, targets, scoring, subjects: ScannedSub
         return [f"{path}: {subject} has no channel but the target in {targets}; add one, it shows the brain"]
     errors = list(header_errors(files))
     try:
-        _check_grid(path, truth[channel], read_grid(truth[channel]))
+        _check_grid(path, truth[channel], read_header(truth[channel]))
     except UserError as error:
         errors.append(str(error))
     return errors
@@ -273,7 +273,7 @@ def _read(subjects: ScannedSubjects, prediction: Prediction, prediction_range):
     sources = tuple(other for other in subjects.channels(index) if other != channel)
     inputs = subjects.load(index, sources) if sources else target
     path = subjects.files[index].segmentation
-    labels = read_labels(path, lambda file: read_image(file).array) if path else None
+    labels = read_labels(path, lambda file: read_volume(file).array) if path else None
     truth = scored_channel(subjects.protocols, channel, target.reference(channel), inputs, sources, labels)
     volume = read_prediction(
         prediction.path, subjects.protocols[channel], truth.target, truth.foreground, prediction_range
@@ -296,4 +296,4 @@ def _pictures(
             prediction = by_name[channel, name]
             truth, volume = _read(subjects, prediction, prediction_range)
             shown = volume.array if truth.protocol.unit == "HU" else np.where(truth.visible, volume.array, 0)
-            yield scored_picture(name, channel, rank, truth, shown, read_grid(prediction.path).spacing)
+            yield scored_picture(name, channel, rank, truth, shown, read_header(prediction.path).spacing)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from lift_jax import hosts
-from lift_jax.data.familiarity import unfamiliar
+from lift_jax.data.statistics import unfamiliar
 from lift_jax.data.subject import SubjectSource
 from lift_jax.errors import DataWarning, UserError
 from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lift_jax.data.depths import slice_centers
+from lift_jax.data.geometry import slice_centers
 from lift_jax.data.intensity import network_to_unit
 from lift_jax.models.generation.networks import GenerationNetworks
 

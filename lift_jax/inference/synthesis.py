@@ -12,12 +12,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from lift_jax.data.channel_checks import subject_warnings
-from lift_jax.data.datasets.base import ScannedSubjects, files_of
-from lift_jax.data.familiarity import unfamiliar
+from lift_jax.data.check import subject_warnings
+from lift_jax.data.geometry import Grid
 from lift_jax.data.resample import resample_within_mask
+from lift_jax.data.scans import ScannedSubjects, files_of
+from lift_jax.data.statistics import unfamiliar
 from lift_jax.data.subject import Subject, foreground
-from lift_jax.data.volumes import Grid, write_volume
+from lift_jax.data.volumes import write_volume
 from lift_jax.errors import DataWarning, UserError
 from lift_jax.inference.guided import guided_upsampling
 from lift_jax.inference.output import make_folder, output_path

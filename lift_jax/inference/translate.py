@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lift_jax.data.depths import depth_coordinates
+from lift_jax.data.geometry import depth_coordinates
 from lift_jax.inference.budget import plan_chunks
 from lift_jax.inference.chunked import SHARDED, decode_chunk, encode_chunk, mix_slices, place
 from lift_jax.models.translation.slice_translator import BACKGROUND

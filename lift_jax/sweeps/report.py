@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax.config.checks import flatten
-from lift_jax.data.datasets.registry import DATASETS
+from lift_jax.data.datasets import DATASETS
 from lift_jax.data.splits import SPLITS
 from lift_jax.evaluation.columns import GFLOP_COLUMN
 from lift_jax.evaluation.distribution import AIR, brain_region

@@ -11,8 +11,9 @@ import matplotlib.image
 import nibabel as nib
 import numpy as np
 
+from lift_jax.data.geometry import Grid
 from lift_jax.data.single_channel import volume_spacing
-from lift_jax.data.volumes import Grid, write_volume
+from lift_jax.data.volumes import write_volume
 from lift_jax.errors import UserError
 from lift_jax.evaluation.report.planes import planes_montage
 from lift_jax.evaluation.report.viewer import write_viewer

@@ -4,9 +4,9 @@ import json
 import warnings
 
 from lift_jax import hosts
-from lift_jax.data.familiarity import read_description
 from lift_jax.data.sources import DataSplit, all_subjects, subject_source
 from lift_jax.data.splits import check_members
+from lift_jax.data.statistics import read_description
 from lift_jax.data.subject import SubjectSource
 from lift_jax.errors import DataWarning
 from lift_jax.evaluation.columns import columns_of

@@ -3,12 +3,12 @@
 import pathlib
 from collections.abc import Iterator, Mapping
 
-from lift_jax.data.datasets.base import ScannedSubjects, check_headers
-from lift_jax.data.datasets.naming import SubjectFiles
-from lift_jax.data.datasets.registry import DATASETS
-from lift_jax.data.familiarity import read_description
+from lift_jax.data.datasets import DATASETS
+from lift_jax.data.naming import SubjectFiles
 from lift_jax.data.nifti import is_nifti_name
+from lift_jax.data.scans import ScannedSubjects, check_headers
 from lift_jax.data.sources import all_subjects
+from lift_jax.data.statistics import read_description
 from lift_jax.errors import UserError
 from lift_jax.inference.folder import work_through
 from lift_jax.inference.output import check_sources_kept, check_writable

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lift_jax.data.array_folders import atomic_directory, remove_leftovers, save_array
+from lift_jax.data.cache import atomic_directory, remove_leftovers, save_array
 from lift_jax.data.intensity import unit_to_network
 from lift_jax.errors import UserError
 from lift_jax.losses.triplanar import PLANES

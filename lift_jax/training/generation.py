@@ -11,8 +11,7 @@ from ml_collections import ConfigDict
 from lift_jax import hosts, run_directory
 from lift_jax.checkpoints import saved_steps
 from lift_jax.data.single_channel import channel_source, stack_volumes, volume_shape
-from lift_jax.data.slabs import batch_subjects, training_batches
-from lift_jax.data.slices import RandomSlice
+from lift_jax.data.slabs import RandomSlice, batch_subjects, training_batches
 from lift_jax.data.splits import check_members
 from lift_jax.models.encoders.alexnet import alexnet_parameters
 from lift_jax.models.encoders.resnet import resnet18_parameters

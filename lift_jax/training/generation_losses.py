@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from lift_jax.data.depths import slice_centers
+from lift_jax.data.geometry import slice_centers
 from lift_jax.data.intensity import unit_to_network
 from lift_jax.losses.drifting import drifting_losses, mean_statistics
 from lift_jax.losses.triplanar import (

@@ -11,12 +11,17 @@ from ml_collections import ConfigDict
 
 from lift_jax import hosts, run_directory
 from lift_jax.data.cache import CachedSubject, cache_subjects
-from lift_jax.data.channel_checks import subject_warnings
 from lift_jax.data.channels import Channels
-from lift_jax.data.datasets.registry import DATASETS
-from lift_jax.data.familiarity import STATISTICS_FILE, describe_training, outliers, read_description
+from lift_jax.data.check import subject_warnings
+from lift_jax.data.datasets import DATASETS
 from lift_jax.data.sources import data_split
-from lift_jax.data.statistics import foreground_statistics
+from lift_jax.data.statistics import (
+    STATISTICS_FILE,
+    describe_training,
+    foreground_statistics,
+    outliers,
+    read_description,
+)
 from lift_jax.data.subject import Subject, SubjectSource
 from lift_jax.errors import DataWarning
 from lift_jax.paths import PathLike, atomic_write

@@ -9,12 +9,12 @@ import jax
 from ml_collections import ConfigDict
 
 from lift_jax import hosts, run_directory
-from lift_jax.data.boxes import BoxedSubjects
 from lift_jax.data.cache import CachedSubject
 from lift_jax.data.channels import Channels, channels_of
 from lift_jax.data.slabs import RandomSlab, batch_subjects, slab_size, training_batches
 from lift_jax.data.sources import subject_source
 from lift_jax.data.splits import check_members
+from lift_jax.data.subject import BoxedSubjects
 from lift_jax.errors import DataWarning, UserError
 from lift_jax.losses.paired import LossWeights
 from lift_jax.models.translation.build import initial_parameters, volume_translator

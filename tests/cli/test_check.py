@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lift_jax.cli.check import table
-from lift_jax.data.checks import check_subjects
-from lift_jax.data.datasets.registry import DATASETS, scan
+from lift_jax.data.check import check_subjects
+from lift_jax.data.datasets import DATASETS, scan
 from lift_jax.data.intensity import get_protocol
 from tests.commands import REPOSITORY
 from tests.data.written_scans import body, brain, ct, section, write

@@ -14,7 +14,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from lift_jax.checkpoints import restore_ema
-from lift_jax.data.datasets.brats import CHANNELS
+from lift_jax.data.datasets import BRATS_CHANNELS as CHANNELS
 from lift_jax.run_directory import checkpoint_directory
 from lift_jax.trained import load_trained
 from tests.commands import SECONDS, SMALL_TRANSLATION, assert_refused, metrics, snapshot

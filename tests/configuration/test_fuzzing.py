@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from lift_jax.config import from_json, generation, missing_mr, mr_to_ct, to_json, validate
 from lift_jax.config.checks import flatten
-from lift_jax.data.checks import check_subjects
-from lift_jax.data.datasets.naming import SubjectFiles
+from lift_jax.data.check import check_subjects
 from lift_jax.data.intensity import get_protocol
+from lift_jax.data.naming import SubjectFiles
 from lift_jax.data.volumes import read_header, read_volume
 from lift_jax.errors import UserError
 

@@ -15,11 +15,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lift_jax.data.checks import check_subjects
-from lift_jax.data.datasets.base import ScannedSubjects, check_headers
-from lift_jax.data.datasets.naming import with_channels
-from lift_jax.data.datasets.registry import DATASETS, find_subjects, scan
+from lift_jax.data.check import check_subjects
+from lift_jax.data.datasets import DATASETS, find_subjects, scan
 from lift_jax.data.intensity import get_protocol
+from lift_jax.data.naming import with_channels
+from lift_jax.data.scans import ScannedSubjects, check_headers
 from lift_jax.data.volumes import read_header, read_volume
 from lift_jax.errors import DataWarning, UserError
 from tests.data import written_scans

@@ -3,10 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lift_jax.data.boxes import Box, BoxedSubjects, crop, foreground_box
-from lift_jax.data.datasets.phantom import PhantomSubjects
 from lift_jax.data.intensity import get_protocol
-from lift_jax.data.subject import Subject, foreground
+from lift_jax.data.phantom.dataset import PhantomSubjects
+from lift_jax.data.subject import Box, BoxedSubjects, Subject, crop, foreground, foreground_box
 
 SIDES = st.tuples(*[st.integers(1, 40)] * 3)
 

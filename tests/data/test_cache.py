@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from lift_jax.data import cache
-from lift_jax.data.array_folders import LEFT_AFTER
-from lift_jax.data.cache import LAYOUT, METADATA, cache_subjects
+from lift_jax.data.cache import LAYOUT, LEFT_AFTER, METADATA, cache_subjects
 from lift_jax.data.intensity import get_protocol
 from lift_jax.data.subject import Subject
 from lift_jax.errors import UserError

@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from lift_jax.data.datasets.base import files_of
-from lift_jax.data.datasets.registry import DATASETS, find_subjects, scan
+from lift_jax.data.datasets import DATASETS, find_subjects, scan
+from lift_jax.data.scans import files_of
 from lift_jax.errors import DataWarning, UserError
 from tests.data.written_scans import T1_FLAIR, brain, section, write
 
@@ -288,15 +288,15 @@ def test_mha_without_the_extra_says_what_to_install(tmp_path, monkeypatch):
 
 def test_mha_is_read_as_the_nifti_of_the_same_voxels(tmp_path):
     itk = pytest.importorskip("SimpleITK")
-    from lift_jax.data.datasets.base import read_grid, read_image
+    from lift_jax.data.volumes import read_header, read_volume
 
     rotated = np.array([[0.0, -1.2, 0, 5], [0.8, 0, 0, -7], [0, 0, -1.5, 9], [0, 0, 0, 1]])
     nifti = write(tmp_path / "a.nii.gz", brain(), rotated)
     itk.WriteImage(itk.ReadImage(str(nifti)), str(tmp_path / "a.mha"))
-    expected, volume = read_image(nifti), read_image(tmp_path / "a.mha")
+    expected, volume = read_volume(nifti), read_volume(tmp_path / "a.mha")
     np.testing.assert_array_equal(volume.array, expected.array)
     np.testing.assert_allclose(volume.affine, expected.affine, atol=1e-5)
-    grid = read_grid(tmp_path / "a.mha")
+    grid = read_header(tmp_path / "a.mha")
     assert grid.shape == expected.shape and np.array_equal(grid.affine, volume.affine)
     itk.WriteImage(itk.Image([4, 4, 4, 2], itk.sitkFloat32), str(tmp_path / "4d.mha"))
     (tmp_path / "bad.mha").write_bytes(b"no image")
@@ -305,6 +305,6 @@ def test_mha_is_read_as_the_nifti_of_the_same_voxels(tmp_path):
         ("bad.mha", "cannot be read as MetaImage"),
         ("absent.mha", "no such file"),
     ):
-        for read in (read_grid, read_image):
+        for read in (read_header, read_volume):
             with pytest.raises(UserError, match=words):
                 read(tmp_path / name)

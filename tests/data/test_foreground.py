@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lift_jax.data.channel_checks import channel_warnings
+from lift_jax.data.check import channel_warnings
 from lift_jax.data.foreground import background_of, body_mask, fill_holes, find_foreground, subject_foreground
 from lift_jax.data.intensity import get_protocol
 from lift_jax.data.statistics import compare_statistics, foreground_statistics, summarize_statistics

@@ -7,12 +7,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lift_jax.data.datasets.brats import CHANNELS
-from lift_jax.data.datasets.phantom import PhantomSubjects
+from lift_jax.data.datasets import BRATS_CHANNELS as CHANNELS
 from lift_jax.data.intensity import get_protocol
-from lift_jax.data.phantom import acquisition as phantom_acquisition
 from lift_jax.data.phantom import fields as phantom_fields
-from lift_jax.data.phantom import scanner as phantom_scanner
+from lift_jax.data.phantom import mr as phantom_mr
 from lift_jax.data.phantom.brain import (
     head_spacing,
     imaging_of,
@@ -21,7 +19,8 @@ from lift_jax.data.phantom.brain import (
     session,
     slice_gains,
 )
-from lift_jax.data.phantom.tissues import CORE, CSF, GREY, OEDEMA, RIM, TISSUES, VESSEL, WHITE
+from lift_jax.data.phantom.dataset import PhantomSubjects
+from lift_jax.data.phantom.tissues import CORE, CSF, EDEMA, GRAY, RIM, TISSUES, VESSEL, WHITE, draw_relaxation
 from lift_jax.errors import UserError
 
 T1N, T1C, T2W, T2F = range(len(CHANNELS))
@@ -44,12 +43,12 @@ def head():
 def subjects():
     """Relaxation and protocol of 400 subjects."""
     generators = [np.random.default_rng([11, index]) for index in range(400)]
-    return [(phantom_acquisition.draw_relaxation(g), phantom_acquisition.draw_protocol(g)) for g in generators]
+    return [(draw_relaxation(g), phantom_mr.draw_protocol(g)) for g in generators]
 
 
 def tissue_levels(relaxation, protocol):
     """Noise-free intensities of pure tissues over the largest, `[TISSUES, CHANNELS]`."""
-    pure = phantom_acquisition.signals(relaxation, protocol)
+    pure = phantom_mr.signals(relaxation, protocol)
     return (pure / pure.max(axis=0)) ** protocol.gamma
 
 
@@ -205,13 +204,13 @@ def test_sources_are_targets_times_gains_up_to_one_factor_per_volume(phantom):
 
 
 def test_gains_fluctuate_by_up_to_eight_per_cent_and_alternate_within_a_volume():
-    gains = np.log([phantom_scanner.draw_gains(np.random.default_rng(seed), 40) for seed in range(300)])
+    gains = np.log([phantom_mr.draw_gains(np.random.default_rng(seed), 40) for seed in range(300)])
     by_volume = gains.std(axis=1).ravel()
     assert np.quantile(by_volume, 0.05) < 0.01
     assert 0.06 < np.quantile(by_volume, 0.9) < 0.11
     interleave = (gains[:, 0::2].mean(axis=1) - gains[:, 1::2].mean(axis=1)) / 2
     # A uniform amount from 0 to 1 has a mean square of 1/3.
-    assert interleave.std() == pytest.approx(phantom_scanner.GAIN_INTERLEAVE / 3**0.5, rel=0.15)
+    assert interleave.std() == pytest.approx(phantom_mr.GAIN_INTERLEAVE / 3**0.5, rel=0.15)
 
 
 def test_gray_and_white_matter_differ_as_their_noise_free_signals_do():
@@ -219,12 +218,12 @@ def test_gray_and_white_matter_differ_as_their_noise_free_signals_do():
     logarithms = []
     for index in range(8):
         phantom, head = make_phantom(9, index, shape, spacing), make_head(9, index, shape, spacing)
-        pure = [head.fractions[:, tissue] > 0.97 for tissue in (GREY, WHITE)]
+        pure = [head.fractions[:, tissue] > 0.97 for tissue in (GRAY, WHITE)]
         assert min(voxels.sum() for voxels in pure) > 100
         gray, white = (np.median(phantom.targets[head.mask][voxels], axis=0) for voxels in pure)
         levels = tissue_levels(*session(9, index))
         free = np.maximum(gray, white) < 0.9
-        logarithms.extend(np.log(gray / white * levels[WHITE] / levels[GREY])[free])
+        logarithms.extend(np.log(gray / white * levels[WHITE] / levels[GRAY])[free])
     assert len(logarithms) > 8
     # What is left is the bias field, whose mean over a tissue differs from one in each volume.
     assert np.std(logarithms) < 0.08
@@ -268,7 +267,7 @@ def test_signals_are_those_of_a_sequence_played_to_its_steady_state(subjects):
         )
         expected = [relaxation.density * signal * np.exp(-echo / relaxation.t2) for signal, echo in longitudinal]
         np.testing.assert_allclose(
-            phantom_acquisition.signals(relaxation, protocol), np.stack(expected, axis=-1), rtol=1e-6, atol=1e-9
+            phantom_mr.signals(relaxation, protocol), np.stack(expected, axis=-1), rtol=1e-6, atol=1e-9
         )
     assert seen == {"spin echo", "spoiled", "prepared"}
 
@@ -276,18 +275,18 @@ def test_signals_are_those_of_a_sequence_played_to_its_steady_state(subjects):
 @pytest.mark.parametrize(
     ("channel", "brighter", "darker"),
     [
-        (T1N, WHITE, GREY),
-        (T1N, GREY, CSF),
-        (T1N, WHITE, OEDEMA),
+        (T1N, WHITE, GRAY),
+        (T1N, GRAY, CSF),
+        (T1N, WHITE, EDEMA),
         (T1C, WHITE, CSF),
         (T1C, VESSEL, WHITE),
-        (T2W, CSF, GREY),
-        (T2W, GREY, WHITE),
-        (T2W, OEDEMA, GREY),
-        (T2F, GREY, CSF),
+        (T2W, CSF, GRAY),
+        (T2W, GRAY, WHITE),
+        (T2W, EDEMA, GRAY),
+        (T2F, GRAY, CSF),
         (T2F, WHITE, CSF),
-        (T2F, OEDEMA, GREY),
-        (T2F, OEDEMA, WHITE),
+        (T2F, EDEMA, GRAY),
+        (T2F, EDEMA, WHITE),
     ],
 )
 def test_tissues_are_ordered_as_in_scans_in_at_least_95_of_100_subjects(subjects, channel, brighter, darker):
@@ -297,7 +296,7 @@ def test_tissues_are_ordered_as_in_scans_in_at_least_95_of_100_subjects(subjects
 
 def test_gadolinium_brightens_the_rim_more_than_the_brain(subjects):
     for relaxation, protocol in subjects:
-        pure = phantom_acquisition.signals(relaxation, protocol)
+        pure = phantom_mr.signals(relaxation, protocol)
         gain = pure[:, T1C] / pure[:, T1N]
         assert gain[RIM] > gain[WHITE] > 0.99
 

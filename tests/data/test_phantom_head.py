@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lift_jax.data.datasets.phantom import PhantomSubjects
 from lift_jax.data.intensity import get_protocol
-from lift_jax.data.phantom.acquisition import draw_protocol, draw_relaxation
 from lift_jax.data.phantom.ct import _projector, hardening_pattern, scan_ct
+from lift_jax.data.phantom.dataset import PhantomSubjects
+from lift_jax.data.phantom.fields import Canvas, bump, capsule, ellipsoid
 from lift_jax.data.phantom.head import field_spacing, make_phantom_head
-from lift_jax.data.phantom.head_tissues import AIR, CORTICAL, FAT, HEAD_TISSUES, MARROW, draw_head_tissues
-from lift_jax.data.phantom.shapes import Canvas, bump, capsule, ellipsoid
+from lift_jax.data.phantom.mr import draw_protocol, signals
+from lift_jax.data.phantom.tissues import AIR, CORTICAL, FAT, HEAD_TISSUES, MARROW, draw_head_tissues, draw_relaxation
 from lift_jax.data.resample import resample_onto
 from lift_jax.errors import UserError
 
@@ -109,12 +109,14 @@ def test_slices_fluctuate_in_mr_and_not_in_ct(fine):
 
 
 def test_subjects_differ_and_marrow_that_is_fatter_is_brighter_in_mr_and_less_dense():
-    tissues = []
+    numbers, t1_weighted = [], []
     for index in range(300):
         generator = np.random.default_rng([7, index])
-        tissues.append(draw_head_tissues(generator, draw_relaxation(generator), draw_protocol(generator)))
-    hounsfield = np.array([t.hounsfield for t in tissues])
-    signal = np.array([t.signal for t in tissues])
+        brain, protocol = draw_relaxation(generator), draw_protocol(generator)
+        drawn, relaxation = draw_head_tissues(generator, brain)
+        numbers.append(drawn)
+        t1_weighted.append(signals(relaxation, protocol)[:, 0])
+    hounsfield, signal = np.array(numbers), np.array(t1_weighted)
     assert hounsfield.shape == (300, len(HEAD_TISSUES))
     assert (hounsfield[:, AIR] == -1000).all() and (signal[:, AIR] == 0).all()
     assert (signal[:, CORTICAL] < 0.05 * signal[:, FAT]).all()

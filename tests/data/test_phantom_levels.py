@@ -7,9 +7,9 @@ normalized by the cWDM protocol at 1 mm and averaged to 4 mm: docs/studies/real_
 import numpy as np
 import pytest
 
-from lift_jax.data.datasets.brats import CHANNELS
+from lift_jax.data.datasets import BRATS_CHANNELS as CHANNELS
 from lift_jax.data.phantom.brain import make_head, make_phantom
-from lift_jax.data.phantom.tissues import CORE, OEDEMA, RIM
+from lift_jax.data.phantom.tissues import CORE, EDEMA, RIM
 
 SHAPE, SPACING = (39, 48, 48), 4.0
 
@@ -43,7 +43,7 @@ def phantoms():
     for index in range(60):
         head = make_head(99, index, SHAPE, SPACING)
         images = make_phantom(99, index, SHAPE, SPACING).targets[head.mask]
-        found.append((images, head.fractions[:, (CORE, RIM, OEDEMA)].sum(axis=1)))
+        found.append((images, head.fractions[:, (CORE, RIM, EDEMA)].sum(axis=1)))
     return found
 
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from lift_jax.data.datasets.brats import CHANNELS
+from lift_jax.data.channels import protocols_of
+from lift_jax.data.datasets import BRATS_CHANNELS as CHANNELS
 from lift_jax.data.phantom.brain import make_phantom
 from lift_jax.data.phantom.head import field_spacing, make_phantom_head
-from lift_jax.data.sources import data_split, protocols_of, subject_source
+from lift_jax.data.sources import data_split, subject_source
 from lift_jax.errors import UserError
 from tests.data.written_scans import section
 

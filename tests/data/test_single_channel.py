@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lift_jax.data.geometry import new_geometry
 from lift_jax.data.intensity import get_protocol
 from lift_jax.data.single_channel import WDM_SHAPE, WdmSubjects
 from lift_jax.data.subject import Subject
-from lift_jax.data.volumes import new_geometry
 from lift_jax.errors import UserError
 
 AFFINE = np.array([[1.0, 0, 0, -119], [0, 1, 0, -121], [0, 0, 1, -70], [0, 0, 0, 1]])

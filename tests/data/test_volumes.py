@@ -7,14 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lift_jax.data.volumes import (
-    describe_difference,
-    new_geometry,
-    read_header,
-    read_volume,
-    same_grid,
-    write_volume,
-)
+from lift_jax.data.geometry import describe_difference, new_geometry
+from lift_jax.data.volumes import read_header, read_volume, write_volume
 from lift_jax.errors import DataWarning, UserError
 
 SHAPE = (3, 4, 5)  # stored axis order: distinct sizes, so that a wrong order cannot pass
@@ -182,7 +176,7 @@ def test_fourth_axis_of_one_volume_is_accepted_and_restored(tmp_path):
 
 def test_header_alone_gives_the_grid_of_the_volume(tmp_path):
     path = saved(stored_image(oblique_affine()), tmp_path / "in.nii.gz")
-    assert same_grid(read_header(path), read_volume(path))
+    assert describe_difference(read_header(path), read_volume(path)) is None
 
 
 def test_integers_are_rounded_and_clipped_and_not_scaled(tmp_path):
@@ -219,7 +213,7 @@ def test_grids_are_the_same_up_to_rounding_and_their_differences_are_reported():
     moved[0, 3] += 0.5
     enlarged[2, 2] *= 1 + 1e-6
     grid = new_geometry((30, 20, 10), affine)
-    assert same_grid(grid, new_geometry((30, 20, 10), enlarged))
+    assert describe_difference(grid, new_geometry((30, 20, 10), enlarged)) is None
     assert "0.5 mm" in describe_difference(grid, new_geometry((30, 20, 10), moved))
     assert "10x20x30 and 10x20x31" in describe_difference(grid, new_geometry((31, 20, 10), affine))
     assert describe_difference(grid, grid) is None
@@ -228,7 +222,7 @@ def test_grids_are_the_same_up_to_rounding_and_their_differences_are_reported():
 def test_volume_survives_pickling_to_a_worker_process(tmp_path):
     volume = read_volume(saved(stored_image(oblique_affine()), tmp_path / "in.nii"))
     copy = pickle.loads(pickle.dumps(volume))
-    assert same_grid(copy, volume) and copy.header == volume.header
+    assert describe_difference(copy, volume) is None and copy.header == volume.header
 
 
 def test_array_of_another_shape_is_refused(tmp_path):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from lift_jax.data.channels import Channels
-from lift_jax.data.datasets.base import ScannedSubjects
-from lift_jax.data.datasets.naming import SubjectFiles
 from lift_jax.data.intensity import get_protocol
+from lift_jax.data.naming import SubjectFiles
+from lift_jax.data.scans import ScannedSubjects
 from lift_jax.evaluation.leave_one_channel_out import hidden_channels
 
 SHAPE = (24, 22, 20)

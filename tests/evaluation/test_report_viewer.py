@@ -9,7 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lift_jax.data.volumes import new_geometry, write_volume
+from lift_jax.data.geometry import new_geometry
+from lift_jax.data.volumes import write_volume
 from lift_jax.errors import UserError
 from lift_jax.evaluation.report.page import render, static_file
 from lift_jax.evaluation.report.pictures import UNIT_WINDOW, Picture

@@ -12,9 +12,10 @@ from experiments.context_value import (
     slice_side_information,
 )
 from lift_jax.data.cache import cache_subjects
-from lift_jax.data.datasets.phantom import PhantomSubjects
-from lift_jax.data.phantom.acquisition import draw_protocol, draw_relaxation
 from lift_jax.data.phantom.brain import slice_gains
+from lift_jax.data.phantom.dataset import PhantomSubjects
+from lift_jax.data.phantom.mr import draw_protocol
+from lift_jax.data.phantom.tissues import draw_relaxation
 from lift_jax.data.slabs import RandomSlab
 from tests.small_network import MR
 

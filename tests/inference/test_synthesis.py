@@ -9,10 +9,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from lift_jax.data.channels import Channels
-from lift_jax.data.datasets.base import ScannedSubjects
-from lift_jax.data.datasets.naming import SubjectFiles
 from lift_jax.data.intensity import get_protocol
+from lift_jax.data.naming import SubjectFiles
 from lift_jax.data.resample import resample_within_mask
+from lift_jax.data.scans import ScannedSubjects
 from lift_jax.data.subject import foreground
 from lift_jax.errors import UserError
 from lift_jax.inference.folder import work_through

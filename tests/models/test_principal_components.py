@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lift_jax.data.depths import slice_centers
+from lift_jax.data.geometry import slice_centers
 from lift_jax.models.blocks import upsample_smoothly
 from lift_jax.models.generation.networks import fresh_parameters
 from lift_jax.models.generation.pca_trajectories import (

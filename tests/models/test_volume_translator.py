@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lift_jax.data.depths import depth_coordinates, slice_centers
+from lift_jax.data.geometry import depth_coordinates, slice_centers
 from lift_jax.inference.budget import plan_chunks
 from lift_jax.inference.chunked import decode_chunk, encode_chunk, mix_slices
 from lift_jax.inference.translate import translate_volume

@@ -10,7 +10,7 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
-from lift_jax.data.depths import slice_centers
+from lift_jax.data.geometry import slice_centers
 from lift_jax.errors import UserError
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
 from lift_jax.models.depth_encoding import fourier_features, resolved_frequencies

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from lift_jax.data.phantom.fields import smooth_field
 from lift_jax.data.phantom.pathology import Lesion, Tumor, add_lesions, add_tumor
-from lift_jax.data.phantom.tissues import CSF, GREY, MEMBRANE, TISSUES, VESSEL
+from lift_jax.data.phantom.tissues import CSF, GRAY, MEMBRANE, TISSUES, VESSEL
 
 TEMPLATE_LEVELS = 15
 """The template file holds fractions in steps of 1/15: four bits, so that it compresses well."""
@@ -31,11 +31,11 @@ VENTRICLES_REACH_MM = 26.0
 VENTRICLES_GROWTH = (-0.15, 0.4)
 """Reach and range of the local magnification that narrows or widens the ventricles."""
 
-FLUID_LOG_ODDS = 0.45
-FLUID_FIELDS = ((16.0, 0.4), (6.0, 0.5))
-GREY_LOG_ODDS = 0.15
-GREY_FIELDS = ((8.0, 0.35),)
-"""Random log-odds of fluid and of gray matter where tissues mix (subject's standard deviation, and fields as
+CSF_LOG_ODDS = 0.45
+CSF_FIELDS = ((16.0, 0.4), (6.0, 0.5))
+GRAY_LOG_ODDS = 0.15
+GRAY_FIELDS = ((8.0, 0.35),)
+"""Random log-odds of CSF and of gray matter where tissues mix (subject's standard deviation, and fields as
 (pitch in mm, standard deviation)): width of sulci and thickness of cortex vary between and within subjects."""
 
 
@@ -43,11 +43,11 @@ STRIPPING_BLUR_MM = 2.5
 STRIPPING_THRESHOLD = (0.4, 0.85)
 STRIPPING_FIELD = (20.0, 0.04)
 """Skull stripping: the mask is where the head, blurred, exceeds a threshold drawn per subject, with a field (pitch in
-mm, standard deviation) added: from a rim of fluid all around to a mask that touches the cortex."""
+mm, standard deviation) added: from a rim of CSF all around to a mask that touches the cortex."""
 
 VESSEL_PITCH_MM = 6.0
 VESSEL_WIDTH = (0.3, 1.1)
-"""Vessels run through fluid along the curves where two fields vanish: control point pitch, and range of the distance
+"""Vessels run through CSF along the curves where two fields vanish: control point pitch, and range of the distance
 from zero, in standard deviations, that still counts."""
 SINUS_RADIUS_MM = (0.0, 6.0)
 """Range of the radius of what is left of the superior sagittal sinus, in the midline at the surface."""
@@ -58,7 +58,7 @@ MEMBRANE_PITCH_MM = 25.0
 the pitch of the field that says where."""
 PLEXUS_MM = (6.0, -28.0, 24.0)
 PLEXUS_REACH_MM = (0.0, 9.0)
-"""Choroid plexus: its place (z, y, |x|) in the fluid of the lateral ventricles, and range of its reach."""
+"""Choroid plexus: its place (z, y, |x|) in the CSF of the lateral ventricles, and range of its reach."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Anatomy:
     """The tissues of one head on a grid.
 
     Attributes:
-      mask: `[D, H, W]` bool, the brain with its fluid.
+      mask: `[D, H, W]` bool, the brain with its CSF.
       fractions: `[N, TISSUES]` float32, which sum to 1, for the N voxels of the mask in C order.
     """
 
@@ -91,9 +91,7 @@ def make_anatomy(
       lesions: parameters of white-matter lesions, likewise.
     """
     points = template_points(generator, axes)
-    local_warp(points, VENTRICLES_MM, VENTRICLES_REACH_MM, generator.uniform(*VENTRICLES_GROWTH))
-    if tumor is not None:
-        local_warp(points, tumor.center, 1.3 * tumor.radius, tumor.mass_effect)
+    warp_inside(generator, points, tumor)
     maps = template_maps(spacing)
     voxels = points + (np.array(maps.shape[1:], np.float32)[:, None, None, None] - 1) / 2
     sampled = [ndimage.map_coordinates(tissue, voxels, order=1) for tissue in maps]
@@ -119,7 +117,7 @@ def make_anatomy(
 def template_maps(spacing: float) -> np.ndarray:
     """The template for voxels of `spacing` mm, `[4, K, J, I]` float32 at 1 mm.
 
-    Fractions of gray, white and fluid, averaged as the voxels average them, and their sum, blurred, for the skull
+    Fractions of gray, white and CSF, averaged as the voxels average them, and their sum, blurred, for the skull
     stripping.
     """
     path = resources.files("lift_jax.data") / "template" / "mni_icbm152_tissues.nii.gz"
@@ -155,7 +153,14 @@ def template_points(generator: np.random.Generator, axes: list[np.ndarray]) -> n
     return points
 
 
-def local_warp(points: np.ndarray, center: tuple[float, float, float], reach: float, growth: float) -> None:
+def warp_inside(generator: np.random.Generator, points: np.ndarray, tumor: Tumor | None) -> None:
+    """Widens or narrows the ventricles and lets a tumor push tissue aside, in place."""
+    _local_warp(points, VENTRICLES_MM, VENTRICLES_REACH_MM, generator.uniform(*VENTRICLES_GROWTH))
+    if tumor is not None:
+        _local_warp(points, tumor.center, 1.3 * tumor.radius, tumor.mass_effect)
+
+
+def _local_warp(points: np.ndarray, center: tuple[float, float, float], reach: float, growth: float) -> None:
     """Contracts points towards a center, in place: what is there looks larger, and what is around it pushed away."""
     offsets = points - np.array(center, np.float32)[:, None, None, None]
     weight = np.einsum("czyx,czyx->zyx", offsets, offsets)
@@ -168,14 +173,14 @@ def local_warp(points: np.ndarray, center: tuple[float, float, float], reach: fl
 def vary_tissues(
     generator: np.random.Generator, axes: list[np.ndarray], mask: np.ndarray, fractions: np.ndarray
 ) -> None:
-    """Adds random log-odds to gray matter and fluid `[N, TISSUES]`, in place, and makes the sum 1."""
-    for tissue, subject, fields in ((CSF, FLUID_LOG_ODDS, FLUID_FIELDS), (GREY, GREY_LOG_ODDS, GREY_FIELDS)):
+    """Adds random log-odds to gray matter and CSF `[N, TISSUES]`, in place, and makes the sum 1."""
+    for tissue, subject, fields in ((CSF, CSF_LOG_ODDS, CSF_FIELDS), (GRAY, GRAY_LOG_ODDS, GRAY_FIELDS)):
         log_odds = np.float32(subject * generator.standard_normal())
         for pitch, deviation in fields:
             log_odds = log_odds + np.float32(deviation) * smooth_field(generator, axes, pitch)[mask]
         fractions[:, tissue] *= np.exp(log_odds)
     total = fractions.sum(axis=1, keepdims=True)
-    fractions[:, CSF] += total[:, 0] < 1e-3  # just off the template's edge: nothing but fluid
+    fractions[:, CSF] += total[:, 0] < 1e-3  # just off the template's edge: nothing but CSF
     fractions /= fractions.sum(axis=1, keepdims=True)
 
 
@@ -186,7 +191,7 @@ def add_vessels(
     fractions: np.ndarray,
     interior: np.ndarray,
 ) -> None:
-    """Runs vessels through fluid `[N, TISSUES]`, in place: mostly near the surface, where `interior` falls below 1."""
+    """Runs vessels through CSF `[N, TISSUES]`, in place: mostly near the surface, where `interior` falls below 1."""
     from_axis = np.hypot(*(smooth_field(generator, axes, VESSEL_PITCH_MM)[mask] for _ in range(2)))
     share = np.clip(3 * (np.float32(generator.uniform(*VESSEL_WIDTH)) - from_axis), 0, 1)
     near_surface = np.clip(4 * (1.05 - interior), 0, 1)

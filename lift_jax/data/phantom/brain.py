@@ -7,11 +7,18 @@ import numpy as np
 from scipy import ndimage
 
 from lift_jax.data.intensity import get_protocol
-from lift_jax.data.phantom.acquisition import Protocol, Relaxation, draw_protocol, draw_relaxation
 from lift_jax.data.phantom.anatomy import Anatomy, make_anatomy, template_maps
 from lift_jax.data.phantom.fields import check_grid, grid_affine, grid_axes
+from lift_jax.data.phantom.mr import (
+    Imaging,
+    Protocol,
+    draw_gains,
+    draw_imaging,
+    draw_protocol,
+    scan,
+)
 from lift_jax.data.phantom.pathology import draw_lesions, draw_tumor
-from lift_jax.data.phantom.scanner import Imaging, draw_gains, draw_imaging, scan
+from lift_jax.data.phantom.tissues import Relaxation, draw_relaxation
 
 VERSION = 4
 """Part of every fingerprint: to be raised with any change that changes a subject."""
@@ -30,7 +37,7 @@ def head_spacing(shape: tuple[int, int, int]) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class PhantomBrain:
-    """A made brain in the four channels of BraTS, in the order of `datasets.brats.CHANNELS`.
+    """A brain in the four channels of BraTS, in the order of `datasets.BRATS_CHANNELS`.
 
     Attributes:
       name: made from seed and index.
@@ -132,9 +139,9 @@ def _pathology_sites() -> tuple[np.ndarray, np.ndarray]:
     maps = template_maps(float(step))
     points = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in maps.shape[1:]], indexing="ij"))
     z, y, x = points
-    _, white, fluid, _ = maps
-    ventricles = fluid * ((np.abs(x) < 28) & (np.abs(y) < 50) & (z > -15) & (z < 30))
+    _, white, csf, _ = maps
+    ventricles = csf * ((np.abs(x) < 28) & (np.abs(y) < 50) & (z > -15) & (z < 30))
     near_ventricles = ndimage.gaussian_filter(ventricles, 4.0)
-    masks = (white > 0.3) & (fluid < 0.1) & (z > -25), (white > 0.85) & (near_ventricles > 0.04)
+    masks = (white > 0.3) & (csf < 0.1) & (z > -25), (white > 0.85) & (near_ventricles > 0.04)
     coarse = (slice(None, None, step),) * 3
     return tuple(points[(slice(None), *coarse)][:, mask[coarse]].T for mask in masks)

@@ -7,17 +7,30 @@ from scipy import ndimage
 
 from lift_jax.data.intensity import get_protocol
 from lift_jax.data.phantom import anatomy
-from lift_jax.data.phantom.acquisition import draw_protocol, draw_relaxation
 from lift_jax.data.phantom.brain import TUMOR_PROBABILITY, tumor_sites
 from lift_jax.data.phantom.ct import scan_ct
-from lift_jax.data.phantom.face import draw_face, head_outline, paint_face, paint_soft_tissue
-from lift_jax.data.phantom.fields import check_grid, grid_affine, grid_axes, smooth_field
-from lift_jax.data.phantom.head_tissues import AIR, SKIN, draw_head_tissues
+from lift_jax.data.phantom.fields import Canvas, check_grid, grid_affine, grid_axes, smooth_field
+from lift_jax.data.phantom.head_anatomy import (
+    distance_to_cavity,
+    draw_face,
+    draw_skull,
+    head_outline,
+    paint_base,
+    paint_face,
+    paint_soft_tissue,
+    paint_vault,
+    vault_thickness,
+)
+from lift_jax.data.phantom.mr import (
+    BIAS_DEVIATION,
+    BIAS_PITCH_MM,
+    NOISE_RANGE,
+    draw_gains,
+    draw_protocol,
+    signals,
+)
 from lift_jax.data.phantom.pathology import Tumor, add_tumor, draw_tumor
-from lift_jax.data.phantom.scanner import BIAS_DEVIATION, BIAS_PITCH_MM, NOISE_RANGE, draw_gains
-from lift_jax.data.phantom.shapes import Canvas
-from lift_jax.data.phantom.skull import distance_to_cavity, draw_skull, paint_base, paint_vault, vault_thickness
-from lift_jax.data.phantom.tissues import CSF, TISSUES, WHITE
+from lift_jax.data.phantom.tissues import AIR, CSF, SKIN, TISSUES, WHITE, draw_head_tissues, draw_relaxation
 
 VERSION = 2
 """Part of every fingerprint: to be raised with any change that changes a subject."""
@@ -31,8 +44,8 @@ FORWARD_MM = 7.5
 TEXTURE_FIELDS = ((12.0, 0.03), (5.0, 0.03))
 """Relative variation of the MR signal within tissues: (pitch in mm, standard deviation)."""
 
-T2_WEIGHTED = 2
-"""Index of the T2-weighted sequence among those of the brain phantom."""
+T1_WEIGHTED, T2_WEIGHTED = 0, 2
+"""Indices of sequences among those of the brain phantom."""
 
 _STREAM = 5
 """Tells these random streams from those of the brains of the same seed and index."""
@@ -82,33 +95,40 @@ def make_phantom_head(seed: int, index: int, shape: tuple[int, int, int], spacin
     Raises:
       UserError: the grid can't hold a volume.
     """
-    check_grid(shape, spacing)
-    sequence = np.random.SeedSequence([seed, index, _STREAM])
-    body, physics, image, interleaving, tube = map(np.random.default_rng, sequence.spawn(5))
-    axes = grid_axes(shape, spacing)
-    axes[1] = axes[1] + np.float32(FORWARD_MM)
-    relaxation, protocol = draw_relaxation(physics), draw_protocol(physics)
-    tissues = draw_head_tissues(physics, relaxation, protocol)
-    levels = np.stack([tissues.hounsfield, tissues.signal], axis=-1)
-    canvas, mask = _draw_head(body, axes, shape, spacing, levels)
-    ct = scan_ct(tube, canvas.volumes[0], mask, spacing)
-    mr = _scan_mr(image, axes, canvas.volumes[1], protocol.gamma[0], tissues.signal[WHITE])
-    mr *= draw_gains(interleaving, shape[0], least=1.0)[:, :1, None]
-    return PhantomHead(name_of(seed, index), _normalize(mr, mask), ct, mask, grid_affine(shape, spacing))
+    canvas, mask, mr = _scan_head(seed, index, shape, spacing, T1_WEIGHTED)
+    ct = scan_ct(_streams(seed, index)[4], canvas.volumes[0], mask, spacing)
+    return PhantomHead(name_of(seed, index), mr, ct, mask, grid_affine(shape, spacing))
 
 
 def make_t2_weighted(seed: int, index: int, shape: tuple[int, int, int], spacing: float) -> np.ndarray:
     """The T2-weighted MR of the head that `make_phantom_head` makes, `[D, H, W]` float32 in [0, 1]."""
-    sequence = np.random.SeedSequence([seed, index, _STREAM])
-    body, physics, _, interleaving, _, image = map(np.random.default_rng, sequence.spawn(6))
+    return _scan_head(seed, index, shape, spacing, T2_WEIGHTED)[2]
+
+
+def _streams(seed: int, index: int) -> list[np.random.Generator]:
+    """Independent generators: anatomy, physics, T1-weighted image, gains, CT, T2-weighted image."""
+    return [np.random.default_rng(each) for each in np.random.SeedSequence([seed, index, _STREAM]).spawn(6)]
+
+
+def _scan_head(
+    seed: int, index: int, shape: tuple[int, int, int], spacing: float, channel: int
+) -> tuple[Canvas, np.ndarray, np.ndarray]:
+    """The painted head (CT numbers and MR signal), its mask, and the MR of a channel in [0, 1]."""
+    check_grid(shape, spacing)
+    body, physics, t1_image, interleaving, _, t2_image = _streams(seed, index)
     axes = grid_axes(shape, spacing)
     axes[1] = axes[1] + np.float32(FORWARD_MM)
     relaxation, protocol = draw_relaxation(physics), draw_protocol(physics)
-    tissues = draw_head_tissues(physics, relaxation, protocol, T2_WEIGHTED)
-    canvas, mask = _draw_head(body, axes, shape, spacing, np.stack([tissues.hounsfield, tissues.signal], axis=-1))
-    mr = _scan_mr(image, axes, canvas.volumes[1], protocol.gamma[T2_WEIGHTED], tissues.signal[WHITE])
-    mr *= draw_gains(interleaving, shape[0])[:, T2_WEIGHTED, None, None]
-    return _normalize(mr, mask)
+    hounsfield, relaxation = draw_head_tissues(physics, relaxation)
+    signal = signals(relaxation, protocol)[:, channel]
+    signal = signal / signal.max()
+    canvas, mask = _draw_head(body, axes, shape, spacing, np.stack([hounsfield, signal], axis=-1))
+    is_t1 = channel == T1_WEIGHTED
+    image = t1_image if is_t1 else t2_image
+    mr = _scan_mr(image, axes, canvas.volumes[1], protocol.gamma[channel], signal[WHITE])
+    mr *= draw_gains(interleaving, shape[0], least=1.0 if is_t1 else 0.0)[:, channel, None, None]
+    mr = np.where(mask, mr, np.float32(0))  # without the noise of the air, so that zero is certain
+    return canvas, mask, get_protocol("mr_foreground").normalize(mr, mask)
 
 
 def _draw_head(
@@ -125,13 +145,13 @@ def _draw_head(
     relief, lobes, porosity = (smooth_field(generator, axes, pitch) for pitch in (30.0, 16.0, 7.0))
     distance = distance_to_cavity(points)
     thickness = vault_thickness(skull, points, relief)
-    outline = head_outline(face, points, distance - np.float32(skull.gap) - thickness)
+    outline = head_outline(face, points, distance - np.float32(skull.csf_gap) - thickness)
 
     canvas = Canvas(levels, AIR, shape, spacing)
     paint_soft_tissue(canvas, face, points, outline, lobes)
     paint_face(canvas, face, points, generator, axes)
     paint_vault(canvas, skull, points, distance, thickness, porosity)
-    cavity = canvas.inside(distance - np.float32(skull.gap))
+    cavity = canvas.inside(distance - np.float32(skull.csf_gap))
     canvas.paint(cavity, CSF)
     brain = _paint_brain(canvas, generator, axes, points, cavity, spacing, tumor)
     paint_base(canvas, skull, points, distance, brain, generator, axes)
@@ -150,11 +170,8 @@ def _paint_brain(
     tumor: Tumor | None,
 ) -> np.ndarray:
     """Paints gray and white matter, vessels and pathology; returns the share of brain in every voxel."""
-    growth = generator.uniform(*anatomy.VENTRICLES_GROWTH)
     points = points.copy()
-    anatomy.local_warp(points, anatomy.VENTRICLES_MM, anatomy.VENTRICLES_REACH_MM, growth)
-    if tumor is not None:
-        anatomy.local_warp(points, tumor.center, 1.3 * tumor.radius, tumor.mass_effect)
+    anatomy.warp_inside(generator, points, tumor)
     maps = anatomy.template_maps(spacing)
     voxels = points + (np.array(maps.shape[1:], np.float32)[:, None, None, None] - 1) / 2
     interior = ndimage.map_coordinates(maps[3], voxels, order=1)
@@ -186,9 +203,3 @@ def _scan_mr(
     noise = np.float32(generator.uniform(*NOISE_RANGE) * white**gamma)
     quadratures = noise * generator.standard_normal((2, *signal.shape), dtype=np.float32)
     return np.hypot(clean + quadratures[0], quadratures[1])
-
-
-def _normalize(mr: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """An MR in [0, 1] by SynthRAD's protocol, zero outside the mask."""
-    # Without the noise of the air there is no doubt about where zero is.
-    return get_protocol("mr_foreground").normalize(np.where(mask, mr, np.float32(0)), mask)

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 
 from lift_jax.data.phantom.fields import smooth_field
-from lift_jax.data.phantom.tissues import CORE, CSF, GREY, OEDEMA, RIM, WHITE
+from lift_jax.data.phantom.tissues import CORE, CSF, EDEMA, GRAY, RIM, WHITE
 
 TUMOR_RADIUS_MM = (8.0, 34.0)
 """Range of the radius of core and rim together; its logarithm is uniform."""
 RIM_THICKNESS_MM = (1.5, 5.0)
-OEDEMA_REACH_MM = (4.0, 30.0)
+EDEMA_REACH_MM = (4.0, 30.0)
 MASS_EFFECT = (0.0, 0.3)
 """Growth of the local magnification that pushes tissue off the tumor's center."""
 LESION_COUNT = (3, 25)
@@ -45,7 +45,7 @@ def draw_tumor(generator: np.random.Generator, candidates: np.ndarray) -> Tumor:
         radius=float(np.exp(generator.uniform(*np.log(TUMOR_RADIUS_MM)))),
         stretch=tuple(np.exp(0.2 * generator.standard_normal(3)).tolist()),
         rim_thickness=generator.uniform(*RIM_THICKNESS_MM),
-        edema_reach=generator.uniform(*OEDEMA_REACH_MM),
+        edema_reach=generator.uniform(*EDEMA_REACH_MM),
         roughness=generator.uniform(0.15, 0.35),
         mass_effect=generator.uniform(*MASS_EFFECT),
     )
@@ -69,8 +69,8 @@ def add_lesions(fractions: np.ndarray, points: np.ndarray, lesions: list[Lesion]
         )
         depth = _ellipsoid_depth(points[near], lesion.center, lesion.half_axes)
         healthy[near] *= 1 - _inside(depth, spacing)
-    fractions[:, OEDEMA] += (1 - healthy) * (fractions[:, GREY] + fractions[:, WHITE])
-    fractions[:, GREY] *= healthy
+    fractions[:, EDEMA] += (1 - healthy) * (fractions[:, GRAY] + fractions[:, WHITE])
+    fractions[:, GRAY] *= healthy
     fractions[:, WHITE] *= healthy
 
 
@@ -85,7 +85,7 @@ def add_tumor(
 ) -> None:
     """Replaces tissue `[N, TISSUES]` by core and rim, and lets edema into white matter, in place.
 
-    The tumor's surface is an ellipsoid roughened by smooth fields; it yields to fluid; edema follows white matter.
+    The tumor's surface is an ellipsoid roughened by smooth fields; it yields to CSF; edema follows white matter.
     """
     half_axes = tuple(tumor.radius * stretch for stretch in tumor.stretch)
     depth = _ellipsoid_depth(points, tumor.center, half_axes)
@@ -95,9 +95,9 @@ def add_tumor(
     depth -= 4 * fractions[:, CSF]
     fingers = np.float32(0.3 * tumor.edema_reach) * smooth_field(generator, axes, 9.0)[mask]
     wet = _inside(depth + fingers + np.float32(tumor.edema_reach), np.hypot(spacing, 6))
-    soaked = fractions[:, (GREY, WHITE)] * wet[:, None] * np.float32((0.25, 0.95))
-    fractions[:, (GREY, WHITE)] -= soaked
-    fractions[:, OEDEMA] += soaked.sum(axis=1)
+    soaked = fractions[:, (GRAY, WHITE)] * wet[:, None] * np.float32((0.25, 0.95))
+    fractions[:, (GRAY, WHITE)] -= soaked
+    fractions[:, EDEMA] += soaked.sum(axis=1)
     tumor_share = _inside(depth, spacing)
     thickness = np.float32(tumor.rim_thickness) * (1 + 0.5 * smooth_field(generator, axes, 7.0)[mask])
     core_share = np.minimum(_inside(depth - np.maximum(thickness, 0.5), spacing), tumor_share)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lift_jax.data.boxes import foreground_box
+from lift_jax.data.subject import foreground_box
 from lift_jax.losses.triplanar import PLANES
 
 MARGIN = 4.0

@@ -13,8 +13,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from lift_jax.data.boxes import foreground_box
-from lift_jax.data.volumes import Volume, describe_difference, read_volume
+from lift_jax.data.geometry import describe_difference
+from lift_jax.data.subject import foreground_box
+from lift_jax.data.volumes import Volume, read_volume
 from lift_jax.errors import UserError
 from lift_jax.evaluation.report.page import render, static_file, write_text
 from lift_jax.evaluation.report.pictures import UNIT_WINDOW, Picture, Window

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from lift_jax.data.depths import slice_centers
+from lift_jax.data.geometry import slice_centers
 from lift_jax.models.depth_encoding import resolved_frequencies
 from lift_jax.models.encoders.alexnet import AlexNet
 from lift_jax.models.encoders.features import FeatureSet

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lift_jax.data.datasets.brats import CHANNELS
+from lift_jax.data.datasets import BRATS_CHANNELS as CHANNELS
+from lift_jax.data.geometry import Grid, new_geometry
 from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.phantom import brain, head
 from lift_jax.data.phantom.fields import check_grid, grid_affine
 from lift_jax.data.subject import Subject
-from lift_jax.data.volumes import Grid, new_geometry
 from lift_jax.errors import UserError
 
 

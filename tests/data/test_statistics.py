@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from lift_jax.data.channels import Channels
-from lift_jax.data.familiarity import describe_training, outliers, slice_axis, unfamiliar
+from lift_jax.data.geometry import new_geometry
 from lift_jax.data.intensity import get_protocol
-from lift_jax.data.statistics import foreground_statistics
+from lift_jax.data.statistics import describe_training, foreground_statistics, outliers, slice_axis, unfamiliar
 from lift_jax.data.subject import Subject
-from lift_jax.data.volumes import new_geometry
 
 PROTOCOLS = {name: get_protocol("mr_quantile") for name in ("T1", "T2")}
 CHANNELS = Channels(("T1", "T2"), ("T2",), PROTOCOLS)

@@ -9,30 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from lift_jax.data.datasets.naming import MASK, SEGMENTATION, SubjectFiles
 from lift_jax.data.foreground import body_mask, subject_foreground
+from lift_jax.data.geometry import Grid, describe_difference, describe_offset
 from lift_jax.data.intensity import IntensityProtocol
-from lift_jax.data.metaimage import ENDING as MHA
-from lift_jax.data.metaimage import read_mha, read_mha_header
+from lift_jax.data.naming import MASK, SEGMENTATION, SubjectFiles
 from lift_jax.data.resample import resample_subject
 from lift_jax.data.subject import Subject
-from lift_jax.data.volumes import Grid, Volume, describe_difference, describe_offset, read_header, read_volume
+from lift_jax.data.volumes import read_header, read_volume
 from lift_jax.errors import DataWarning, UserError
 
 VERSION = 4
 """What `ScannedSubjects` makes of voxels; part of every fingerprint, so change it with the code."""
 
 MASK_THRESHOLD = 0.5
-
-
-def read_grid(path: Path) -> Grid:
-    """The geometry of a NIfTI or MetaImage file; raises UserError."""
-    return read_mha_header(path) if path.name.lower().endswith(MHA) else read_header(path)
-
-
-def read_image(path: Path) -> Volume:
-    """The volume of a NIfTI or MetaImage file, float32, canonical (RAS+); raises UserError."""
-    return read_mha(path) if path.name.lower().endswith(MHA) else read_volume(path)
 
 
 def files_of(files: SubjectFiles) -> dict[str, Path]:
@@ -46,7 +35,7 @@ def header_errors(files: SubjectFiles) -> Iterator[str]:
     first = None
     for path in files_of(files).values():
         try:
-            grid = read_grid(path)
+            grid = read_header(path)
             if first is None:
                 first = path, grid
             check_same_grid(*first, path, grid)
@@ -112,7 +101,7 @@ class ScannedSubjects:
 
     def geometry(self, index: int) -> Grid:
         """The grid of the first channel's file, on which results for subject `index` are written."""
-        return read_grid(self.files[index].channels[self.channels(index)[0]])
+        return read_header(self.files[index].channels[self.channels(index)[0]])
 
     def load(self, index: int, channels: Sequence[str] | None = None) -> Subject:
         """Reads subject `index`; only files of the named channels are read, so that no other can influence the result.
@@ -130,7 +119,7 @@ class ScannedSubjects:
         grid_path, grid = files.channels[present[0]], self.geometry(index)
 
         def read(path: Path) -> np.ndarray:
-            volume = read_image(path)
+            volume = read_volume(path)
             check_same_grid(grid_path, grid, path, volume)
             return volume.array
 

@@ -7,11 +7,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lift_jax.data.datasets import base
-from lift_jax.data.datasets.base import ScannedSubjects
-from lift_jax.data.datasets.naming import SubjectFiles
+from lift_jax.data import scans as scanned
 from lift_jax.data.intensity import get_protocol
+from lift_jax.data.naming import SubjectFiles
 from lift_jax.data.resample import resample_foreground, resample_labels, resample_mask, resample_onto, resampled_grid
+from lift_jax.data.scans import ScannedSubjects
 from lift_jax.errors import DataWarning, UserError
 from tests.data.written_scans import LAS, SHAPE, body, brain, ct, write
 
@@ -222,13 +222,13 @@ def test_levels_do_not_depend_on_the_voxel_size(tmp_path, spacing):
 
 def test_the_files_of_a_subject_are_read_at_once(tmp_path, monkeypatch):
     files = subject(tmp_path / "a", t1n=brain(0), t2w=brain(1), mask=body())
-    together, read_image = threading.Barrier(3), base.read_image
+    together, read_volume = threading.Barrier(3), scanned.read_volume
 
     def read(path):
         together.wait(timeout=30)  # raises where one file is read after another
-        return read_image(path)
+        return read_volume(path)
 
-    monkeypatch.setattr(base, "read_image", read)
+    monkeypatch.setattr(scanned, "read_volume", read)
     assert list(load(files).images) == ["t1n", "t2w"]
 
 

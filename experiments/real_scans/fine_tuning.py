@@ -13,7 +13,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from lift_jax.evaluation.statistics import mean_interval, paired_difference
 from ml_collections import ConfigDict
 
 from experiments.real_scans.levels import score_scan
@@ -22,6 +21,7 @@ from experiments.real_scans.scans import Scan, read_scans
 from lift_jax import run_directory
 from lift_jax.data.slabs import RandomSlab, slab_size
 from lift_jax.data.sources import subject_source
+from lift_jax.evaluation.statistics import mean_interval, paired_difference
 from lift_jax.losses.paired import LossWeights
 from lift_jax.trained import Trained, load_trained
 from lift_jax.training.subjects import cache_shared

@@ -31,6 +31,8 @@ def test_links_lead_to_files_and_headings(page):
         linked = (page.parent / parts.path).resolve() if parts.path else page
         if not linked.exists() or (parts.fragment and parts.fragment not in anchors(linked)):
             broken.append(target)
+        elif DOCS in page.parents and DOCS not in linked.parents:
+            broken.append(f"{target} is not part of the site")
     assert not broken
 
 

@@ -1,11 +1,12 @@
 """Tables of a sweep: means over seeds, differences from the base paired by seed, and cost, with t-intervals."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lift_jax.evaluation.report.page import Table, TableRow, estimate_cell
+from lift_jax.evaluation.report.page import Table, estimates_row
 from lift_jax.evaluation.statistics import (
     LEVEL,
     MODEL,
@@ -21,9 +22,6 @@ from lift_jax.tasks import task_of
 
 Values = Mapping[str, Mapping[int, float]]
 """One metric: variant to seed to value; what failed, or is not yet there, is missing."""
-
-Estimates = Mapping[str, Mapping[str, Estimate]]
-"""`estimates[metric][variant]`."""
 
 
 def metric_values(results: Sequence[Result], metric: str, method: str = MODEL) -> Values:
@@ -56,13 +54,17 @@ def means_table(sweep: Sweep, results: Sequence[Result]) -> Table:
     """Means over seeds of every variant, and below them those of the baselines, scored with the base's runs."""
     columns = sweep_columns(sweep)
     means = {c.key: seed_means(metric_values(results, c.key), c.geometric) for c in columns}
-    rows = [
-        _row(name, name, columns, means, lambda c, n=name: best_mark(n, means[c.key], c)) for name in sweep.variants
-    ]
+    rows = []
+    for name in sweep.variants:
+
+        def mark(column: Column, name=name) -> str:
+            return best_mark(name, means[column.key], column)
+
+        rows.append(estimates_row([name], _of_variant(name, means), columns, mark=mark))
     base = [result for result in results if result.run.variant == sweep.base_variant]
     for position, method in enumerate(task_of(sweep.base).sweep.baselines(sweep.base)):
-        beside = {c.key: seed_means(metric_values(base, c.key, method), c.geometric) for c in columns}
-        rows.append(_row(method, sweep.base_variant, columns, beside, first=position == 0))
+        scored = {c.key: seed_means(metric_values(base, c.key, method), c.geometric) for c in columns}
+        rows.append(estimates_row([method], _of_variant(sweep.base_variant, scored), columns, first=position == 0))
     note = (
         f"Mean over seeds and its {LEVEL:.0%} t-interval. The best mean is bold. Below the line: baselines, as scored "
         f"with the runs of {sweep.base_variant}."
@@ -72,46 +74,45 @@ def means_table(sweep: Sweep, results: Sequence[Result]) -> Table:
 
 def differences_table(sweep: Sweep, results: Sequence[Result]) -> Table | None:
     """Differences of every other variant from the base; None without another variant."""
-    others = [name for name in sweep.variants if name != sweep.base_variant]
-    if not others:
-        return None
-    columns = sweep_columns(sweep)
-    estimates = {
-        c.key: seed_differences(metric_values(results, c.key), sweep.base_variant, c.geometric) for c in columns
-    }
+    base, columns, differences = sweep.base_variant, [], {}
+    for c in sweep_columns(sweep):
+        columns.append(dataclasses.replace(c, label=f"{c.label}, ratio", digits=2) if c.geometric else c)
+        differences[c.key] = seed_differences(metric_values(results, c.key), base, c.geometric)
+    rows = []
+    for name in sweep.variants:
+        if name != base:
+            own = _of_variant(name, differences)
 
-    def mark(name: str, column: Column) -> str:
-        return difference_mark(estimates[column.key][name], column, none=1 if column.geometric else 0)
+            def mark(column: Column, own=own) -> str:
+                return difference_mark(own[column.key], column, none=1 if column.geometric else 0)
 
-    rows = [_row(n, n, columns, estimates, lambda c, n=n: mark(n, c), difference=True) for n in others]
+            rows.append(estimates_row([name], own, columns, mark=mark, signed=True))
     note = (
-        f"Variant minus {sweep.base_variant}, computed per seed, then averaged; {LEVEL:.0%} t-intervals. Distances "
-        "above 0 are compared by ratios. Colored where the interval excludes no difference:"
+        f"Variant minus {base}, computed per seed, then averaged; {LEVEL:.0%} t-intervals. Distances above 0 are "
+        "compared by ratios. Colored where the interval excludes no difference:"
     )
-    labels = (f"{c.label}, ratio" if c.geometric else c.label for c in columns)
-    return Table("Paired differences", [f"minus {sweep.base_variant}", "seeds", *labels], rows, note, legend=True)
+    heads = [f"minus {base}", "seeds", *(c.label for c in columns)]
+    return Table("Paired differences", heads, rows, note, legend=True) if rows else None
 
 
 def cost_table(sweep: Sweep, results: Sequence[Result]) -> Table | None:
     """Time per step and wall time of every stage; None before any run has logged."""
-    columns, estimates = [], {}
+    columns, means = [], {}
     for stage in dict.fromkeys(stage for result in results for stage in result.logs):
         for key, label, attribute, factor in (
             (f"step_{stage}", f"{stage}: ms per step", "seconds_per_step", 1000),
             (f"wall_{stage}", f"{stage}: total s", "seconds", 1),
         ):
             columns.append(Column(key, label, 1, False))
-            estimates[key] = seed_means(_by_variant(results, _seconds_of(stage, attribute, factor)))
-    if not columns:
-        return None
-    rows = [_row(name, name, columns, estimates) for name in sweep.variants]
+            means[key] = seed_means(_by_variant(results, _seconds_of(stage, attribute, factor)))
+    rows = [estimates_row([name], _of_variant(name, means), columns) for name in sweep.variants]
     note = (
         f"Means over seeds with {LEVEL:.0%} t-intervals. Time per step: median of the log's intervals without "
         "compilation. Total: wall time of the training with compilation and validation, for runs that were not "
         "interrupted. Runs in parallel slow each other. A shared stage is trained once and listed for every variant "
         "that uses it."
     )
-    return Table("Cost", ["variant", "seeds", *(c.label for c in columns)], rows, note)
+    return Table("Cost", ["variant", "seeds", *(c.label for c in columns)], rows, note) if columns else None
 
 
 def markdown_table(table: Table) -> str:
@@ -132,16 +133,9 @@ def escaped(text: str) -> str:
     return str(text).replace("|", "\\|").replace("\n", " ")
 
 
-def _row(name, variant, columns, estimates: Estimates, mark=lambda column: "", *, difference=False, first=False):
-    """A row of a table: the estimates of one variant under all columns."""
-    own = {c.key: estimates[c.key].get(variant, mean_interval([])) for c in columns}
-    count = max(estimate.n for estimate in own.values())
-    cells = []
-    for c in columns:
-        is_ratio = difference and c.geometric
-        shown = Column(c.key, c.label, 2, False) if is_ratio else c
-        cells.append(estimate_cell(own[c.key], shown, count, signed=difference and not is_ratio, mark=mark(c)))
-    return TableRow([name], count, cells, first=first)
+def _of_variant(name: str, estimates: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Estimate]:
+    """`estimates[metric][variant]` of one variant."""
+    return {metric: by_variant[name] for metric, by_variant in estimates.items() if name in by_variant}
 
 
 def _by_variant(results: Sequence[Result], value_of) -> Values:

@@ -7,7 +7,7 @@ import numpy as np
 
 from lift_jax.evaluation.distribution import AIR, FEWEST_VOLUMES, brain_region
 from lift_jax.evaluation.generation import GenerationScores
-from lift_jax.evaluation.report.page import Cell, Figure, Table, TableRow, estimate_cell, render, write_report
+from lift_jax.evaluation.report.page import Figure, Table, estimates_row, render, write_report
 from lift_jax.evaluation.report.pictures import UNIT_WINDOW
 from lift_jax.evaluation.report.planes import ORIENTATION_NOTE, View, draw_depth_profiles, draw_volumes, view_of
 from lift_jax.evaluation.report.viewer import Panel, Scene, encode_scenes, make_scene, page_budget, spacing_affine
@@ -123,11 +123,7 @@ def _neighbor_figure(scores: GenerationScores, sets, training: np.ndarray, view:
 
 
 def _table(scores: GenerationScores, heading: str, columns: tuple[Column, ...]) -> Table:
-    rows = []
-    for name, estimates in scores.table.items():
-        count = max(estimate.n for estimate in estimates.values())
-        cells = [estimate_cell(estimates[c.key], c, count) if c.key in estimates else Cell("–") for c in columns]
-        rows.append(TableRow([name], count, cells))
+    rows = [estimates_row([name], estimates, columns) for name, estimates in scores.table.items()]
     heads = ["set", "volumes", *(column.label for column in columns)]
     note = f"{LEVEL:.0%} intervals, volumes resampled; fewer than {FEWEST_VOLUMES} volumes have none (–)."
     return Table(heading, heads, rows, note)

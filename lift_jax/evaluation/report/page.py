@@ -8,7 +8,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 
 import jinja2
@@ -71,15 +71,39 @@ class Table:
         return len(self.rows[0].names)
 
 
-def estimate_cell(estimate: Estimate, column: Column, count: int, signed: bool = False, mark: str = "") -> Cell:
+def estimates_row(
+    names: Sequence[str],
+    estimates: Mapping[str, Estimate],
+    columns: Sequence[Column],
+    *,
+    mark: Callable[[Column], str] = lambda column: "",
+    signed: bool = False,
+    first: bool = False,
+) -> TableRow:
+    """A row of a table: under each column its estimate, or a dash where there is none.
+
+    Args:
+      names: that begin the row.
+      estimates: by the columns' keys.
+      columns: of the table.
+      mark: the mark of a column's cell.
+      signed: positive differences have a sign; ratios, of geometric columns, have none.
+      first: the row starts a group.
+    """
+    count = max((estimate.n for estimate in estimates.values()), default=0)
+    cells = [_cell(estimates.get(column.key), column, count, signed, mark) for column in columns]
+    return TableRow(names, count, cells, first)
+
+
+def _cell(estimate: Estimate | None, column: Column, count: int, signed: bool, mark: Callable[[Column], str]) -> Cell:
     """A mean with its interval, and its own n where that is below the `count` of the row."""
-    if estimate.n == 0:
+    if estimate is None or estimate.n == 0:
         return Cell("–")
-    sign = "+" if signed or column.best_at_zero else ""
+    sign = "+" if column.best_at_zero or (signed and not column.geometric) else ""
     mean, low, high = (f"{value:{sign}.{column.digits}f}".replace("-", "−") for value in estimate[:3])
     interval = "–" if math.isnan(estimate.low) else f"{low} to\N{NO-BREAK SPACE}{high}"
     interval += f", n = {estimate.n}".replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}") * (estimate.n < count)
-    return Cell(mean, interval, mark)
+    return Cell(mean, interval, mark(column))
 
 
 def render(template: str, **context) -> str:

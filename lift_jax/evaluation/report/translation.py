@@ -1,10 +1,11 @@
 """An evaluation of translations on disk: `metrics.json` for programs, `cases.csv` for statistics, `report.html`."""
 
+import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from lift_jax.errors import UserError
-from lift_jax.evaluation.report.page import Figure, Table, TableRow, estimate_cell, render, write_report
+from lift_jax.evaluation.report.page import Figure, Table, estimates_row, render, write_report
 from lift_jax.evaluation.report.pictures import Picture, draw_picture
 from lift_jax.evaluation.report.planes import ORIENTATION_NOTE
 from lift_jax.evaluation.report.viewer import encode_scenes, page_budget, picture_scene
@@ -103,17 +104,15 @@ def _headline_table(columns: Sequence[Column], aggregates: Estimates, difference
     method = _methods(aggregates)[0]
     columns = [column for column in columns if column.headline]
     ahead = differences.get(BEST_SOURCE) if columns else None
-    heads = ["channel", "subjects", *(column.label for column in columns)]
-    heads += [f"{columns[0].label}, minus {BEST_SOURCE}"] if ahead else []
     rows = []
     for channel, estimates in aggregates[method].items():
-        count = _count(estimates)
-        cells = [estimate_cell(estimates[column.key], column, count) for column in columns]
+        row = estimates_row([channel], estimates, columns)
         if ahead:
-            estimate = ahead[channel][columns[0].key]
-            mark = difference_mark(estimate, columns[0])
-            cells.append(estimate_cell(estimate, columns[0], count, signed=True, mark=mark))
-        rows.append(TableRow([channel], count, cells))
+            beside = estimates_row([], ahead[channel], columns[:1], mark=_marks(ahead[channel]), signed=True)
+            row = dataclasses.replace(row, cells=[*row.cells, *beside.cells])
+        rows.append(row)
+    heads = ["channel", "subjects", *(column.label for column in columns)]
+    heads += [f"{columns[0].label}, minus {BEST_SOURCE}"] if ahead else []
     return Table("Result", heads, rows, f"Mean over subjects of the {method}; below it the interval.")
 
 
@@ -122,13 +121,12 @@ def _metrics_table(columns: Sequence[Column], aggregates: Estimates) -> Table:
     rows = []
     for channel in next(iter(aggregates.values())):
         for position, method in enumerate(_methods(aggregates)):
-            estimates = aggregates[method][channel]
-            count = _count(estimates)
-            cells = []
-            for c in columns:
-                mark = best_mark(method, {m: aggregates[m][channel][c.key] for m in aggregates}, c)
-                cells.append(estimate_cell(estimates[c.key], c, count, mark=mark))
-            rows.append(TableRow(["" if position else channel, method], count, cells, first=not position))
+
+            def mark(column: Column, channel=channel, method=method) -> str:
+                return best_mark(method, {m: aggregates[m][channel][column.key] for m in aggregates}, column)
+
+            names = ["" if position else channel, method]
+            rows.append(estimates_row(names, aggregates[method][channel], columns, mark=mark, first=not position))
     heads = ["channel", "method", "subjects", *(column.label for column in columns)]
     return Table("All metrics", heads, rows, "Mean over subjects and its interval. The best mean is bold.")
 
@@ -138,25 +136,20 @@ def _difference_table(columns: Sequence[Column], differences: Estimates) -> list
     rows = []
     for channel in next(iter(differences.values()), ()):
         for position, (method, channels) in enumerate(differences.items()):
-            estimates = channels[channel]
-            count = _count(estimates)
-            cells = [
-                estimate_cell(estimates[c.key], c, count, signed=True, mark=difference_mark(estimates[c.key], c))
-                for c in columns
-            ]
-            rows.append(TableRow(["" if position else channel, method], count, cells, first=not position))
+            own, names = channels[channel], ["" if position else channel, method]
+            rows.append(estimates_row(names, own, columns, mark=_marks(own), signed=True, first=not position))
     heads = ["channel", f"{MODEL} minus", "subjects", *(column.label for column in columns)]
     note = "Differences are computed per subject, then averaged. Colored where the interval excludes zero:"
     return [Table("Paired differences", heads, rows, note, legend=True)] if rows else []
 
 
+def _marks(differences: Mapping[str, Estimate]) -> Callable[[Column], str]:
+    return lambda column: difference_mark(differences[column.key], column)
+
+
 def _methods(aggregates: Estimates) -> list[str]:
     """The model first, then the others in their order."""
     return sorted(aggregates, key=lambda method: method != MODEL)
-
-
-def _count(estimates: Mapping[str, Estimate]) -> int:
-    return max((estimate.n for estimate in estimates.values()), default=0)
 
 
 def _reading_points(columns: Sequence[Column], methods: Sequence[str]) -> list[str]:

@@ -14,12 +14,12 @@ from typing import NoReturn
 
 import lift_jax
 from lift_jax.cli.arguments import Parser, add_common_arguments, describe, split_overrides
-from lift_jax.cli.process import guarded
+from lift_jax.cli.process import Output, guarded
 from lift_jax.errors import UserError, near
 
 COMMANDS = {
-    "train": "train a run, or go on with it",
-    "evaluate": "score a run, or anybody's predictions, and write a report",
+    "train": "train a run, or resume it",
+    "evaluate": "score a run, or predictions of any method, and write a report",
     "synthesize": "translate subjects, or sample volumes from noise",
     "sweep": "compare variants of a configuration over seeds",
     "check": "list every problem of a data set",
@@ -45,24 +45,17 @@ exit status: 0 done, 1 bad input or a fault, 130 stopped by Ctrl-C
 
 
 def main(command: str | None = None) -> NoReturn:
-    """Runs the command line of this process and ends it.
-
-    Args:
-      command: whose options the arguments are; None if the first argument names it.
-    """
+    """Runs the command line of this process and ends it; the first argument names the command unless `command` does."""
     given = sys.argv[1:] if command is None else [command, *sys.argv[1:]]
     sys.exit(guarded(dispatch, given))
 
 
 def dispatch(given: Sequence[str]) -> int:
-    """Runs a command and returns the exit status.
-
-    Args:
-      given: the name of a command and its options.
+    """Runs the command that the first of `given` names with the other ones as options; returns the exit status.
 
     Raises:
       UserError: bad input.
-      SystemExit: after help or version.
+      SystemExit: after the help of a command.
     """
     if not given or given[0] in ("-h", "--help", "help"):
         print(HELP, end="")
@@ -80,8 +73,6 @@ def dispatch(given: Sequence[str]) -> int:
     options, overrides = split_overrides(options) if parser.takes_overrides else (options, {})
     arguments = parser.parse(options)
     arguments.overrides = overrides
-    from lift_jax.cli.process import Output
-
     output = Output(quiet=arguments.quiet, json=arguments.json)
     summary = module.run(arguments, output.say)
     output.finish(summary)

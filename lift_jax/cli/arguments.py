@@ -18,7 +18,7 @@ COLUMNS = 100
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are UserError, with the nearest option where one is type_errors.
+    """A parser whose errors are UserError, with the nearest option where one is mistyped.
 
     Options may be written with - or _ between their words. Abbreviations are refused.
 
@@ -28,14 +28,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, **options):
         self.takes_overrides = False
-        self._known: list[str] = []
         super().__init__(prog, allow_abbrev=False, formatter_class=_formatter, **options)
-
-    def add_argument(self, *names, **options):
-        """As argparse's; an option that is not required has its default in its help, if it is worth telling."""
-        if hasattr(self, "_known"):
-            self._known += [name for name in names if name.startswith("--")]
-        return super().add_argument(*names, **options)
 
     def parse(self, given: Sequence[str]) -> argparse.Namespace:
         """The values of options; UserError in one line for what is not understood."""
@@ -43,8 +36,9 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             name = unknown[0].partition("=")[0]
             if not name.startswith("-"):
-                raise UserError(f"{unknown[0]}: not understood; all options begin with --; see {self.prog} --help")
-            hint = near(name, self._known) or f"; see {self.prog} --help"
+                raise UserError(f"{unknown[0]}: not an option; options begin with --; see {self.prog} --help")
+            options = [option for option in self._option_string_actions if option.startswith("--")]
+            hint = near(name, options) or f"; see {self.prog} --help"
             raise UserError(f"{name}: no such option{hint}")
         return arguments
 
@@ -58,7 +52,7 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
 
 
 def _with_underscores(word: str) -> str:
-    """An option's name with _ between its words; its value, and what is no option, as it is."""
+    """An option with _ between the words of its name; anything else unchanged."""
     if not word.startswith("--"):
         return word
     name, separator, value = word.partition("=")
@@ -66,9 +60,9 @@ def _with_underscores(word: str) -> str:
 
 
 def describe(docstring: str) -> dict[str, str]:
-    """Usage, description and examples of a command out of its module's docstring, as arguments of a parser.
+    """Usage, description and examples from a command's docstring, as arguments of a parser.
 
-    The docstring is a sentence, `usage: …`, what else is to be said, and `examples:` at its end.
+    The docstring is a sentence, `usage: …`, further paragraphs, and `examples:` at its end.
     """
     summary, usage, *rest = textwrap.dedent(docstring).strip().split("\n\n")
     return {
@@ -100,22 +94,22 @@ def split_overrides(given: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 def add_common_arguments(parser: Parser) -> None:
     """Options of every command."""
-    parser.add_argument("--quiet", action="store_true", help="no progress and no lines but warnings and errors")
-    parser.add_argument("--json", action="store_true", help="print a summary as JSON in place of lines")
+    parser.add_argument("--quiet", action="store_true", help="print warnings and errors only")
+    parser.add_argument("--json", action="store_true", help="print a summary as JSON instead of lines")
 
 
 def add_device_argument(parser: Parser) -> None:
     """The option that chooses where JAX computes."""
-    parser.add_argument("--device", choices=DEVICES, help="where to compute; by default a GPU or TPU if JAX finds one")
+    parser.add_argument("--device", choices=DEVICES, help="where to compute; default: a GPU or TPU if JAX finds one")
 
 
 def positive(text: str) -> int:
-    """The type of an option that counts something: 1 or more."""
+    """The type of an option that is a whole number of 1 or more."""
     return _at_least(1, text)
 
 
 def natural(text: str) -> int:
-    """The type of an option that may be zero: 0 or more."""
+    """The type of an option that is a whole number of 0 or more."""
     return _at_least(0, text)
 
 
@@ -137,7 +131,7 @@ def required(value: str | None, option: str) -> str:
 
 
 def refuse_given(arguments: argparse.Namespace, names: Iterable[str], where: str) -> None:
-    """Raises UserError for each option that was given and does not apply, such as "for a run of task translation"."""
+    """Raises UserError with a line for each option that was given and does not apply `where`."""
     given = [name for name in sorted(names) if getattr(arguments, name) not in (None, False)]
     if given:
         raise UserError("\n".join(f"--{name}: does not apply {where}; leave it out" for name in given))

@@ -4,8 +4,8 @@ usage: lift-jax check --root DIR --dataset NAME [options]
        lift-jax check --workdir RUN [--root DIR] [options]
 
 Prints a row for each subject and below it its errors and warnings. An error makes training refuse the subject, and the
-exit status 1; a warning is about something that is accepted and deserves a look. The second form takes channels and
-names from a trained run, and compares the subjects with its training data.
+exit status 1; a warning is about something that is accepted but unusual. The second form takes channels and names
+from a trained run, and compares the subjects with its training data.
 
 examples:
   lift-jax check --root BRATS --dataset brats --required t1n,t2w
@@ -39,15 +39,15 @@ def add_arguments(parser: Parser) -> None:
     """The options of the command."""
     add = parser.add_argument
     add("--root", default="", metavar="DIR", help="folder of the subjects")
-    add("--workdir", metavar="RUN", help="a trained run, in place of --dataset and what describes it")
+    add("--workdir", metavar="RUN", help="a trained run; gives --dataset, --pattern, --channels and --suffixes")
     add("--dataset", choices=SCANNED, metavar="NAME", help=f"{', '.join(SCANNED)} (brats)")
     add("--pattern", help="files: names below the root, such as {subject}/{channel}.nii.gz")
     add("--manifest", default="", metavar="CSV", help="manifest: column subject and one for each channel")
     add("--channels", type=_pairs, metavar="A=P,...", help="channels and protocols, T1=mr_quantile,CT=ct_hu")
     add("--suffixes", type=_pairs, metavar="A=W,...", help="bids, files: words in file names, T1=T1w")
-    add("--required", type=_names, default=[], metavar="A,...", help="what every subject must have: channels, mask")
-    add("--headers_only", action="store_true", help="leave the voxels on disk: seconds for a whole data set")
-    add("--threads", type=positive, default=os.cpu_count(), metavar="N", help="subjects that are read at once")
+    add("--required", type=_names, default=[], metavar="A,...", help="channels, or mask, that every subject must have")
+    add("--headers_only", action="store_true", help="read headers only: seconds for a whole data set")
+    add("--threads", type=positive, default=os.cpu_count(), metavar="N", help="subjects that are read in parallel")
 
 
 def run(arguments, say: Say) -> dict:

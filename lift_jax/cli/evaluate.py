@@ -1,4 +1,4 @@
-"""Score a run on its test split, or on a folder of subjects, or anybody's predictions, and write a report.
+"""Score a run on its test split or on a folder of subjects, or predictions of any method, and write a report.
 
 usage: lift-jax evaluate --workdir DIR [--root DIR] | --predictions DIR --targets DIR --output DIR
        | --prediction FILE --target FILE  [options]
@@ -15,28 +15,32 @@ from lift_jax.cli.process import Say, add_process_arguments, join_processes, pre
 
 PROTOCOLS = "cwdm", "synthrad2023", "synthrad2025"
 
-OF_RUNS = "root", "medicalnet", "dtype"
-OF_FOLDERS = "predictions", "targets"
-OF_SINGLE_FILES = "prediction", "target", "mask"
-OF_FILES = "protocol", "prediction_range", *OF_FOLDERS, *OF_SINGLE_FILES
-"""Options that apply to a run, or to predictions in folders or files, alone."""
+RUN_OPTIONS = "root", "medicalnet", "dtype"
+FOLDER_OPTIONS = "predictions", "targets"
+SINGLE_OPTIONS = "prediction", "target", "mask"
+PREDICTION_OPTIONS = "protocol", "prediction_range", *FOLDER_OPTIONS, *SINGLE_OPTIONS
+"""Options that apply only to a run, to folders of predictions, or to a single prediction."""
 
 
 def add_arguments(parser: Parser) -> None:
     """The options of the command."""
     add = parser.add_argument
     add("--workdir", metavar="DIR", help="work directory of a trained run")
-    add("--weights", metavar="NAME", help="weights that come with lift_jax, in place of --workdir; give --root too")
-    add("--root", metavar="DIR", help="subjects with the run's channels, instead of the test split")
+    add("--weights", metavar="NAME", help="shipped weights, instead of --workdir; needs --root")
+    add("--root", metavar="DIR", help="subjects to score instead of the test split")
     add("--predictions", metavar="DIR", help="folder of predictions, <subject>-<channel>.nii.gz")
     add("--targets", metavar="DIR", help="folder of the true subjects, in the layout of BraTS or SynthRAD")
     add("--prediction", metavar="FILE", help="a single prediction")
     add("--target", metavar="FILE", help="the true volume of --prediction")
-    add("--mask", metavar="FILE", help="brain or body in which --prediction is scored")
-    add("--protocol", choices=PROTOCOLS, help="how predictions are scored: MR in [0, 1], CT in HU (cwdm)")
-    add("--prediction_range", metavar="A,B", help="of predictions: stands for 0,1 or -1024,3000")
-    add("--medicalnet", metavar="FILE", help="its ResNet-50, .safetensors: 3D Fréchet distances of LiFT-U")
-    add("--dtype", choices=DTYPES, help="of activations; default: that of the training")
+    add("--mask", metavar="FILE", help="brain or body; --prediction is scored inside")
+    add("--protocol", choices=PROTOCOLS, help="metrics of predictions: MR in [0, 1], CT in HU (cwdm)")
+    add("--prediction_range", metavar="A,B", help="values of the predictions that stand for 0,1 or -1024,3000")
+    add(
+        "--medicalnet",
+        metavar="FILE",
+        help="weights (.safetensors) for 3D Fréchet distances of LiFT-U",
+    )
+    add("--dtype", choices=DTYPES, help="type of activations; default: that of the training")
     add("--output", metavar="DIR", help="folder for the results; for a run: evaluation/ in its workdir")
     add_device_argument(parser)
     add_process_arguments(parser)
@@ -45,11 +49,11 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments, say: Say) -> dict:
     """Scores; the summary names the report or, for a single prediction without --output, holds the metrics."""
     if arguments.predictions:
-        refuse_given(arguments, ("workdir", "weights", *OF_RUNS, *OF_SINGLE_FILES), "with --predictions")
+        refuse_given(arguments, ("workdir", "weights", *RUN_OPTIONS, *SINGLE_OPTIONS), "with --predictions")
     elif arguments.prediction:
-        refuse_given(arguments, ("workdir", "weights", *OF_RUNS, *OF_FOLDERS), "with --prediction")
+        refuse_given(arguments, ("workdir", "weights", *RUN_OPTIONS, *FOLDER_OPTIONS), "with --prediction")
     else:
-        refuse_given(arguments, OF_FILES, "without --predictions or --prediction")
+        refuse_given(arguments, PREDICTION_OPTIONS, "without --predictions or --prediction")
         run_folder(arguments.workdir, arguments.weights)
         if arguments.weights:
             required(arguments.root, "--root")
@@ -70,7 +74,7 @@ def _evaluate_run(arguments, say: Say) -> dict:
 
     workdir = run_folder(arguments.workdir, arguments.weights)
     task = task_of(read_config(workdir))
-    refuse_given(arguments, set(OF_RUNS) - task.flags, f"for a run of task {task.name}")
+    refuse_given(arguments, set(RUN_OPTIONS) - task.flags, f"for a run of task {task.name}")
     options = EvaluateOptions(
         root=resolve_local_path(arguments.root) if arguments.root else None,
         output=resolve_path(arguments.output) if arguments.output else None,
@@ -97,7 +101,7 @@ def _evaluate_files(arguments, say: Say) -> dict:
         check_writable(output)
     protocol = arguments.protocol or PROTOCOLS[0]
     limits = None if arguments.prediction_range is None else parse_range(arguments.prediction_range)
-    options = OF_FOLDERS if arguments.predictions else OF_SINGLE_FILES[:2]
+    options = FOLDER_OPTIONS if arguments.predictions else SINGLE_OPTIONS[:2]
     prediction, target = (resolve_local_path(required(getattr(arguments, name), f"--{name}")) for name in options)
     if arguments.predictions:
         rows, pictures, metadata = score_folder(prediction, target, protocol, limits)

@@ -43,7 +43,7 @@ def run(arguments, say: Say) -> dict:
         **{name: os.environ[name] for name in VARIABLES if name in os.environ},
         "package": str(pathlib.Path(lift_jax.__file__).parent),
         "configs": _configs(),
-        "compiled functions": os.environ.get("JAX_COMPILATION_CACHE_DIR", "not kept: no folder can be written"),
+        "compiled functions": os.environ.get("JAX_COMPILATION_CACHE_DIR", "not kept: no writable folder"),
         "preprocessed volumes": "cache/ in each work directory, or config.data.cache",
     }
     for name, value in info.items():

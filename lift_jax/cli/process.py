@@ -83,7 +83,7 @@ def guarded(command: Callable[[Sequence[str]], int], given: Sequence[str]) -> in
     except UserError as error:
         return _refuse(str(error))
     except KeyboardInterrupt as stop:
-        return _refuse(str(stop) or "stopped; the same command goes on from what is done", INTERRUPTED)
+        return _refuse(str(stop) or "stopped; the same command resumes it", INTERRUPTED)
     except Exception as error:
         if not _is_one_of_many():
             raise
@@ -130,7 +130,7 @@ def run_until_stopped(work: Callable[[], object]) -> str | None:
         try:
             work()
         except Preempted as stop:
-            message = f"{stop}; the same command goes on from there"
+            message = f"{stop}; the same command resumes from there"
             if is_interrupted():
                 raise KeyboardInterrupt(message) from None
             return message
@@ -217,13 +217,13 @@ def has_nvidia_gpu(driver: pathlib.Path = pathlib.Path("/proc/driver/nvidia/gpus
 
 def add_process_arguments(parser: Parser) -> None:
     """Options by which the processes of a run find each other."""
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, for a run of several processes")
-    parser.add_argument("--processes", type=positive, metavar="N", help="how many there are; 1: run alone, always")
-    parser.add_argument("--process", type=natural, metavar="I", help="number of this one, from 0")
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0, in a run of several")
+    parser.add_argument("--processes", type=positive, metavar="N", help="number of processes; 1: run alone")
+    parser.add_argument("--process", type=natural, metavar="I", help="index of this process, from 0")
     for name, seconds, text in (
-        ("join", 300, "to wait for the other processes"),
-        ("heartbeat", 100, "of silence after which a process counts as dead"),
-        ("hang", 1800, "without a step after which one of many processes is ended"),
+        ("join", 300, "seconds to wait for the other processes"),
+        ("heartbeat", 100, "seconds of silence after which a process counts as dead"),
+        ("hang", 1800, "seconds without a step after which one of several processes is ended"),
     ):
         option = f"--{name}_seconds"
         parser.add_argument(option, type=positive, default=seconds, metavar="S", help=f"{text} ({seconds})")
@@ -300,7 +300,7 @@ def _message_of_many(error: Exception) -> str:
     text = " ".join(str(error).split())
     if any(word in text for word in LOST):
         return (
-            f"lost another process ({text[:200]}); start all again: the same command goes on from the last checkpoint"
+            f"lost another process ({text[:200]}); start all again: the same command resumes from the last checkpoint"
         )
     return "".join(traceback.format_exception(error))
 

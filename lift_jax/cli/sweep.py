@@ -1,9 +1,8 @@
-"""Compare variants of a configuration: train them with several seeds, score them, write a table and a page.
+"""Compare variants of a configuration: train them with several seeds, score them, and write a report.
 
 usage: lift-jax sweep --sweep NAME_OR_FILE[:VARIANT] --workdir DIR [options]
 
-Started again with the same command, a sweep goes on from where it was. sweep.csv, sweep.md and sweep.html are written
-after every run.
+The same command resumes a stopped sweep. sweep.csv, sweep.md and sweep.html are written after every run.
 
 examples:
   lift-jax sweep --sweep drifting_fields --workdir runs/fields
@@ -18,10 +17,14 @@ from lift_jax.cli.process import Say, prepare_jax, run_until_stopped
 
 def add_arguments(parser: Parser) -> None:
     """The options of the command."""
-    parser.add_argument("--sweep", metavar="NAME", help="of a sweep that is shipped, or a file; and :VARIANT")
+    parser.add_argument("--sweep", metavar="NAME", help="a shipped sweep or a file, and :VARIANT")
     parser.add_argument("--workdir", metavar="DIR", help="folder for runs, shared stages, tables and the page")
     parser.add_argument(
-        "--parallel", type=positive, default=1, metavar="N", help="runs at a time, each a process, on the next GPU (1)"
+        "--parallel",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="runs in parallel, each on the next GPU (1)",
     )
     add_device_argument(parser)
 

@@ -18,34 +18,34 @@ from lift_jax.cli.arguments import DTYPES, Parser, add_device_argument, natural,
 from lift_jax.cli.process import Say, check_devices, prepare_jax, run_folder
 from lift_jax.errors import UserError
 
-OF_TASKS = {"case", "input", "mask", "skip_existing", "target", "force", "dtype"}
-OF_TASKS |= {"count", "seed", "depth", "temperature", "spacing"}
-"""Options that apply to runs of some tasks alone."""
+TASK_OPTIONS = {"case", "input", "mask", "skip_existing", "target", "force", "dtype"}
+TASK_OPTIONS |= {"count", "seed", "depth", "temperature", "spacing"}
+"""Options that apply only to some tasks."""
 
 
 def add_arguments(parser: Parser) -> None:
     """The options of the command."""
     add = parser.add_argument
     add("--workdir", metavar="DIR", help="work directory of a trained run")
-    add("--weights", metavar="NAME", help="weights that come with lift_jax, in place of --workdir")
+    add("--weights", metavar="NAME", help="shipped weights, instead of --workdir")
     add("--output", metavar="PATH", help="folder for the results; with --input, the file to write")
     add("--case", metavar="DIR", help="a folder of subjects, or of one")
-    add("--input", action="append", metavar="A=FILE", help="channel and file of a source; may be given several times")
-    add("--mask", metavar="FILE", help="brain or body in the --input files; default: it is found in them")
-    add("--skip_existing", action="store_true", help="leave out subjects that have results of the same checkpoint")
-    add("--target", metavar="CHANNEL", help="predict only this channel; default: all that are missing")
+    add("--input", action="append", metavar="A=FILE", help="channel and file of a source; repeatable")
+    add("--mask", metavar="FILE", help="brain or body in the --input files; default: detected")
+    add("--skip_existing", action="store_true", help="skip subjects that have results of the same checkpoint")
+    add("--target", metavar="CHANNEL", help="predict this channel; default: all missing ones")
     add("--force", action="store_true", help="predict --target from the others even if it is there")
-    add("--dtype", choices=DTYPES, help="of activations; default: that of the training")
-    add("--count", type=positive, metavar="N", help="sample so many volumes from noise")
-    add("--seed", type=natural, metavar="N", help="of the samples: the same seed gives the same volumes (0)")
-    add("--depth", type=natural, metavar="N", help="slices of a sampled volume; default: as many as in training")
-    add("--temperature", type=float, metavar="X", help="standard deviation of the latents; default: that of the run")
-    add("--spacing", type=float, metavar="MM", help="voxel size to write of sampled volumes")
+    add("--dtype", choices=DTYPES, help="type of activations; default: that of the training")
+    add("--count", type=positive, metavar="N", help="number of volumes to sample from noise")
+    add("--seed", type=natural, metavar="N", help="seed of the samples (0)")
+    add("--depth", type=natural, metavar="N", help="slices of a sampled volume; default: as in training")
+    add("--temperature", type=float, metavar="X", help="standard deviation of the latents; overrides the run's setting")
+    add("--spacing", type=float, metavar="MM", help="voxel size of sampled volumes")
     add_device_argument(parser)
 
 
 def run(arguments, say: Say) -> dict:
-    """Writes the volumes; the summary lists what was said of each."""
+    """Writes the volumes; the summary lists the lines that were printed."""
     prepare_jax(arguments.device)
     workdir = run_folder(arguments.workdir, arguments.weights)
     required(arguments.output, "--output")
@@ -55,7 +55,7 @@ def run(arguments, say: Say) -> dict:
     from lift_jax.tasks import SynthesizeOptions, task_of
 
     task = task_of(read_config(workdir))
-    refuse_given(arguments, OF_TASKS - task.flags, f"for a run of task {task.name}")
+    refuse_given(arguments, TASK_OPTIONS - task.flags, f"for a run of task {task.name}")
     options = SynthesizeOptions(
         output=resolve_local_path(arguments.output),
         case=resolve_local_path(arguments.case) if arguments.case else None,
@@ -79,7 +79,7 @@ def run(arguments, say: Say) -> dict:
 
 
 def channel_files(values: Sequence[str]) -> dict[str, pathlib.Path]:
-    """Channel to file, from values CHANNEL=FILE of `--input`; raises UserError with one line for each that is wrong."""
+    """Channel to file, of values CHANNEL=FILE of `--input`; UserError with a line for each wrong one."""
     files, problems = {}, []
     for value in values:
         channel, separator, path = value.partition("=")

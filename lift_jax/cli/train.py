@@ -1,4 +1,4 @@
-"""Train a run, or go on with it from its last checkpoint.
+"""Train a run, or resume it from its last checkpoint.
 
 usage: lift-jax train --config NAME_OR_FILE[:VARIANT] --workdir DIR [--config.KEY=VALUE ...]
 
@@ -18,7 +18,7 @@ from lift_jax.cli.process import Say, add_process_arguments, join_processes, pre
 def add_arguments(parser: Parser) -> None:
     """The options of the command."""
     parser.takes_overrides = True
-    parser.add_argument("--config", metavar="NAME", help="of a config that is shipped, or a file; and :VARIANT")
+    parser.add_argument("--config", metavar="NAME", help="a shipped configuration or a file, and :VARIANT")
     parser.add_argument("--workdir", metavar="DIR", help="folder for checkpoints, logs and the configuration")
     parser.add_argument("--profile_steps", metavar="A,B", help="first and last step to trace; sets config.log.profile")
     add_device_argument(parser)

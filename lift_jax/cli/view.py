@@ -2,7 +2,7 @@
 
 usage: lift-jax view FILE... [options]
 
-The files lie on one grid, such as a source, the truth and a prediction.
+The files share one grid: a source, the truth and a prediction, for example.
 
 examples:
   lift-jax view t1.nii.gz truth.nii.gz prediction.nii.gz --open
@@ -21,7 +21,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--output", default="view.html", metavar="FILE", help="the page to write (view.html)")
     parser.add_argument("--level", type=float, metavar="X", help="intensity in the middle of the gray scale")
     parser.add_argument("--window", type=float, metavar="X", help="width of the gray scale")
-    parser.add_argument("--open", action="store_true", help="show the page in the browser of this machine")
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
 
 
 def run(arguments, say: Say) -> dict:

@@ -79,5 +79,5 @@ def stalled(stage: str, begun: Mapping[int, int], count: int, seconds: float) ->
         state = f"{which} not begun step {min(steps) + 1:,}, for which the others wait"
     return (
         f"{stage}: no step for {seconds:,.0f} s (--hang_seconds): {state}; "
-        "start all again: the same command goes on from the last checkpoint"
+        "start all again: the same command resumes from the last checkpoint"
     )

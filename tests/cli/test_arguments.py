@@ -61,7 +61,7 @@ def test_help_imports_neither_jax_nor_numpy():
         (["train", "--workdr=x"], "--workdr: no such option; near it is --workdir"),
         (["train", "--work=x"], "--work: no such option"),  # no abbreviations, which a new option would break
         (["train", "--zzz"], "--zzz: no such option; see lift-jax train --help"),
-        (["train", "steps=3"], "steps=3: not understood"),
+        (["train", "steps=3"], "steps=3: not an option"),
         (["train", "--device=gup"], "--device: invalid choice: 'gup'"),
         (["train", "--processes=0"], "--processes: 0 must be 1 or more"),
         (["train", "--processes=many"], "--processes: 'many' is not a whole number"),

@@ -40,7 +40,7 @@ def test_a_run_that_is_interrupted_has_saved_and_goes_on(tmp_path, begin):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 130, errors
-    assert errors.splitlines()[-1].endswith("the same command goes on from there")
+    assert errors.splitlines()[-1].endswith("the same command resumes from there")
     (step,) = [int(path.name) for path in (workdir / "checkpoints/joint").iterdir()]  # whole, and nothing beside it
     assert 1 <= step < 100
     again = begin("train", *arguments)

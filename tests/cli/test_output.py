@@ -37,7 +37,7 @@ def no_lasting_changes(monkeypatch):
     ("error", "status", "line"),
     [
         (UserError("file.nii.gz: is not there"), 1, "file.nii.gz: is not there\n"),
-        (KeyboardInterrupt(), 130, "stopped; the same command goes on from what is done\n"),
+        (KeyboardInterrupt(), 130, "stopped; the same command resumes it\n"),
     ],
 )
 def test_exit_status_and_what_is_said_of_it(capsys, error, status, line):

@@ -22,7 +22,7 @@ from tests.commands import REPOSITORY, SECONDS, free_port
 def test_the_line_names_the_processes_that_are_furthest_behind(begun, count, message):
     line = stalled("mixer", begun, count, 1800)
     assert line.startswith("mixer: no step for 1,800 s (--hang_seconds): ") and message in line
-    assert "\n" not in line and line.endswith("the same command goes on from the last checkpoint")
+    assert "\n" not in line and line.endswith("the same command resumes from the last checkpoint")
 
 
 def watched(monkeypatch, begun):

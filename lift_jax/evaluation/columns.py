@@ -44,7 +44,7 @@ HU_COLUMNS = (
 )
 """The columns of `scores.score_hu`."""
 
-GFLOP_COLUMN = Column("gflop", "a volume (GFLOP)", 1, False)
+GFLOP_COLUMN = Column("gflop", "GFLOP per volume", 1, False)
 """Operations of one translation, in sweeps."""
 
 VOLUME_COLUMNS = (

@@ -11,10 +11,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax.data.datasets import BRATS_CHANNELS, BRATS_WORDS, SYNTHRAD_CHANNELS, scan
-from lift_jax.data.geometry import Grid, describe_difference
 from lift_jax.data.intensity import get_protocol
 from lift_jax.data.naming import SubjectFiles
-from lift_jax.data.scans import ScannedSubjects, header_errors, read_labels
+from lift_jax.data.scans import ScannedSubjects, check_same_grid, header_errors, read_labels
 from lift_jax.data.volumes import read_header, read_volume
 from lift_jax.errors import DataWarning, UserError
 from lift_jax.evaluation.columns import columns_of
@@ -164,7 +163,7 @@ def score_file(
     subjects = ScannedSubjects((files,), {channel: get_protocol(scoring.channels[channel])})
     grid = read_header(target)
     for path in filter(None, (prediction, mask)):
-        _check_grid(path, target, grid)
+        check_same_grid(target, grid, path, read_header(path))
     if scoring.unit == "HU" and mask is None:
         warnings.warn(f"{target}: no --mask; the body is found by threshold in the true CT", DataWarning, stacklevel=2)
     subject = subjects.load(0)
@@ -240,12 +239,6 @@ def _describe_intensities(
     return "; ".join([text, *warned])
 
 
-def _check_grid(path: Path, other: Path, grid: Grid) -> None:
-    difference = describe_difference(read_header(path), grid)
-    if difference:
-        raise UserError(f"{path}: is not on the grid of {other}: {difference}; resample it onto that grid")
-
-
 def _match_errors(path, subject, channel, targets, scoring, subjects: ScannedSubjects, index) -> list[str]:
     """What keeps a prediction from being scored, one line each."""
     ending = ".mha" if scoring.dataset == "synthrad2025" else ".nii.gz"
@@ -260,7 +253,7 @@ def _match_errors(path, subject, channel, targets, scoring, subjects: ScannedSub
         return [f"{path}: {subject} has no channel but the target in {targets}; add one, it shows the brain"]
     errors = list(header_errors(files))
     try:
-        _check_grid(path, truth[channel], read_header(truth[channel]))
+        check_same_grid(truth[channel], read_header(truth[channel]), path, read_header(path))
     except UserError as error:
         errors.append(str(error))
     return errors

@@ -13,9 +13,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from lift_jax.data.geometry import describe_difference
+from lift_jax.data.scans import check_same_grid
 from lift_jax.data.subject import foreground_box
-from lift_jax.data.volumes import Volume, read_volume
+from lift_jax.data.volumes import read_volume
 from lift_jax.errors import UserError
 from lift_jax.evaluation.report.page import render, static_file, write_text
 from lift_jax.evaluation.report.pictures import UNIT_WINDOW, Picture, Window
@@ -253,17 +253,11 @@ def _file_scenes(files: Sequence[tuple[str, str | os.PathLike]], given: Window |
         panels = []
         for name, path in files[start : start + MAX_PANELS]:
             volume = read_volume(path)
-            _require_grid(first, first_path, volume, path)
+            check_same_grid(Path(first_path), first, Path(path), volume)
             panels.append(_panel(name, volume.array, given))
         foreground = np.any([panel.volume != panel.volume.flat[0] for panel in panels], axis=0)
         pair = (0, 1) if len(panels) > 1 else None
         yield make_scene(", ".join(panel.name for panel in panels), panels, first.affine, foreground, pair)
-
-
-def _require_grid(first: Volume, first_path, volume: Volume, path) -> None:
-    difference = describe_difference(first, volume)
-    if difference:
-        raise UserError(f"{path}: is not on the grid of {first_path}: {difference}; resample it onto that grid")
 
 
 def _panel(name: str, array: np.ndarray, given: Window | None) -> Panel:

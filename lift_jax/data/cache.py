@@ -1,6 +1,6 @@
 """Preprocessed subjects on disk, as memory-mapped arrays of which slabs are read without reading the volume.
 
-A subject lives in `<cache>/<fingerprint>-<layout>/`, written aside and renamed, so that what is there is whole. The
+A subject lives in `<cache>/<fingerprint>-<version>/`, written aside and renamed, so that what is there is whole. The
 fingerprint covers the source's content and the protocols: other data or other constants are other folders.
 """
 
@@ -28,7 +28,7 @@ from lift_jax.data.subject import Subject, SubjectSource
 from lift_jax.errors import UserError
 from lift_jax.progress import progress
 
-LAYOUT = 3
+CACHE_VERSION = 3
 """Version of how subjects lie on disk, part of their folders' names: to be raised with any change to it."""
 
 METADATA = "metadata.json"
@@ -163,7 +163,7 @@ def cache_subjects(
     except OSError as error:
         raise UserError(f"{directory}: cannot make the cache ({error.strerror}); set config.data.cache") from None
     remove_leftovers(directory)
-    paths = [directory / f"{source.fingerprint(i)}-{LAYOUT}" for i in range(len(source.names))]
+    paths = [directory / f"{source.fingerprint(i)}-{CACHE_VERSION}" for i in range(len(source.names))]
     missing = [i for i, path in enumerate(paths) if not path.exists()]
     if missing:
         begin = process_index * len(missing) // process_count

@@ -4,18 +4,18 @@ import dataclasses
 import functools
 import itertools
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from scipy import ndimage
 
 from lift_jax.data.foreground import bounding_box, fill_holes
-from lift_jax.data.geometry import Grid, describe_difference, describe_offset, geometry_warnings
+from lift_jax.data.geometry import Grid, geometry_warnings
 from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.naming import MASK, SEGMENTATION, SubjectFiles
-from lift_jax.data.scans import files_of, find_masks, read_labels
+from lift_jax.data.scans import compare_grids, files_of, find_masks, read_labels
 from lift_jax.data.subject import Subject
 from lift_jax.data.volumes import Volume, read_header, read_volume
 from lift_jax.errors import DataWarning, UserError
@@ -70,12 +70,11 @@ def check_subjects(
 
     def issues(files: SubjectFiles) -> SubjectIssues:
         found = _issues(files, protocols, required, headers_only)
-        if compare is None or found.errors:
-            return found
-        return dataclasses.replace(found, warnings=(*found.warnings, *compare(files)))
+        further = () if compare is None or found.errors else compare(files)
+        return dataclasses.replace(found, warnings=(*found.warnings, *further))
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
-        warnings.simplefilter("ignore", DataWarning)  # what readers warn about is listed
+    with catch_warnings(), ThreadPoolExecutor(threads) as pool:
+        simplefilter("ignore", DataWarning)  # what readers warn about is listed
         yield from pool.map(issues, subjects)
 
 
@@ -86,62 +85,59 @@ def _issues(files: SubjectFiles, protocols, required: Sequence[str], headers_onl
         for kind in required
         if kind not in paths
     ]
-    doubts, grids, volumes = [], {}, {}
+    warnings: list[str] = []
+    grids: dict[str, Grid] = {}
     for kind, path in paths.items():
         try:
-            volume = read_header(path) if headers_only else read_volume(path)
+            grid = read_header(path) if headers_only else read_volume(path)
         except UserError as error:
             errors.append(str(error))
             continue
-        doubts += [f"{path}: {doubt}" for doubt in grid_warnings(volume)]
+        warnings += [f"{path}: {warning}" for warning in grid_warnings(grid)]
         first = next(iter(grids), kind)
-        difference = describe_difference(grids.get(first, volume), volume)
+        difference, offset = compare_grids(paths[first], grids.get(first, grid), path, grid)
+        warnings += [offset] if offset else []
         if difference:
-            errors.append(f"{path}: is not on the grid of {paths[first]}: {difference}; resample it onto that grid")
-            continue
-        offset = describe_offset(grids.get(first, volume), volume)
-        doubts += [f"{path}: {offset} from the grid of {paths[first]}; it is taken to be on it"] if offset else []
-        grids[kind] = volume
-        if isinstance(volume, Volume):
-            volumes[kind] = volume.array
+            errors.append(difference)
+        else:
+            grids[kind] = grid
+    volumes = {kind: grid.array for kind, grid in grids.items() if isinstance(grid, Volume)}
     if volumes:
         of_voxels = voxel_issues(files, volumes, protocols)
-        errors, doubts = [*errors, *of_voxels[0]], [*doubts, *of_voxels[1]]
+        errors, warnings = [*errors, *of_voxels[0]], [*warnings, *of_voxels[1]]
     size = sum(os.path.getsize(path) for path in paths.values() if os.path.isfile(path))
-    grid = next(iter(grids.values()), None)
-    if grid is not None:
-        grid = Grid(grid.shape, grid.affine, grid.header)
-    return SubjectIssues(files.name, tuple(paths), grid, size, tuple(errors), tuple(doubts))
+    shown = next((Grid(grid.shape, grid.affine, grid.header) for grid in grids.values()), None)
+    return SubjectIssues(files.name, tuple(paths), shown, size, tuple(errors), tuple(warnings))
 
 
 def voxel_issues(
     files: SubjectFiles, volumes: Mapping[str, np.ndarray], protocols: Mapping[str, IntensityProtocol]
 ) -> tuple[list[str], list[str]]:
     """Errors and warnings about the voxels of a subject whose volumes `[D, H, W]` are on one grid."""
-    errors, doubts = [], []
+    errors: list[str] = []
     arrays = {channel: volumes[channel] for channel in protocols if channel in volumes}
-    if SEGMENTATION in volumes:
+    if files.segmentation and SEGMENTATION in volumes:
         try:
             read_labels(files.segmentation, lambda path: volumes[SEGMENTATION])
         except UserError as error:
             errors.append(str(error))
     if not arrays:
-        return errors, doubts
+        return errors, []
     try:
-        explicit, masks, doubts = find_masks(files, arrays, volumes.get(MASK), protocols)
+        explicit, masks, warnings = find_masks(files, arrays, volumes.get(MASK), protocols)
     except UserError as error:
-        return [*errors, str(error)], doubts
+        return [*errors, str(error)], []
     for channel, mask in masks.items():
-        wrong, doubtful = protocols[channel].check(arrays[channel], mask)
-        errors += [f"{files.channels[channel]}: {text}" for text in wrong]
-        doubts += [f"{files.channels[channel]}: {text}" for text in doubtful]
+        of_channel = protocols[channel].check(arrays[channel], mask)
+        errors += [f"{files.channels[channel]}: {text}" for text in of_channel[0]]
+        warnings += [f"{files.channels[channel]}: {text}" for text in of_channel[1]]
     if explicit is not None:
         masks = dict.fromkeys(masks, fill_holes(explicit))  # a mask may have holes, which are then meant
     masks = {channel: mask for channel, mask in masks.items() if mask.any()}  # of the others there is an error
     comparable = {channel: arrays[channel] for channel in masks}
     for channel, lines in channel_warnings(comparable, masks).items() if masks else ():
-        doubts += [f"{files.channels[channel]}: {text}" for text in lines]
-    return errors, doubts
+        warnings += [f"{files.channels[channel]}: {text}" for text in lines]
+    return errors, warnings
 
 
 def grid_warnings(grid: Grid) -> Iterator[str]:
@@ -180,7 +176,7 @@ def channel_warnings(volumes: Mapping[str, np.ndarray], foregrounds: Mapping[str
     Returns:
       Channel to its warnings; every channel is there.
     """
-    warnings = {channel: [] for channel in volumes}
+    warnings: dict[str, list[str]] = {channel: [] for channel in volumes}
     union = functools.reduce(np.logical_or, foregrounds.values())
     box = bounding_box(union)
     solid = fill_holes(union[box])
@@ -207,7 +203,7 @@ def subject_warnings(subject: Subject, protocols: Mapping[str, IntensityProtocol
 
 
 def _coverage_warning(mask: np.ndarray, union: np.ndarray, solid: np.ndarray) -> str | None:
-    total = np.count_nonzero(union)
+    total = int(np.count_nonzero(union))
     missing = np.count_nonzero(union & ~mask) / max(1, total)
     if missing > MISSING_SHARE:
         return (

@@ -23,6 +23,7 @@ from lift_jax.data.naming import (
     subject_of,
 )
 from lift_jax.data.splits import SPLITS
+from lift_jax.data.volumes import MHA
 from lift_jax.errors import DataWarning, UserError
 from lift_jax.paths import resolve_local_path
 
@@ -47,26 +48,13 @@ def brats_naming(data) -> Naming:
 SYNTHRAD_CHANNELS = {"mr": "mr_foreground", "cbct": "ct_hu", "ct": "ct_hu"}
 """MR of task 1 or cone-beam CT of task 2, the planning CT, and their intensity protocols."""
 
-SYNTHRAD_PATTERN = r"(?:.*/)?(?P<subject>[^/]+)/(?P<kind>mr|cbct|ct|mask)"
 
-
-def synthrad2023_naming(data) -> Naming:
-    """Subject folders may lie in others, such as `Task1/brain`."""
-    return _synthrad_naming(data, r"\.nii(?:\.gz)?", ".nii.gz")
-
-
-def synthrad2025_naming(data) -> Naming:
-    """As of 2023, in MetaImage files."""
-    return _synthrad_naming(data, r"\.mha", ".mha")
-
-
-def _synthrad_naming(data, ending: str, shown: str) -> Naming:
-    kinds = {channel: channel for channel in SYNTHRAD_CHANNELS if channel in data.channels}
-    return Naming(
-        re.compile(SYNTHRAD_PATTERN + ending, re.DOTALL),
-        kinds | {"mask": MASK},
-        f"<subject>/{{mr,cbct,ct,mask}}{shown}",
-    )
+def synthrad_naming(data, ending: str = ".nii.gz") -> Naming:
+    """Subject folders may lie in others, such as `Task1/brain`; of 2025 the ending is `.mha`."""
+    kinds = {channel: channel for channel in SYNTHRAD_CHANNELS if channel in data.channels} | {"mask": MASK}
+    endings = r"\.mha" if ending == MHA else r"\.nii(?:\.gz)?"
+    pattern = re.compile(rf"(?:.*/)?(?P<subject>[^/]+)/(?P<kind>mr|cbct|ct|mask){endings}", re.DOTALL)
+    return Naming(pattern, kinds, f"<subject>/{{mr,cbct,ct,mask}}{ending}")
 
 
 def bids_naming(data) -> Naming:
@@ -83,14 +71,7 @@ def bids_naming(data) -> Naming:
         rf"_(?P<kind>{words})\.nii(?:\.gz)?"
     )
     example = f"sub-<label>/[ses-<label>/]anat/sub-<label>_*_{{{','.join(kinds)}}}.nii.gz"
-    return Naming(pattern, kinds, example, _session_name)
-
-
-def _session_name(match: re.Match) -> str:
-    return f"{match['subject']}_{match['session']}" if match["session"] else match["subject"]
-
-
-FIELDS = ("subject", "channel")
+    return Naming(pattern, kinds, example, lambda match: "_".join(filter(None, match.group("subject", "session"))))
 
 
 def files_naming(data) -> Naming:
@@ -107,8 +88,9 @@ def files_naming(data) -> Naming:
         raise UserError(f"config.data.pattern: not set; give the names of the files below config.data.root, {form}")
     parts = re.split(r"\{(.*?)\}", pattern)
     fields = parts[1::2]
-    problems = [f"lacks {{{field}}}" for field in FIELDS if field not in fields]
-    problems += [f"{{{field}}} is neither {{subject}} nor {{channel}}" for field in fields if field not in FIELDS]
+    known = ("subject", "channel")
+    problems = [f"lacks {{{field}}}" for field in known if field not in fields]
+    problems += [f"{{{field}}} is neither {{subject}} nor {{channel}}" for field in fields if field not in known]
     if not pattern.endswith(ENDINGS):
         problems.append(f"does not end in {', '.join(ENDINGS)}")
     if problems:
@@ -117,19 +99,11 @@ def files_naming(data) -> Naming:
     words = "|".join(map(re.escape, sorted(kinds, key=len, reverse=True)))
     groups = {"subject": "(?P<subject>[^/]+?)", "channel": f"(?P<kind>{words})"}
     repeated = {"subject": "(?P=subject)", "channel": "(?P=kind)"}
-    regex, seen = [], set()
-    for i, part in enumerate(parts):
-        if i % 2 == 0:
-            regex.append(re.escape(part).replace(r"\*", "[^/]*"))
-        else:
-            regex.append(repeated[part] if part in seen else groups[part])
-            seen.add(part)
+    regex = [re.escape(part).replace(r"\*", "[^/]*") for part in parts]
+    for i, field in enumerate(fields):
+        regex[2 * i + 1] = repeated[field] if field in fields[:i] else groups[field]
     shown = pattern.replace("{channel}", f"{{{','.join(kinds)}}}").replace("{subject}", "<subject>")
     return Naming(re.compile("".join(regex), re.DOTALL), kinds, shown)
-
-
-OPTIONAL = (MASK, SEGMENTATION, "split", "patient")
-"""Columns beside `subject` and the channels."""
 
 
 def read_manifest(data) -> Found:
@@ -186,9 +160,9 @@ def _manifest_rows(path: Path, channels: tuple[str, ...]) -> list[tuple[int, dic
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); check config.data.manifest") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: is no CSV file in UTF-8 ({error}); repair it") from None
-    allowed = ("subject", *channels, *OPTIONAL)
-    problems = [f"column {column!r} is none of {', '.join(allowed)}; rename or remove it" for column in columns]
-    problems = [line for line, column in zip(problems, columns, strict=True) if column not in allowed]
+    allowed = ("subject", *channels, MASK, SEGMENTATION, "split", "patient")
+    unknown = [column for column in columns if column not in allowed]
+    problems = [f"column {column!r} is none of {', '.join(allowed)}; rename or remove it" for column in unknown]
     problems += [f"column {column!r} is there twice; remove one" for column, n in Counter(columns).items() if n > 1]
     problems += [f"lacks the column {name!r}; add it" for name in ("subject", *channels) if name not in columns]
     problems += [f"line {line} has more cells than columns; separate by commas" for line, row in rows if "" in row]
@@ -222,8 +196,8 @@ DATASETS: dict[str, DataSet] = {
     "phantom": DataSet(BRATS_CHANNELS, scanned_as="brats"),
     "phantom_head": DataSet(PHANTOM_HEAD_CHANNELS, scanned_as="synthrad2023"),
     "brats": DataSet(BRATS_CHANNELS, brats_naming),
-    "synthrad2023": DataSet(SYNTHRAD_CHANNELS, synthrad2023_naming, few_validate=True),
-    "synthrad2025": DataSet(SYNTHRAD_CHANNELS, synthrad2025_naming, few_validate=True),
+    "synthrad2023": DataSet(SYNTHRAD_CHANNELS, synthrad_naming, few_validate=True),
+    "synthrad2025": DataSet(SYNTHRAD_CHANNELS, lambda data: synthrad_naming(data, MHA), few_validate=True),
     "bids": DataSet(naming=bids_naming),
     "files": DataSet(naming=files_naming),
     "manifest": DataSet(),
@@ -245,8 +219,11 @@ def find_subjects(data: ConfigDict, *, one_subject: bool = False) -> Found:
         return read_manifest(data)
     if not data.root:
         raise UserError("config.data.root: not set; give the folder of the subjects, --config.data.root=DIR")
-    naming = DATASETS[data.dataset].naming(data)
-    return find(resolve_local_path(data.root), naming, lambda paths: _suggest(data, paths), one_subject=one_subject)
+    naming = DATASETS[data.dataset].naming
+    assert naming is not None, data.dataset
+    return find(
+        resolve_local_path(data.root), naming(data), lambda paths: _suggest(data, paths), one_subject=one_subject
+    )
 
 
 def scan(data: ConfigDict, *, one_subject: bool = False) -> tuple[SubjectFiles, ...]:

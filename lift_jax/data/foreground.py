@@ -109,6 +109,7 @@ def background_of(volume: np.ndarray) -> Background:
     noise = NOISE_DEVIATIONS * deviation > RESIDUE_THRESHOLD * span
     signed = bool(below > (SIGNED_SHARE / 3 if noise else SIGNED_SHARE))  # noisy air is most of the others
     tiny, dark = (float(np.mean(shares <= part)) for part in (RESIDUE, DARK))
+    kind: Literal["constant", "residue", "noise", "none"]
     if exact and tiny < RESIDUE_SHARE and dark <= (0.6 if signed else 0.3):
         kind = "constant"
     elif exact:
@@ -205,8 +206,8 @@ def fill_holes(mask: np.ndarray) -> np.ndarray:
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
     """The smallest box that holds a mask `[D, H, W]`; the whole volume, if it is empty."""
-    axes = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    return tuple(slice(int(axis[0]), int(axis[-1]) + 1) if axis.size else slice(None) for axis in axes)
+    found = ndimage.find_objects(mask.astype(np.uint8))
+    return found[0] if found else (slice(None), slice(None), slice(None))
 
 
 def body_mask(mr: np.ndarray) -> np.ndarray:
@@ -242,10 +243,9 @@ def _relative_to(volume: np.ndarray, value: float) -> np.ndarray:
 def _solid_body(mr: np.ndarray) -> np.ndarray:
     level = np.log1p(np.maximum(mr, 0) / max(float(np.mean(np.maximum(mr, 0))), 1e-6))
     bright = level > _otsu(level)
-    pieces, count = ndimage.label(bright)
-    if count == 0:
+    if not bright.any():
         return bright
-    body = pieces == 1 + int(np.argmax(ndimage.sum_labels(bright, pieces, range(1, count + 1))))
+    body = largest_component(bright)
     ball = ndimage.generate_binary_structure(3, 1)
     body = ndimage.binary_closing(np.pad(body, 3), ball, iterations=3)[3:-3, 3:-3, 3:-3]
     return np.stack([ndimage.binary_fill_holes(plane) for plane in body])
@@ -293,7 +293,7 @@ def _most_frequent(values: np.ndarray) -> tuple[float, float]:
 
 def _without_padding(volume: np.ndarray) -> tuple[slice, slice, slice]:
     """The part of a volume that is left when planes of one value are cut off its faces, whatever that value."""
-    box = [slice(0, size) for size in volume.shape]
+    box: list[slice] = [slice(0, size) for size in volume.shape]
     for axis in (0, 1, 2):
         for side in (0, -1):
             while box[axis].stop - box[axis].start > 1:
@@ -301,7 +301,7 @@ def _without_padding(volume: np.ndarray) -> tuple[slice, slice, slice]:
                 if plane.min() != plane.max():
                     break
                 box[axis] = slice(box[axis].start + 1 + side, box[axis].stop + side)
-    return tuple(box)
+    return box[0], box[1], box[2]
 
 
 def _deviation(differences: np.ndarray) -> float:

@@ -6,7 +6,7 @@ Medical Image Synthesis", 2024, for missing-modality MR on BraTS 2023. SynthRAD'
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -48,6 +48,7 @@ HU_OFFSET = 1024.0
 UNIT_TOLERANCE = 0.01
 """Overshoot of [0, 1] that is clipped, as in a prediction."""
 
+
 _HALF_PRECISION = np.dtype(np.float16)
 
 
@@ -57,11 +58,10 @@ class IntensityProtocol:
 
     Attributes:
       name: key of `PROTOCOLS`.
-      unit: `[0, 1]` or `HU`.
-      low: intensity in the protocol's unit that is -1 in the network.
-      high: intensity in the protocol's unit that is 1 in the network.
-      background: intensity in the protocol's unit outside the foreground.
-      stored_dtype: dtype that holds the protocol's unit on disk.
+      unit: `[0, 1]` or `HU`; that of the attributes below.
+      low, high: intensities that are -1 and 1 in the network.
+      background: intensity outside the foreground.
+      stored_dtype: dtype on disk.
     """
 
     name: str
@@ -86,7 +86,7 @@ class IntensityProtocol:
           ValueError: the volume cannot be normalized: it is constant or not finite, or the foreground is empty.
         """
         _check_numbers(volume, foreground)
-        return _NORMALIZE[self.name](self, volume, foreground)
+        return PROTOCOLS[self.name][0](self, volume, foreground)
 
     def check(self, volume: np.ndarray, foreground: np.ndarray) -> tuple[list[str], list[str]]:
         """Errors and warnings about a volume, each the end of a line `FILE: ...` with the remedy.
@@ -97,7 +97,7 @@ class IntensityProtocol:
         """
         try:
             _check_numbers(volume, foreground)
-            return _CHECK[self.name](self, volume, foreground)
+            return PROTOCOLS[self.name][1](self, volume, foreground)
         except ValueError as error:
             return [str(error)], []
 
@@ -202,27 +202,6 @@ def _clipped(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.nda
     return np.where(foreground, np.clip(volume, protocol.low, protocol.high), protocol.background).astype(np.float32)
 
 
-_NORMALIZE = {
-    "mr_quantile": _mr_quantile,
-    "mr_zscore": _mr_zscore,
-    "mr_foreground": _mr_foreground,
-    "ct_hu": _clipped,
-    "unit": _clipped,
-}
-
-
-def _unit_range(name: str) -> Callable[..., IntensityProtocol]:
-    def make(hu_range: tuple[float, float] = HU_RANGE) -> IntensityProtocol:
-        return IntensityProtocol(name)
-
-    return make
-
-
-def _ct_hu(hu_range: tuple[float, float] = HU_RANGE) -> IntensityProtocol:
-    low, high = (float(bound) for bound in hu_range)
-    return IntensityProtocol("ct_hu", "HU", low, high, low, np.dtype(np.int16))
-
-
 def _check_mr(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.ndarray) -> tuple[list, list]:
     background, inside = background_of(volume), np.count_nonzero(foreground)
     low, high = CWDM_QUANTILES
@@ -231,7 +210,7 @@ def _check_mr(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.nd
     if not (protocol.name == "mr_quantile" and clean and some and outside):  # else it cannot fail: no need to sort
         protocol.normalize(volume, foreground)
     tissue = volume[foreground]
-    warnings = [*_doubts_about_background(protocol, background)]
+    warnings = list(_background_warnings(protocol, background))
     values = np.unique(tissue[:: max(1, tissue.size // 5000)])
     if values.size <= FEW_VALUES and (values := np.unique(tissue)).size <= FEW_VALUES:
         what = "is constant" if values.size == 1 else f"holds only {values.size} different values"
@@ -239,7 +218,7 @@ def _check_mr(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.nd
     return [], warnings
 
 
-def _doubts_about_background(protocol: IntensityProtocol, background: Background) -> Iterator[str]:
+def _background_warnings(protocol: IntensityProtocol, background: Background) -> Iterator[str]:
     value = f"{background.value:.4g}"
     if background.signed:
         yield (
@@ -295,17 +274,14 @@ def _check_unit(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.
     return [], []
 
 
-_CHECK = dict.fromkeys(("mr_quantile", "mr_zscore", "mr_foreground"), _check_mr) | {
-    "ct_hu": _check_ct,
-    "unit": _check_unit,
+PROTOCOLS = {
+    "mr_quantile": (_mr_quantile, _check_mr),
+    "mr_zscore": (_mr_zscore, _check_mr),
+    "mr_foreground": (_mr_foreground, _check_mr),
+    "ct_hu": (_clipped, _check_ct),
+    "unit": (_clipped, _check_unit),
 }
-
-
-PROTOCOLS: dict[str, Callable[..., IntensityProtocol]] = {
-    **{name: _unit_range(name) for name in ("mr_quantile", "mr_zscore", "mr_foreground", "unit")},
-    "ct_hu": _ct_hu,
-}
-"""Protocols by name; each is made from `hu_range`, which only `ct_hu` uses."""
+"""By name: how a protocol normalizes a volume, and how it checks one."""
 
 
 def get_protocol(name: str, hu_range: tuple[float, float] = HU_RANGE) -> IntensityProtocol:
@@ -321,7 +297,10 @@ def get_protocol(name: str, hu_range: tuple[float, float] = HU_RANGE) -> Intensi
     """
     if name not in PROTOCOLS:
         raise ValueError(f"{name!r} is no intensity protocol; choose one of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name](hu_range)
+    if name == "ct_hu":
+        low, high = (float(bound) for bound in hu_range)
+        return IntensityProtocol(name, "HU", low, high, low, np.dtype(np.int16))
+    return IntensityProtocol(name)
 
 
 def _magnitude_quantiles(magnitudes: np.ndarray, fractions: tuple[float, ...]) -> list[float]:

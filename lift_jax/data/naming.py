@@ -176,7 +176,7 @@ def _near_misses(root: Path, entries, naming: Naming, subjects: Iterable[Subject
         for ending in ENDINGS:
             match = lower.fullmatch(stem + ending)
             kind = match and kinds.get(match["kind"].lower())
-            if kind and kind not in present.get(naming.name_of(match), {}):
+            if match and kind and kind not in present.get(naming.name_of(match), {}):
                 yield f"{root / path}: is not named {naming.example}; it is skipped, rename or convert it to be {kind}"
                 break
 

@@ -222,7 +222,7 @@ def _check_affine(path: Path, affine: np.ndarray) -> None:
         raise UserError(f"{path}: its affine is singular; {mend}")
 
 
-def _spatial_shape(header: nib.Nifti1Header) -> tuple[int, int, int]:
+def _spatial_shape(header: nib.Nifti1Header) -> tuple[int, ...]:
     return tuple(int(size) for size in header["dim"][1:4])
 
 

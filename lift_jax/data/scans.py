@@ -55,14 +55,21 @@ def check_headers(subjects: Sequence[SubjectFiles]) -> None:
         raise UserError("\n".join([first, *(line for lines in errors for line in lines)]))
 
 
+def compare_grids(first_path: Path, first: Grid, path: Path, grid: Grid) -> tuple[str | None, str | None]:
+    """An error, where two files of a subject are not on one grid; a warning about a difference beyond rounding."""
+    difference, offset = describe_difference(first, grid), None if first is grid else describe_offset(first, grid)
+    if difference:
+        return f"{path}: is not on the grid of {first_path}: {difference}; resample it onto that grid", None
+    return None, f"{path}: {offset} from the grid of {first_path}; it is taken to be on it" if offset else None
+
+
 def check_same_grid(first_path: Path, first: Grid, path: Path, grid: Grid) -> None:
     """Raises UserError where two files of a subject are not on one grid; a difference beyond rounding is a warning."""
-    difference = describe_difference(first, grid)
-    if difference:
-        raise UserError(f"{path}: is not on the grid of {first_path}: {difference}; resample it onto that grid")
-    offset = describe_offset(first, grid)
-    if offset:
-        warnings.warn(f"{path}: {offset} from the grid of {first_path}; it is taken to be on it", DataWarning, 2)
+    error, warning = compare_grids(first_path, first, path, grid)
+    if error:
+        raise UserError(error)
+    if warning:
+        warnings.warn(warning, DataWarning, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,9 +136,9 @@ class ScannedSubjects:
         arrays = dict(zip(wanted, volumes, strict=False))
         mask = volumes[-1] if files.mask is not None else None
         del volumes
-        explicit, masks, doubts = find_masks(files, arrays, mask, self.protocols)
-        for doubt in doubts:
-            warnings.warn(doubt, DataWarning, stacklevel=2)
+        explicit, masks, lines = find_masks(files, arrays, mask, self.protocols)
+        for line in lines:
+            warnings.warn(line, DataWarning, stacklevel=2)
         for channel in wanted:
             self._check(files.channels[channel], channel, arrays[channel], masks[channel])
         labels = read_labels(files.segmentation, read) if files.segmentation and channels is None else None
@@ -161,9 +168,9 @@ class ScannedSubjects:
         return digest.hexdigest()
 
     def _check(self, path: Path, channel: str, array: np.ndarray, mask: np.ndarray) -> None:
-        errors, doubts = self.protocols[channel].check(array, mask)
-        for doubt in doubts:
-            warnings.warn(f"{path}: {doubt}", DataWarning, stacklevel=3)
+        errors, lines = self.protocols[channel].check(array, mask)
+        for line in lines:
+            warnings.warn(f"{path}: {line}", DataWarning, stacklevel=3)
         if errors:
             raise UserError("\n".join(f"{path}: {error}" for error in errors))
 
@@ -208,21 +215,21 @@ def find_masks(
       UserError: nothing is foreground.
     """
     channel, array = next(iter(arrays.items()))
-    doubts, path, problem = [], files.mask, "the mask is empty"
+    lines, path, problem = [], files.mask, "the mask is empty"
     if mask is not None:
         explicit = mask > MASK_THRESHOLD
     elif any(protocol.unit == "HU" for protocol in protocols.values()):
         path, problem = files.channels[channel], "no body was found in it"
-        doubts.append(f"{path}: has no mask beside it; the body was found by threshold, check its outline")
+        lines.append(f"{path}: has no mask beside it; the body was found by threshold, check its outline")
         explicit = body_mask(array - protocols[channel].low if protocols[channel].unit == "HU" else array)
     else:
         try:
-            return None, subject_foreground(arrays), doubts
+            return None, subject_foreground(arrays), lines
         except ValueError as error:
             raise UserError(f"{files.channels[channel].parent}: {error}") from None
     if not explicit.any():
         raise UserError(f"{path}: {problem}; draw a mask, or leave the subject out")
-    return explicit, dict.fromkeys(arrays, explicit), doubts
+    return explicit, dict.fromkeys(arrays, explicit), lines
 
 
 def read_labels(path: Path, read) -> np.ndarray:

@@ -18,10 +18,8 @@ WDM_SHAPE = (155, 240, 240)
 WDM_PADDING = ((50, 51), (8, 8), (8, 8))
 """Voxels of background before and after each axis, which make 256³ of it (WDM, arXiv 2402.19043)."""
 
-
-WDM_RESULT = tuple((size + sum(padding)) // 2 for size, padding in zip(WDM_SHAPE, WDM_PADDING, strict=True))
-"""Grid `(D, H, W)` after the protocol, of voxels of 2 mm."""
-
+WDM_RESULT = (128, 128, 128)
+"""Grid `(D, H, W)` after the protocol."""
 
 WDM_SPACING = 2.0
 """Millimeters of a voxel after the protocol, of BraTS's 1 mm."""
@@ -66,7 +64,8 @@ def channel_source(data: ConfigDict, split: str) -> SubjectSource:
 
 def volume_shape(data: ConfigDict) -> tuple[int, int, int]:
     """The shape `(D, H, W)` of the volumes of a configured data set."""
-    return tuple(data.size) if any(data.size) else WDM_RESULT
+    depth, height, width = data.size if any(data.size) else WDM_RESULT
+    return depth, height, width
 
 
 def volume_spacing(data: ConfigDict) -> float:

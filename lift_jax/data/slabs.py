@@ -193,13 +193,14 @@ def slab_size(subjects: Sequence[CachedSubject], crop: tuple[int, int], multiple
       UserError: if there is no crop and the subjects differ in size by more than foreground boxes do.
     """
     if any(crop):
-        return tuple(crop)
+        return crop[0], crop[1]
     sizes = {subject.shape[1:] for subject in subjects}
     smallest, largest = np.min(list(sizes), axis=0), np.max(list(sizes), axis=0)
     if (largest > MAX_SIDE_RATIO * smallest).any():
         listed = ", ".join(f"{height}x{width}" for height, width in sorted(sizes)[:4])
         raise UserError(f"config.data.crop: slices differ in size ({listed}); name one to crop or pad them to")
-    return tuple(-(-int(side) // multiple) * multiple for side in largest)
+    height, width = (-(-int(side) // multiple) * multiple for side in largest)
+    return height, width
 
 
 def draw_range(side: int, size: int, rng: np.random.Generator) -> slice:

@@ -1,6 +1,7 @@
 """From the data section of a configuration to sources of subjects."""
 
 import dataclasses
+import itertools
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -191,12 +192,12 @@ def _hash_split(
     channels = {subject.name: set(subject.channels) for subject in subjects}
     salts = (SPLIT_SALT, *(f"{SPLIT_SALT}, choice {i}" for i in range(2, SPLIT_CHOICES + 1)))
     splits = (split_patients(patients, few_validate=few_validate, salt=salt) for salt in salts)
-    wanted = set().union(*channels.values())
-    best, most = None, -1
-    for split in splits:
+    everything = set().union(*channels.values())
+    best, most = next(splits), -1
+    for split in itertools.chain([best], splits):
         covered = len(set().union(*(channels[name] for name in split["train"])))
         if covered > most:
             best, most = split, covered
-        if most == len(wanted):
+        if most == len(everything):
             break
     return best

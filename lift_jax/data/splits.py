@@ -106,7 +106,7 @@ def read_split_file(path: str | os.PathLike, patients: Mapping[str, str]) -> dic
     form = f"give {{{', '.join(f'{json.dumps(key)}: [...]' for key in SPLITS)}}} with subject names in the lists"
     if not isinstance(split, Mapping) or set(split) != set(SPLITS):
         raise UserError(f"{path}: is not a split file; {form}")
-    seen = {}
+    seen: dict[str, str] = {}
     for key in SPLITS:
         if not isinstance(split[key], list) or not all(isinstance(name, str) for name in split[key]):
             raise UserError(f"{path}: {key!r} is not a list of subject names; {form}")

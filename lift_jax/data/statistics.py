@@ -6,21 +6,36 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from lift_jax.data.channels import Channels
+from lift_jax.data.foreground import bounding_box
 from lift_jax.data.geometry import Grid
 from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.subject import Subject, foreground
 from lift_jax.paths import PathLike
 
+STATISTICS_FILE = "data_statistics.json"
+"""Where a run keeps the description, in its work directory."""
+
 QUANTILES = (0.05, 0.5, 0.95)
 """Fractions of a channel's foreground whose intensities are kept."""
 
-SIZES = ("volume_ml", "box_d_mm", "box_h_mm", "box_w_mm")
-
 SIZE_FACTOR = 1.35
-"""Factor by which the size of a foreground may leave the range of the training data."""
+"""Factor by which the volume of a foreground may leave the range of the training data; its root for sides."""
 
-INTENSITY_MARGIN = 0.15
-"""Share of the protocol's range by which a new subject's quantiles may leave those of the training data."""
+INTENSITY_MARGIN, OUTLIER_MARGIN = 0.15, 0.3
+"""Share of the protocol's range by which quantiles may leave those of the training data: of a new subject, and of one
+that trains, which is compared with few others."""
+
+FEWEST_OTHERS = 4
+"""Subjects from which on their range says something about another one."""
+
+SPACING_FACTOR = 1.25
+"""Ratio of voxel sides from which on they count as different."""
+
+SLICE_FACTOR = 1.5
+"""Ratio of the largest voxel side to the others from which on it is the axis of the slices."""
+
+AXIS_NAMES = ("axial", "coronal", "sagittal")
+"""Slices along the first, second and third axis of `[D, H, W]`."""
 
 
 def foreground_statistics(
@@ -42,20 +57,17 @@ def foreground_statistics(
     mask = foreground(subject, channels, protocols) if channels else np.zeros(0, bool)
     if not mask.any():
         return {}
-    spacing = subject.spacing
     statistics = {
-        "volume_ml": float(np.count_nonzero(mask) * np.prod(spacing) / 1000),
+        "volume_ml": float(np.count_nonzero(mask) * np.prod(subject.spacing) / 1000),
         "share": float(mask.mean()),
     }
-    for axis, (name, side) in enumerate(zip("dhw", spacing, strict=True)):
-        used = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        statistics[f"box_{name}_mm"] = float((used[-1] - used[0] + 1) * side)
+    for name, side, extent in zip("dhw", subject.spacing, bounding_box(mask), strict=True):
+        statistics[f"box_{name}_mm"] = float((extent.stop - extent.start) * side)
     for channel in channels:
-        protocol = protocols[channel]
-        own = mask & (subject.images[channel] != protocol.background)
-        if own.any():
-            inside = (subject.images[channel][own].astype(np.float64) - protocol.low) / (protocol.high - protocol.low)
-            values = np.quantile(inside, QUANTILES)
+        protocol, image = protocols[channel], subject.images[channel]
+        inside = image[mask & (image != protocol.background)].astype(np.float64)
+        if inside.size:
+            values = np.quantile((inside - protocol.low) / (protocol.high - protocol.low), QUANTILES)
             statistics |= {f"{channel}_q{q}": float(value) for q, value in zip(QUANTILES, values, strict=True)}
     return statistics
 
@@ -81,20 +93,23 @@ def compare_statistics(
     """
     if not subject:
         return ["has an empty foreground; give volumes with an image in them, or a mask"]
-    warnings = []
-    size = [
-        name for name in ("volume_ml", "box_d_mm", "box_h_mm", "box_w_mm") if _size_differs(training, subject, name)
-    ]
-    if size:
-        sizes = ", ".join(f"{_describe(name, subject[name])} ({_range(name, training[name])})" for name in size)
-        larger = all(subject[name] > training[name][1] for name in size)
+    known = {name: (value, *training[name]) for name, value in subject.items() if name in training}
+    warnings, sizes = [], []
+    for name in ("volume_ml", "box_d_mm", "box_h_mm", "box_w_mm"):
+        value, low, high = known.get(name, (0.0, 0.0, 0.0))
+        factor = SIZE_FACTOR if name == "volume_ml" else SIZE_FACTOR**0.5
+        if not low / factor <= value <= high * factor:
+            sizes.append(name)
+    if sizes:
+        listed = ", ".join(_describe_size(name, *known[name]) for name in sizes)
+        larger = all(known[name][0] > known[name][2] for name in sizes)
         remedy = "strip the skull, or give a mask" if larger else "check its field of view, units and mask"
-        warnings.append(f"its foreground has {sizes} in training; {remedy}")
+        warnings.append(f"its foreground has {listed} in training; {remedy}")
     for channel in sorted({name.rpartition("_q")[0] for name in subject if "_q" in name}):
-        names = [f"{channel}_q{q}" for q in QUANTILES]
-        if any(_intensity_differs(training, subject, name, margin) for name in names):
-            here = ", ".join(f"{subject[name]:.2f}" for name in names if name in subject)
-            there = ", ".join("{:.2f} to {:.2f}".format(*training[name]) for name in names if name in training)
+        quantiles = [known[name] for name in (f"{channel}_q{q}" for q in QUANTILES) if name in known]
+        if any(not low - margin <= value <= high + margin for value, low, high in quantiles):
+            here = ", ".join(f"{value:.2f}" for value, _, _ in quantiles)
+            there = ", ".join(f"{low:.2f} to {high:.2f}" for _, low, high in quantiles)
             warnings.append(
                 f"{channel}: its 5, 50 and 95 % quantiles in the foreground are {here} of the range, in training "
                 f"{there}; check that it is the right contrast, prepared as the training data"
@@ -102,47 +117,10 @@ def compare_statistics(
     return warnings
 
 
-def _size_differs(training, subject, name: str) -> bool:
-    if name not in training or name not in subject:
-        return False
-    factor = SIZE_FACTOR if name.startswith("volume") else SIZE_FACTOR ** (1 / 2)
-    low, high = training[name]
-    return not low / factor <= subject[name] <= high * factor
-
-
-def _intensity_differs(training, subject, name: str, margin: float) -> bool:
-    if name not in training or name not in subject:
-        return False
-    low, high = training[name]
-    return not low - margin <= subject[name] <= high + margin
-
-
-def _describe(name: str, value: float) -> str:
-    return f"{value:.0f} ml" if name == "volume_ml" else f"{value:.0f} mm along {name[4].upper()}"
-
-
-def _range(name: str, bounds: list[float]) -> str:
-    unit = "ml" if name == "volume_ml" else "mm"
-    return "{:.0f} to {:.0f} {}".format(*bounds, unit)
-
-
-STATISTICS_FILE = "data_statistics.json"
-"""Where a run keeps the description, in its work directory."""
-
-SPACING_FACTOR = 1.25
-"""Ratio of voxel sides from which on they count as different."""
-
-THICK = 1.5
-"""Ratio of the largest voxel side to the others from which on it is the axis of the slices."""
-
-FEWEST_OTHERS = 4
-"""Subjects from which on their range says something about another one."""
-
-OUTLIER_MARGIN = 0.3
-"""The same share for subjects that train, which are compared with few others."""
-
-AXIS_NAMES = ("axial", "coronal", "sagittal")
-"""Slices along the first, second and third axis of `[D, H, W]`."""
+def _describe_size(name: str, value: float, low: float, high: float) -> str:
+    if name == "volume_ml":
+        return f"{value:.0f} ml ({low:.0f} to {high:.0f} ml)"
+    return f"{value:.0f} mm along {name[4].upper()} ({low:.0f} to {high:.0f} mm)"
 
 
 def describe_training(grids: Mapping[str, Grid], statistics: Mapping[str, Mapping[str, float]]) -> dict:
@@ -214,7 +192,7 @@ def slice_axis(spacing: Sequence[float]) -> int | None:
     """The axis of `(D, H, W)` across which slices were acquired; None for nearly cubic voxels."""
     axis = int(np.argmax(spacing))
     others = [side for other, side in enumerate(spacing) if other != axis]
-    return axis if spacing[axis] >= THICK * max(others) else None
+    return axis if spacing[axis] >= SLICE_FACTOR * max(others) else None
 
 
 def _spacing_warnings(training: Sequence[Sequence[float]], spacing: Sequence[float], resampled: float) -> list[str]:

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from lift_jax.data.foreground import bounding_box
-from lift_jax.data.geometry import Grid, new_geometry
+from lift_jax.data.geometry import Grid, new_geometry, voxel_sides
 from lift_jax.data.intensity import IntensityProtocol
 
 
@@ -45,7 +45,7 @@ class Subject:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Voxel sides in millimeters along `(D, H, W)`."""
-        return tuple(float(side) for side in np.linalg.norm(self.affine[:3, :3], axis=0)[::-1])
+        return voxel_sides(self.affine)
 
     def reference(self, channel: str) -> np.ndarray:
         """What a prediction of a channel is compared with, `[D, H, W]` float32."""
@@ -65,17 +65,19 @@ def foreground(subject: Subject, channels: Iterable[str], protocols: Mapping[str
 
 
 class SubjectSource(Protocol):
-    """Subjects by index: one split of a data set.
+    """Subjects by index: one split of a data set."""
 
-    Attributes:
-      names: unique names of the subjects, in the order of their indices.
-      patients: the patient of each subject.
-      protocols: channel to intensity protocol, in order, of all channels that are read.
-    """
+    @property
+    def names(self) -> Sequence[str]:
+        """Unique names of the subjects, in the order of their indices."""
 
-    names: Sequence[str]
-    patients: Sequence[str]
-    protocols: Mapping[str, IntensityProtocol]
+    @property
+    def patients(self) -> Sequence[str]:
+        """The patient of each subject."""
+
+    @property
+    def protocols(self) -> Mapping[str, IntensityProtocol]:
+        """Channel to intensity protocol, in order, of all channels that are read."""
 
     def channels(self, index: int) -> tuple[str, ...]:
         """The channels that subject `index` has, in the order of `protocols`."""
@@ -148,12 +150,14 @@ class Box(NamedTuple):
     @property
     def shape(self) -> tuple[int, int, int]:
         """Slices, rows and columns inside."""
-        return tuple(stop - start for start, stop in zip(self.start, self.stop, strict=True))
+        depth, height, width = (stop - start for start, stop in zip(self.start, self.stop, strict=True))
+        return depth, height, width
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
         """What cuts the box out of `[D, H, W, …]`."""
-        return tuple(slice(start, stop) for start, stop in zip(self.start, self.stop, strict=True))
+        depth, height, width = map(slice, self.start, self.stop)
+        return depth, height, width
 
 
 def foreground_box(
@@ -180,18 +184,15 @@ def foreground_box(
 def crop(subject: Subject, box: Box) -> Subject:
     """The part of a subject inside a box; its affine places it where it was."""
 
-    def cut(array: np.ndarray | None) -> np.ndarray | None:
-        return None if array is None else array[box.slices]
-
     affine = subject.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ np.array(box.start[::-1])
     return dataclasses.replace(
         subject,
-        images={channel: cut(image) for channel, image in subject.images.items()},
-        references={channel: cut(image) for channel, image in subject.references.items()},
+        images={channel: image[box.slices] for channel, image in subject.images.items()},
+        references={channel: image[box.slices] for channel, image in subject.references.items()},
         affine=affine,
-        mask=cut(subject.mask),
-        segmentation=cut(subject.segmentation),
+        mask=None if subject.mask is None else subject.mask[box.slices],
+        segmentation=None if subject.segmentation is None else subject.segmentation[box.slices],
     )
 
 

@@ -204,7 +204,8 @@ def _mha_header(path: Path, image) -> nib.Nifti1Header:
     if len(size) != 3:
         shape = "x".join(map(str, size))
         raise UserError(f"{path}: is {len(size)}D ({shape}); give one 3D volume")
-    components = getattr(image, "GetNumberOfComponentsPerPixel", getattr(image, "GetNumberOfComponents", None))()
+    of_image = hasattr(image, "GetNumberOfComponentsPerPixel")
+    components = image.GetNumberOfComponentsPerPixel() if of_image else image.GetNumberOfComponents()
     if components != 1:
         raise UserError(f"{path}: holds {components} numbers a voxel; convert it to one")
     affine = np.eye(4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lift_jax.data import cache
-from lift_jax.data.cache import LAYOUT, LEFT_AFTER, METADATA, cache_subjects
+from lift_jax.data.cache import CACHE_VERSION, LEFT_AFTER, METADATA, cache_subjects
 from lift_jax.data.intensity import get_protocol
 from lift_jax.data.subject import Subject
 from lift_jax.errors import UserError
@@ -85,7 +85,7 @@ def test_a_channel_that_a_subject_lacks_is_a_fault_of_the_caller(tmp_path):
 def test_subjects_lie_under_their_fingerprints_in_the_sources_order(tmp_path):
     cached = cache_subjects(RandomSubjects(3), tmp_path / "made" / "here", threads=2)
     assert [subject.directory for subject in cached] == [
-        tmp_path / "made" / "here" / f"a{i}-{LAYOUT}" for i in range(3)
+        tmp_path / "made" / "here" / f"a{i}-{CACHE_VERSION}" for i in range(3)
     ]
     assert [subject.name for subject in cached] == ["subject-0", "subject-1", "subject-2"]
 
@@ -127,8 +127,8 @@ def test_a_full_disk_is_reported_in_one_line_and_leaves_no_half_subject(tmp_path
     with pytest.raises(UserError, match=r"No space left|40 written") as refusal:
         cache_subjects(source, tmp_path, threads=1)
     assert "\n" not in str(refusal.value)
-    assert str(tmp_path / f"a1-{LAYOUT}") in str(refusal.value)
-    assert [path.name for path in tmp_path.iterdir()] == [f"a0-{LAYOUT}"]
+    assert str(tmp_path / f"a1-{CACHE_VERSION}") in str(refusal.value)
+    assert [path.name for path in tmp_path.iterdir()] == [f"a0-{CACHE_VERSION}"]
 
     monkeypatch.undo()
     again = RandomSubjects(2, full=True)
@@ -147,7 +147,7 @@ def test_a_writer_that_was_overtaken_by_another_uses_what_that_one_wrote(tmp_pat
     source.load = load_slowly
     (cached,) = cache_subjects(source, tmp_path, threads=1)
     np.testing.assert_array_equal(cached.image("t2"), load(0).images["t2"].astype(np.float16))
-    assert [path.name for path in tmp_path.iterdir()] == [f"a0-{LAYOUT}"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"a0-{CACHE_VERSION}"]
 
 
 def test_what_killed_processes_left_is_removed_and_what_others_are_writing_is_not(tmp_path):
@@ -157,7 +157,7 @@ def test_what_killed_processes_left_is_removed_and_what_others_are_writing_is_no
         (tmp_path / name / "image-t2.npy").write_bytes(b"half")
         os.utime(tmp_path / name, (time.time() - age,) * 2)
     cache_subjects(RandomSubjects(1), tmp_path, threads=1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".writing-new", f"a0-{LAYOUT}", "other"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".writing-new", f"a0-{CACHE_VERSION}", "other"]
 
 
 def test_a_shared_cache_can_be_read_by_whoever_may_read_its_folder(tmp_path):
@@ -178,7 +178,7 @@ def test_a_subject_that_cannot_be_read_is_reported_and_those_before_it_stay(tmp_
     source.load = load_but_one
     with pytest.raises(UserError, match="subject-1: damaged"):
         cache_subjects(source, tmp_path, threads=1)
-    assert (tmp_path / f"a0-{LAYOUT}" / "metadata.json").exists()
+    assert (tmp_path / f"a0-{CACHE_VERSION}" / "metadata.json").exists()
     assert not list(tmp_path.glob(".*"))
 
 

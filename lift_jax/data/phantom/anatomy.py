@@ -122,7 +122,7 @@ def template_maps(spacing: float) -> np.ndarray:
     """
     path = resources.files("lift_jax.data") / "template" / "mni_icbm152_tissues.nii.gz"
     with resources.as_file(path) as file:
-        stored = np.asarray(nib.load(file).dataobj)
+        stored = np.asarray(nib.Nifti1Image.from_filename(file).dataobj)
     maps = np.ascontiguousarray(stored.transpose(3, 2, 1, 0), dtype=np.float32) / TEMPLATE_LEVELS
     # The variance of a box of `spacing` mm, less that of the template's own 1 mm voxels.
     sigma = np.sqrt(max(spacing**2 - 1, 0) / 12)
@@ -223,7 +223,7 @@ def add_membranes(
     reach = np.float32(generator.uniform(*MEMBRANE_REACH))
     patches = np.clip(0.5 + smooth_field(generator, axes, MEMBRANE_PITCH_MM)[mask], 0, 1)
     dura = np.clip(15 * (reach * patches - above_edge), 0, 1)
-    z, y, x = (points - np.float32([PLEXUS_MM[0], PLEXUS_MM[1], 0])).T
+    z, y, x = (points - np.array([*PLEXUS_MM[:2], 0], np.float32)).T
     distance = np.sqrt((z * z + y * y) / 4 + (np.abs(x) - np.float32(PLEXUS_MM[2])) ** 2)
     plexus = np.clip(np.float32(generator.uniform(*PLEXUS_REACH_MM)) - distance, 0, 1) * fractions[:, CSF]
     share = np.maximum(dura, plexus)

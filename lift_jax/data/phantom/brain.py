@@ -144,4 +144,5 @@ def _pathology_sites() -> tuple[np.ndarray, np.ndarray]:
     near_ventricles = ndimage.gaussian_filter(ventricles, 4.0)
     masks = (white > 0.3) & (csf < 0.1) & (z > -25), (white > 0.85) & (near_ventricles > 0.04)
     coarse = (slice(None, None, step),) * 3
-    return tuple(points[(slice(None), *coarse)][:, mask[coarse]].T for mask in masks)
+    tumors, lesions = (points[(slice(None), *coarse)][:, mask[coarse]].T for mask in masks)
+    return tumors, lesions

@@ -79,12 +79,12 @@ def _projector(height: int, width: int) -> sparse.csr_matrix:
     """Parallel projections of an image as a matrix, `[ANGLES bins, height width]`, with linear interpolation."""
     bins = int(np.ceil(np.hypot(height, width))) + 2
     rows, columns = np.indices((height, width)).reshape(2, -1)
-    rows, columns = rows - (height - 1) / 2, columns - (width - 1) / 2
+    y, x = rows - (height - 1) / 2, columns - (width - 1) / 2
     parts = []
     for angle in np.arange(ANGLES) * np.pi / ANGLES:
-        place = rows * np.sin(angle) + columns * np.cos(angle) + (bins - 1) / 2
-        below = np.floor(place).astype(int)
-        share = (place - below).astype(np.float32)
+        position = y * np.sin(angle) + x * np.cos(angle) + (bins - 1) / 2
+        below = np.floor(position).astype(int)
+        share = (position - below).astype(np.float32)
         pixels = np.arange(height * width)
         entries = (np.concatenate([1 - share, share]), (np.concatenate([below, below + 1]), np.tile(pixels, 2)))
         parts.append(sparse.csr_matrix(entries, shape=(bins, height * width)))

@@ -77,7 +77,7 @@ class PhantomSubjects:
 
     def geometry(self, index: int) -> Grid:
         """The grid of every subject."""
-        return new_geometry(tuple(self.shape), grid_affine(self.shape, self.spacing))
+        return new_geometry(self.shape, grid_affine(self.shape, self.spacing))
 
     @property
     def _maker(self) -> types.ModuleType:

@@ -65,7 +65,7 @@ def _spline_basis(axis: np.ndarray, pitch: float, knots: int) -> np.ndarray:
     return np.where(distance < 1, near, far).astype(np.float32)
 
 
-def ellipsoid(points: np.ndarray, center: tuple[float, float, float], half_axes: tuple[float, float, float]):
+def ellipsoid(points: np.ndarray, center: tuple[float, float, float], half_axes: tuple):
     """Approximate signed distance to an ellipsoid, negative inside: `[D, H, W]` float32.
 
     Args:

@@ -55,7 +55,8 @@ def draw_lesions(generator: np.random.Generator, candidates: np.ndarray) -> list
     """Draws some lesions whose centers are among `candidates [M, 3]`."""
     count = int(generator.integers(*LESION_COUNT))
     centers = generator.choice(candidates, count)
-    radii = np.exp(generator.uniform(*np.log(LESION_RADIUS_MM), (count, 1)))
+    smallest, largest = np.log(LESION_RADIUS_MM)
+    radii = np.exp(generator.uniform(smallest, largest, (count, 1)))
     half_axes = radii * np.exp(0.25 * generator.standard_normal((count, 3)))
     return [Lesion(tuple(c), tuple(h)) for c, h in zip(centers.tolist(), half_axes.tolist(), strict=True)]
 
@@ -65,7 +66,7 @@ def add_lesions(fractions: np.ndarray, points: np.ndarray, lesions: list[Lesion]
     healthy = np.ones(len(points), np.float32)
     for lesion in lesions:
         near = np.flatnonzero(
-            np.abs(points - np.float32(lesion.center)).max(axis=1) < 3 * max(lesion.half_axes) + spacing
+            np.abs(points - np.array(lesion.center, np.float32)).max(axis=1) < 3 * max(lesion.half_axes) + spacing
         )
         depth = _ellipsoid_depth(points[near], lesion.center, lesion.half_axes)
         healthy[near] *= 1 - _inside(depth, spacing)
@@ -95,7 +96,7 @@ def add_tumor(
     depth -= 4 * fractions[:, CSF]
     fingers = np.float32(0.3 * tumor.edema_reach) * smooth_field(generator, axes, 9.0)[mask]
     wet = _inside(depth + fingers + np.float32(tumor.edema_reach), np.hypot(spacing, 6))
-    soaked = fractions[:, (GRAY, WHITE)] * wet[:, None] * np.float32((0.25, 0.95))
+    soaked = fractions[:, (GRAY, WHITE)] * wet[:, None] * np.array((0.25, 0.95), np.float32)
     fractions[:, (GRAY, WHITE)] -= soaked
     fractions[:, EDEMA] += soaked.sum(axis=1)
     tumor_share = _inside(depth, spacing)
@@ -108,7 +109,7 @@ def add_tumor(
 
 def _ellipsoid_depth(points: np.ndarray, center: tuple, half_axes: tuple) -> np.ndarray:
     """Approximate depth in mm below an ellipsoid's surface, negative outside: `[N]` float32."""
-    scaled = (points - np.float32(center)) / np.float32(half_axes)
+    scaled = (points - np.array(center, np.float32)) / np.array(half_axes, np.float32)
     return np.float32(np.mean(half_axes)) * (1 - np.sqrt(np.einsum("nc,nc->n", scaled, scaled)))
 
 

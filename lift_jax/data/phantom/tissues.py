@@ -1,6 +1,7 @@
 """The phantom's tissues: their classes, relaxation times, and CT numbers."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -100,8 +101,8 @@ def draw_head_tissues(generator: np.random.Generator, brain: Relaxation) -> tupl
     hounsfield = np.array([low + positions[name] * (high - low) for name, (low, high) in CT_RANGES.items()])
     marrow = (1 - fat_share) * np.array(RED_MARROW) + fat_share * np.array(YELLOW_MARROW)
 
-    def extended(of_brain: np.ndarray, table: dict[str, float], of_marrow: float) -> np.ndarray:
-        values = table | {"marrow": of_marrow, "enamel": table["cortical"]}
+    def extended(of_brain: np.ndarray, table: Mapping[str, float], of_marrow: float) -> np.ndarray:
+        values = {**table, "marrow": of_marrow, "enamel": table["cortical"]}
         return np.concatenate([of_brain, [float(values[name]) for name in HEAD_TISSUES[len(TISSUES) :]]])
 
     t1 = extended(brain.t1, T1_MS, marrow[0])

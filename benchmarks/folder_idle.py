@@ -21,7 +21,7 @@ from lift_jax.data.sources import all_subjects
 from lift_jax.evaluation.cost import hardware, peak_memory
 from lift_jax.inference.folder import work_through
 from lift_jax.inference.synthesis import Synthesis
-from lift_jax.models.translation.build import initial_parameters, volume_translator
+from lift_jax.models.volume_translator import initial_parameters, volume_translator
 from lift_jax.trained import Trained
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "of the network and the data set")

@@ -32,12 +32,12 @@ from lift_jax.evaluation.generation import (
     score_generation,
 )
 from lift_jax.evaluation.report.planes import planes_montage
-from lift_jax.models.generation.networks import fresh_parameters
-from lift_jax.models.generation.slice_components import slice_codes
-from lift_jax.models.generation.slice_generator import from_logits
+from lift_jax.models.generation_networks import initial_generation_parameters
+from lift_jax.models.pca import slice_latents
+from lift_jax.models.slice_generator import from_logits
 from lift_jax.paths import atomic_write
 from lift_jax.trained import TrainedGeneration, load_generation
-from lift_jax.training.generation_parameters import stage_parameters, with_principal
+from lift_jax.training.generation import stage_parameters, with_principal
 
 BEGUN, GENERATOR, MAPPER = "principal components", "... and the generator", "... and the mapper"
 DECODED = "real (held out), through the components"
@@ -49,7 +49,7 @@ SHOWN, ENLARGED = 8, 3
 def parameters_by_stage(trained: TrainedGeneration, workdir: pathlib.Path, volumes: np.ndarray) -> dict[str, dict]:
     """Parameters of the networks after each stage, by their name in the table."""
     networks, config = trained.networks, trained.config
-    fresh = fresh_parameters(networks, config)
+    fresh = initial_generation_parameters(networks, config)
     like = jax.eval_shape(lambda: stage_parameters("generator", fresh, networks, config))
     generator, _ = restore_ema(run_directory.checkpoint_directory(workdir, "generator"), like)
     return {
@@ -65,7 +65,7 @@ def decoded(params: dict, volumes: np.ndarray) -> np.ndarray:
 
     @jax.jit
     def through(images):
-        logits = linear["bias"] + slice_codes(params["generator"], unit_to_network(images)) @ linear["kernel"]
+        logits = linear["bias"] + slice_latents(params["generator"], unit_to_network(images)) @ linear["kernel"]
         return network_to_unit(from_logits(logits)).reshape(images.shape)
 
     return np.stack([np.clip(through(volume), 0, 1) for volume in volumes])

@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from lift_jax.evaluation.cost import hardware
-from lift_jax.models.convolution import DIMENSIONS, convolve
+from lift_jax.models.layers import DIMENSIONS, convolve
 
 ROUNDS = 5
 

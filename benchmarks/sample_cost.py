@@ -19,7 +19,7 @@ from absl import app, flags
 from configs.phantom_unconditional import get_config
 from lift_jax.evaluation.cost import hardware, peak_memory
 from lift_jax.inference.sample import sample_volumes
-from lift_jax.models.generation.networks import fresh_parameters, generation_networks
+from lift_jax.models.generation_networks import generation_networks, initial_generation_parameters
 
 DEPTH = flags.DEFINE_multi_integer("depth", [64, 128, 256], "slices of the volume; repeat the flag for several", 1)
 SIDE = flags.DEFINE_integer("side", 128, "rows and columns of a slice", 1)
@@ -35,7 +35,7 @@ def measure(depth: int) -> dict[str, float | str]:
     doublings = SIDE.value // config.data.size[-1]
     config.model.generator.widths = (widths[0],) * (doublings.bit_length() - 1) + widths
     networks = generation_networks(config, (SIDE.value,) * 3)
-    params = fresh_parameters(networks, config)
+    params = initial_generation_parameters(networks, config)
     seconds = []
     for index in range(VOLUMES.value + 1):
         began = time.perf_counter()

@@ -35,12 +35,15 @@ from lift_jax.evaluation.cost import lowered_passes, translation_flops  # noqa: 
 from lift_jax.inference.budget import plan_chunks  # noqa: E402
 from lift_jax.inference.chunked import SLICE_AXIS  # noqa: E402
 from lift_jax.losses.triplanar import PLANES  # noqa: E402
-from lift_jax.models.generation.networks import fresh_parameters, generation_networks  # noqa: E402
-from lift_jax.models.translation.build import initial_parameters, volume_translator  # noqa: E402
+from lift_jax.models.generation_networks import generation_networks, initial_generation_parameters  # noqa: E402
+from lift_jax.models.volume_translator import initial_parameters, volume_translator  # noqa: E402
 from lift_jax.training.generation_losses import mapper_loss  # noqa: E402
-from lift_jax.training.optimizers import grouped_adamw  # noqa: E402
 from lift_jax.training.sharding import DATA_AXIS, REPLICATED, SHARDED, compile_step  # noqa: E402
-from lift_jax.training.step import initial_state, train_step  # noqa: E402
+from lift_jax.training.step import (  # noqa: E402
+    grouped_adamw,
+    initial_state,
+    train_step,
+)
 
 PAPER = flags.DEFINE_boolean("paper", False, "trace the native configurations instead of timing tiny ones")
 STEPS = flags.DEFINE_integer("steps", 5, "timed steps, after one that compiles", 1)
@@ -69,7 +72,7 @@ class Problem:
 
 
 def _problem(params, trained, loss, batch, layout) -> Problem:
-    optimizer = grouped_adamw({g: 1e-4 for g in trained}, steps=100, warmup=1, weight_decay=0.01, clip=1.0)
+    optimizer = grouped_adamw({g: 1e-4 for g in trained}, steps=100, warmup_steps=1, weight_decay=0.01, clip_norm=1.0)
     step = functools.partial(train_step, loss_function=loss, optimizer=optimizer, trained=trained, ema_decay=0.999)
     state = jax.eval_shape(lambda p: initial_state(p, optimizer, trained, jax.random.key(0)), params)
     return Problem(step, state, batch, layout)
@@ -87,7 +90,7 @@ def translation(config, side: int, devices: int) -> Problem:
 def generation(config, side: int, devices: int, volumes: int = 64) -> Problem:
     """LiFT-U's mapper stage with one generated and `stage.mapper.positives / batch` real volumes a device."""
     networks, stage = generation_networks(config, (side, side, side)), config.stage.mapper
-    params = jax.eval_shape(lambda: fresh_parameters(networks, config))
+    params = jax.eval_shape(lambda: initial_generation_parameters(networks, config))
     image = jax.ShapeDtypeStruct((volumes * side, side, side, 1), np.float32)
     features = jax.eval_shape(networks.encode, params, image)
     bank = {
@@ -104,7 +107,7 @@ def generation(config, side: int, devices: int, volumes: int = 64) -> Problem:
         positives=devices * stage.positives // stage.batch,
         positions=stage.positions,
         chunk=side * DEVICES,  # no loop, of which only one turn would be counted
-        plane_weights=config.loss.planes.to_dict(),
+        planes=config.loss.planes,
         particles=config.loss.particles,
         temperatures=tuple(config.loss.temperatures),
         field=config.loss.field,

@@ -87,7 +87,7 @@ def make_run(config, workdir: pathlib.Path) -> None:
 
     from benchmarks.translation_steps import fill_state, joint_step
     from lift_jax import run_directory
-    from lift_jax.training.stages import ReplicatedBatch
+    from lift_jax.training.loop import ReplicatedBatch
 
     run_directory.prepare(workdir, config)
     directory = run_directory.checkpoint_directory(workdir, config.stages[-1])

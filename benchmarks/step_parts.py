@@ -13,11 +13,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from benchmarks.balls import Balls
-from benchmarks.translation_steps import fill_state, joint_step, loss_weights, random_slabs
+from benchmarks.translation_steps import fill_state, joint_step, random_slabs
 from lift_jax.data.cache import cache_subjects
 from lift_jax.data.slabs import RandomSlab
 from lift_jax.losses.paired import LossWeights, paired_terms
 from lift_jax.training.sharding import compile_step, data_mesh, place_batch, replicate
+from lift_jax.training.translation import loss_weights
 
 
 class Cost(NamedTuple):
@@ -56,7 +57,7 @@ def by_inputs(function: Callable, *differentiated: int) -> Callable:
 
 def parts_of(config: ConfigDict, shape: tuple[int, int, int, int]) -> dict[str, tuple[Callable, tuple]]:
     """Name of a part to its forward and backward pass and what that is given, for slabs `(B, T, H, W)`."""
-    joint, weights = joint_step(config), loss_weights(config)
+    joint, weights = joint_step(config), loss_weights(config.loss)
     network, batch = joint.network, random_slabs(joint.channels, shape)
     params = fill_state(joint).params
     slices = shape[0] * shape[1]
@@ -125,7 +126,7 @@ def input_cost(config: ConfigDict, shape: tuple[int, int, int, int], repeats: in
         grid = (max(slices, 144), *size)
         subject = cache_subjects(Balls(("ball",), joint.channels.protocols, grid), folder, threads=1)[0]
         data = config.data
-        slab = RandomSlab(slices, tuple(size), joint.channels, data.flip, data.source_drop, data.gamma)
+        slab = RandomSlab(slices, tuple(size), joint.channels, source_drop=data.source_drop, gamma=data.gamma)
         rng = np.random.default_rng(0)
 
         def make():

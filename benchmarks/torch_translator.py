@@ -22,8 +22,8 @@ from ml_collections import config_flags
 
 from lift_jax.data.channels import channels_of
 from lift_jax.evaluation.cost import hardware
-from lift_jax.models.translation.build import volume_translator
-from lift_jax.models.translation.slice_translator import SliceTranslator
+from lift_jax.models.slice_translator import SliceTranslator
+from lift_jax.models.volume_translator import volume_translator
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "of the network")
 PYTHON = flags.DEFINE_string("torch_python", None, "the interpreter that has PyTorch")

@@ -26,7 +26,7 @@ from lift_jax.data.channels import channels_of
 from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops
 from lift_jax.inference.budget import plan_chunks
 from lift_jax.inference.translate import translate_volume
-from lift_jax.models.translation.build import initial_parameters, volume_translator
+from lift_jax.models.volume_translator import initial_parameters, volume_translator
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "of the network; the defaults of missing MR if not named")
 DEPTH = flags.DEFINE_multi_integer("depth", [155], "slices of the volume; repeat the flag for several", 1)

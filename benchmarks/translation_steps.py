@@ -10,12 +10,9 @@ from ml_collections import ConfigDict
 
 from lift_jax.data.channels import Channels, channels_of
 from lift_jax.data.slabs import slab_weights
-from lift_jax.losses.paired import LossWeights
-from lift_jax.models.translation.build import initial_parameters, volume_translator
-from lift_jax.models.translation.volume_translator import VolumeTranslator
-from lift_jax.training.optimizers import grouped_adamw
-from lift_jax.training.step import LossFunction, TrainState, initial_state, train_step
-from lift_jax.training.translation_loss import translation_loss
+from lift_jax.models.volume_translator import VolumeTranslator, initial_parameters, volume_translator
+from lift_jax.training.step import LossFunction, TrainState, grouped_adamw, initial_state, train_step
+from lift_jax.training.translation import loss_weights, translation_loss
 
 
 class JointStep(NamedTuple):
@@ -35,23 +32,18 @@ class JointStep(NamedTuple):
     state: TrainState
 
 
-def loss_weights(config: ConfigDict) -> LossWeights:
-    """The weights of the terms as configured."""
-    return LossWeights(**config.loss)
-
-
 def joint_step(config: ConfigDict) -> JointStep:
     """The step of stage `joint`; nothing is computed yet."""
     channels, settings = channels_of(config.data), config.optimizer
     network = volume_translator(config.model, channels)
     params = jax.eval_shape(functools.partial(initial_parameters, network), jax.random.key(0))
-    loss, groups = translation_loss(network, channels, loss_weights(config), use_mixer=True), tuple(params)
+    loss, groups = translation_loss(network, channels, loss_weights(config.loss), use_mixer=True), tuple(params)
     optimizer = grouped_adamw(
         dict.fromkeys(groups, 1e-4),
         steps=1000,
-        warmup=1,
+        warmup_steps=1,
         weight_decay=settings.weight_decay.to_dict(),
-        clip=settings.clip_norm,
+        clip_norm=settings.clip_norm,
     )
     step = functools.partial(
         train_step, loss_function=loss, optimizer=optimizer, trained=groups, ema_decay=settings.ema_decay

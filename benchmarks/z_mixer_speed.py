@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from absl import app, flags
 
 from lift_jax.evaluation.cost import hardware
-from lift_jax.models.translation.sequences import BidirectionalGRU
+from lift_jax.models.z_mixer import BidirectionalGRU
 
 SLICES = flags.DEFINE_integer("slices", 155, "length of the sequences", 1)
 FEATURES = flags.DEFINE_integer("features", 512, "features of a slice", 1)

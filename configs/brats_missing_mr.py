@@ -11,10 +11,11 @@ and is probably what the paper reports on: scripts/link_brats_split.py makes the
 Variants: `no_mixer` (every slice by itself) and `small` (4 mm, minutes on two CPU cores, for a first look).
 """
 
-from lift_jax.config import missing_mr
+from lift_jax.config import check_variant, missing_mr
 
 
 def get_config(variant=""):
+    check_variant("brats_missing_mr.py", variant, "no_mixer", "small")
     config = missing_mr()
     config.data.dataset = "brats"
     config.data.gamma = 0.1
@@ -64,6 +65,4 @@ def get_config(variant=""):
         config.log.every_steps = 10
         config.log.validate_every_steps = 100
         config.inference.chunk = 48
-    elif variant:
-        raise ValueError(f"brats_missing_mr.py has the variants no_mixer and small, not {variant!r}")
     return config

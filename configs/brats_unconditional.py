@@ -9,14 +9,13 @@ with 256. The test subjects are a hash split of 1,470, not BraTS's official vali
 scripts/link_brats_split.py splits off.
 """
 
-from lift_jax.config import generation, named_config
+from lift_jax.config import check_variant, generation, named_config
 
 
 def get_config(variant=""):
+    check_variant("brats_unconditional.py", variant, "small")
     if variant == "small":
         return _small()
-    if variant:
-        raise ValueError(f"brats_unconditional.py has the variant small, not {variant!r}")
     config = generation()
     config.data.dataset = "brats"
     config.data.size, config.data.spacing = (0, 0, 0), 0.0  # 128³ at 2 mm by WDM's protocol

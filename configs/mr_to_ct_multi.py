@@ -7,12 +7,11 @@ T1- and T2-weighted MR of the same head; in training each is withheld in turn. W
 under a minute, for checks.
 """
 
-from lift_jax.config import named_config
+from lift_jax.config import check_variant, named_config
 
 
 def get_config(variant=""):
-    if variant not in ("", "tiny"):
-        raise ValueError(f"mr_to_ct_multi.py has the variant tiny, not {variant!r}")
+    check_variant("mr_to_ct_multi.py", variant, "tiny")
     config = named_config("synthrad_mr_to_ct", variant or "phantom")
     config.data.sources = ("mr", "mr_t2")
     return config

@@ -16,7 +16,6 @@ def get_config(variant=""):
     config.data.size = (39, 48, 48)
     config.data.spacing = 4.0
     config.data.foreground_box = False
-    config.inference.foreground_box = False
     config.data.subjects.train = 2000
     config.data.subjects.validation = 8
     config.data.subjects.test = 16

@@ -3,13 +3,15 @@
     python train.py --config configs/phantom_unconditional.py --workdir runs/unconditional
 
 Twenty minutes of one core's time; docs/studies/generation_pca.md says what to expect. Variants: `reference`
-(48³ at 4 mm), and `tiny` (the same run in minutes, for checks).
+(48³ at 4 mm), `tiny` (the same run in minutes, for checks), and for sweeps `small` (24³ at 8 mm, a fifth of the work)
+and `small_tiny` (for their checks).
 """
 
-from lift_jax.config import generation
+from lift_jax.config import check_variant, generation
 
 
 def get_config(variant=""):
+    check_variant("phantom_unconditional.py", variant, "reference", "tiny", "small", "small_tiny")
     config = generation()
     config.data.subjects.update(train=1024, validation=256, test=256)
 
@@ -36,7 +38,7 @@ def get_config(variant=""):
     config.log.validate_every_steps = 150
     config.inference.temperature = 1.1
 
-    if variant == "tiny":
+    if variant in ("tiny", "small_tiny"):
         config.data.subjects.train = 8
         config.data.subjects.validation = 4
         config.data.subjects.test = 4
@@ -68,6 +70,38 @@ def get_config(variant=""):
         config.data.spacing = 4.0
         config.features.local = 12
         config.stage.mapper.steps = 120
-    elif variant:
-        raise ValueError(f"phantom_unconditional.py has the variants reference and tiny, not {variant!r}")
+    elif variant == "small":
+        config.data.size = (24, 24, 24)
+        config.data.spacing = 8.0
+        config.stage.encoder.steps = 300
+        config.stage.mapper.steps = 300
+        config.stage.mapper.positions = 8
+        config.optimizer.warmup_steps = 30
+        config.optimizer.ema_decay = 0.99
+        config.checkpoint.every_steps = 100
+        config.checkpoint.max_to_keep = 1
+        config.log.every_steps = 10
+        config.log.validate_every_steps = 50
+        config.log.validation_subjects = 32
+    if variant == "small_tiny":
+        config.data.size = (16, 16, 16)
+        config.data.spacing = 12.0
+        config.data.subjects.train = 4
+        config.data.subjects.validation = 2
+        config.data.subjects.test = 2
+        config.model.encoder.widths = (4, 4)
+        config.model.generator.widths = (4, 4)
+        config.features.grids = (1,)
+        config.features.pixels = 0
+        config.loss.temperatures = (0.2,)
+        config.stage.encoder.steps = 4
+        config.stage.generator.steps = 4
+        config.stage.mapper.steps = 4
+        config.stage.mapper.batch = 2
+        config.stage.mapper.positives = 4
+        config.stage.mapper.positions = 3
+        config.checkpoint.every_steps = 2
+        config.log.validate_every_steps = 4
+        config.log.validation_subjects = 2
+        config.inference.chunk = 16
     return config

@@ -6,12 +6,11 @@
 the CBCT and an offset at every voxel. `tiny` needs a data set too: it is a small network on 32³ voxels, for checks.
 """
 
-from lift_jax.config import named_config
+from lift_jax.config import check_variant, named_config
 
 
 def get_config(variant=""):
-    if variant not in ("", "no_mixer", "tiny"):
-        raise ValueError(f"synthrad_cbct_to_ct.py has the variants no_mixer and tiny, not {variant!r}")
+    check_variant("synthrad_cbct_to_ct.py", variant, "no_mixer", "tiny")
     config = named_config("synthrad_mr_to_ct", variant)
     config.data.dataset = "synthrad2023"
     config.data.sources = ("cbct",)

@@ -10,11 +10,12 @@ Variants: `no_mixer` (every slice by itself), `phantom` (made heads, 64³ at 3.4
 `tiny` (the same at 7 mm in under a minute, for checks).
 """
 
-from lift_jax.config import mr_to_ct
+from lift_jax.config import check_variant, mr_to_ct
 from lift_jax.data.phantom.head import field_spacing
 
 
 def get_config(variant=""):
+    check_variant("synthrad_mr_to_ct.py", variant, "no_mixer", "phantom", "tiny")
     config = mr_to_ct()
     config.data.dataset = "synthrad2023"
     config.data.size = (128, 128, 128)
@@ -35,7 +36,7 @@ def get_config(variant=""):
     config.stage.mixer.steps = 20_000
     config.stage.mixer.batch = 32
     config.stage.mixer.slices = 16
-    config.stage.mixer.accumulate = 4
+    config.optimizer.accumulate = 4
     config.stage.mixer.mixer_learning_rate = 2e-4
     config.stage.joint.steps = 60_000
     config.stage.joint.batch = 2
@@ -54,8 +55,6 @@ def get_config(variant=""):
         _on_phantoms(config)
         if variant == "tiny":
             _tiny(config)
-    elif variant:
-        raise ValueError(f"synthrad_mr_to_ct.py has the variants no_mixer, phantom and tiny, not {variant!r}")
     return config
 
 
@@ -82,7 +81,7 @@ def _on_phantoms(config):
     config.stage.mixer.steps = 400
     config.stage.mixer.batch = 1
     config.stage.mixer.slices = 64
-    config.stage.mixer.accumulate = 1
+    config.optimizer.accumulate = 1
     config.stage.mixer.mixer_learning_rate = 1e-3
     config.stage.mixer.translator_learning_rate = 3e-4
     config.optimizer.warmup_steps = 50
@@ -101,7 +100,6 @@ def _tiny(config):
     config.data.subjects.validation = 1
     config.data.subjects.test = 2
     config.model.translator.widths = (8, 16)
-    config.model.translator.groups = 4
     config.model.mixer.hidden = 16
     config.stage.translator.steps = 16
     config.stage.translator.batch = 8

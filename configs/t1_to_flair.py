@@ -11,10 +11,11 @@ sets.
 
 from ml_collections import ConfigDict
 
-from lift_jax.config import translation
+from lift_jax.config import check_variant, translation
 
 
 def get_config(variant=""):
+    check_variant("t1_to_flair.py", variant, "bids", "tiny", "bids_tiny")
     config = translation()
     config.data.dataset = "files"
     config.data.pattern = "{subject}/{channel}.nii.gz"
@@ -44,26 +45,18 @@ def get_config(variant=""):
     config.log.validate_every_steps = 250
     config.inference.chunk = 32
 
-    for name in variant.split("_") if variant else ():
-        if name == "bids":
-            config.data.dataset = "bids"
-            config.data.suffixes.update(T1="T1w", segmentation="dseg")
-        elif name == "tiny":
-            _tiny(config)
-        else:
-            raise ValueError(f"t1_to_flair.py has the variants bids, tiny and bids_tiny, not {variant!r}")
+    if "bids" in variant:
+        config.data.dataset = "bids"
+        config.data.suffixes.update(T1="T1w", segmentation="dseg")
+    if "tiny" in variant:
+        config.data.spacing = 8.0
+        config.data.crop = (32, 32)
+        config.model.translator.widths = (8, 16)
+        config.model.mixer.hidden = 16
+        config.stage.joint.steps = 24
+        config.stage.joint.slices = 16
+        config.optimizer.warmup_steps = 4
+        config.checkpoint.every_steps = 8
+        config.log.every_steps = 1
+        config.log.validate_every_steps = 12
     return config
-
-
-def _tiny(config):
-    config.data.spacing = 8.0
-    config.data.crop = (32, 32)
-    config.model.translator.widths = (8, 16)
-    config.model.translator.groups = 4
-    config.model.mixer.hidden = 16
-    config.stage.joint.steps = 24
-    config.stage.joint.slices = 16
-    config.optimizer.warmup_steps = 4
-    config.checkpoint.every_steps = 8
-    config.log.every_steps = 1
-    config.log.validate_every_steps = 12

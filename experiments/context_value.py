@@ -38,8 +38,7 @@ from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.leave_one_channel_out import HiddenChannel
 from lift_jax.evaluation.translation import predict_hidden
 from lift_jax.inference.predict import predict_channels
-from lift_jax.models.translation.build import initial_parameters, volume_translator
-from lift_jax.models.translation.volume_translator import VolumeTranslator
+from lift_jax.models.volume_translator import VolumeTranslator, initial_parameters, volume_translator
 from lift_jax.paths import atomic_write
 from lift_jax.tasks.run import train
 from lift_jax.trained import load_trained

@@ -1,6 +1,5 @@
 """What studies on phantoms share: training any network that takes slabs, scores of hidden channels, tables."""
 
-import functools
 import pathlib
 from collections.abc import Callable
 
@@ -16,13 +15,11 @@ from lift_jax.data.subject import SubjectSource
 from lift_jax.evaluation.leave_one_channel_out import HiddenChannel, hidden_channels
 from lift_jax.evaluation.scores import score_prediction
 from lift_jax.evaluation.statistics import mean_interval, paired_difference
-from lift_jax.losses.paired import LossWeights
-from lift_jax.models.translation.build import volume_translator
-from lift_jax.models.translation.slice_translator import BACKGROUND
+from lift_jax.models.slice_translator import BACKGROUND
+from lift_jax.models.volume_translator import volume_translator
 from lift_jax.progress import progress
-from lift_jax.training.subjects import cache_shared
-from lift_jax.training.translation import train_stages
-from lift_jax.training.translation_loss import translation_loss
+from lift_jax.training.inputs import cache_shared
+from lift_jax.training.translation import loss_weights, train_stages, translation_loss
 
 METRICS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "psnr_brain": "PSNR, brain (dB)", "delta_z_mae": "Δz MAE, brain"}
 
@@ -54,8 +51,8 @@ def train_network(
         workdir,
         params,
         cached,
-        slab=lambda slices: slab(slices, size, channels, data.flip, data.source_drop, data.gamma),
-        loss=functools.partial(translation_loss, network, channels, LossWeights(**config.loss)),
+        slab=lambda slices: slab(slices, size, channels, source_drop=data.source_drop, gamma=data.gamma),
+        loss=lambda use_mixer: translation_loss(network, channels, loss_weights(config.loss), use_mixer),
         validate=lambda params: ({}, {}),
     )
 

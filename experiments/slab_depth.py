@@ -28,8 +28,7 @@ from lift_jax.data.sources import subject_source
 from lift_jax.data.subject import Subject, SubjectSource
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.leave_one_channel_out import HiddenChannel
-from lift_jax.models.translation.build import initial_parameters, volume_translator
-from lift_jax.models.translation.volume_translator import VolumeTranslator
+from lift_jax.models.volume_translator import VolumeTranslator, initial_parameters, volume_translator
 from lift_jax.paths import atomic_write
 
 DEPTH = 64

@@ -26,13 +26,12 @@ from lift_jax.data.sources import subject_source
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.leave_one_channel_out import HiddenChannel
 from lift_jax.evaluation.translation import predict_hidden
-from lift_jax.losses.paired import LossWeights
-from lift_jax.models.blocks import ConditionEmbedding
-from lift_jax.models.translation.build import initial_parameters, volume_translator
-from lift_jax.models.translation.slice_translator import BACKGROUND
+from lift_jax.models.layers import ConditionEmbedding
+from lift_jax.models.slice_translator import BACKGROUND
+from lift_jax.models.volume_translator import initial_parameters, volume_translator
 from lift_jax.paths import atomic_write
 from lift_jax.trained import load_trained
-from lift_jax.training.translation_loss import translation_loss
+from lift_jax.training.translation import loss_weights, translation_loss
 
 
 class VolumeConvolution(nn.Module):
@@ -143,7 +142,7 @@ def step_flops(network, params, config: ConfigDict, plane: tuple[int, int]) -> f
         **dict.fromkeys(("depth", "slice_weights", "delta_z_weights"), slices),
     }
     batch = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
-    loss = translation_loss(network, channels, LossWeights(**config.loss), use_mixer=True)
+    loss = translation_loss(network, channels, loss_weights(config.loss), use_mixer=True)
     gradient = jax.jit(jax.grad(lambda params, batch: loss(params, batch, None)[0].mean()))
     return gradient.lower(params, batch).compile().cost_analysis()["flops"]
 

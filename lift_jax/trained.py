@@ -17,9 +17,8 @@ from lift_jax.data.subject import Subject
 from lift_jax.errors import UserError
 from lift_jax.inference.chunked import place, slice_mesh
 from lift_jax.inference.predict import predict_channels
-from lift_jax.models.generation.networks import GenerationNetworks, fresh_parameters, generation_networks
-from lift_jax.models.translation.build import initial_parameters, volume_translator
-from lift_jax.models.translation.volume_translator import VolumeTranslator
+from lift_jax.models.generation_networks import GenerationNetworks, generation_networks, initial_generation_parameters
+from lift_jax.models.volume_translator import VolumeTranslator, initial_parameters, volume_translator
 from lift_jax.paths import PathLike
 from lift_jax.weights import is_exported, is_shipped, read_weights
 
@@ -59,7 +58,7 @@ class Trained:
         return {
             "chunk": inference.chunk,
             "skip_cache_gib": inference.skip_cache_gib,
-            "in_foreground_box": inference.foreground_box,
+            "in_foreground_box": self.config.data.foreground_box,
             "mesh": self.mesh,
         }
 
@@ -135,7 +134,7 @@ def load_generation(workdir: PathLike) -> TrainedGeneration:
         raise UserError(f"{workdir}: is a run of task {config.task}, which makes no volumes out of noise")
     shape = volume_shape(config.data)
     networks = generation_networks(config, shape)
-    shapes = jax.eval_shape(lambda: fresh_parameters(networks, config))
+    shapes = jax.eval_shape(lambda: initial_generation_parameters(networks, config))
     directory = run_directory.checkpoint_directory(workdir, "mapper")
     params, step = restore_ema(directory, shapes)
     return TrainedGeneration(config, networks, params, shape, "mapper", step)

@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import save
 
 from lift_jax.errors import UserError, near
-from lift_jax.models.encoders.safetensors import read_safetensors
+from lift_jax.models.encoders.weights import read_safetensors
 from lift_jax.paths import PathLike, is_in_bucket, resolve_path
 
 WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "model_card.md"

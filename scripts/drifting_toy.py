@@ -34,7 +34,7 @@ STEPS = flags.DEFINE_integer("steps", 200, "of descent", 5)
 SEED = flags.DEFINE_integer("seed", 0, "of everything")
 
 PARTICLE_STEP = 0.1
-"""Length of a first step, in units of the force and of the distance scale; falls to zero along a cosine."""
+"""Length of a first step, in units of the field and of the distance scale; falls to zero along a cosine."""
 
 LEARNING_RATE = 3e-3
 """Of Adam, for the network; falls to zero along a cosine."""

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 import configs
 from lift_jax import cli
-from lift_jax.config.data import data_section
+from lift_jax.config.common import shared_defaults
 from lift_jax.config.documents import TASKS
 
 TITLES = {"translation": "Translation (LiFT-C)", "generation": "Generation (LiFT-U)"}
@@ -105,7 +105,7 @@ def configuration_page() -> str:
     """All keys of both tasks with their defaults, and the config files that are shipped."""
     parts = [KEYS]
     for task, title in TITLES.items():
-        comments = comments_of(data_section) | comments_of(TASKS[task][0])
+        comments = comments_of(shared_defaults) | comments_of(TASKS[task][0])
         defaults = TASKS[task][0]()
         parts.append(f"## {title}\n")
         for name, value in defaults.items():

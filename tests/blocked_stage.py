@@ -36,7 +36,7 @@ class Blocked:
 def main():
     coordinator, process, folder = sys.argv[1], int(sys.argv[2]), pathlib.Path(sys.argv[3])
     hosts.join(coordinator, 2, process, seconds=240, hang=HANG_SECONDS)
-    from lift_jax.training.stages import run_stage
+    from lift_jax.training.loop import run_stage
     from tests.small_stage import descent, small_run
 
     run_stage(descent(20, Blocked(process)), small_run(), folder)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from configs.phantom_unconditional import get_config
-from lift_jax.models.generation.networks import GenerationNetworks, fresh_parameters, generation_networks
+from lift_jax.models.generation_networks import GenerationNetworks, generation_networks, initial_generation_parameters
 
 SHAPE = (8, 16, 16)
 
@@ -15,8 +15,7 @@ def small_config():
     with config.unlocked():
         config.data.size = SHAPE
         config.model.encoder.widths = (4, 8)
-        config.model.encoder.groups = 2
-        config.model.generator.update({"slice_latent_dim": 6, "widths": (8, 4), "groups": 2})
+        config.model.generator.update({"slice_latent_dim": 6, "widths": (8, 4)})
         config.model.mapper.update({"volume_latent_dim": 5, "hidden": 16})
         config.loss.particles = "segment"
         config.features.update({"grids": (1,), "pixels": 0, "gradients": (1,)})
@@ -27,7 +26,7 @@ def small_networks(config=None) -> tuple[GenerationNetworks, dict]:
     """Networks and random parameters, the prior's and the mapper's last layer too, which begin as noughts."""
     config = config or small_config()
     networks = generation_networks(config, SHAPE)
-    params, rng = fresh_parameters(networks, config), np.random.default_rng(0)
+    params, rng = initial_generation_parameters(networks, config), np.random.default_rng(0)
     for group in params.keys() & {"prior", "mapper"}:
         fill = lambda x: x if np.any(x) else (0.5 * rng.normal(size=x.shape)).astype(np.float32)  # noqa: E731
         params[group] = jax.tree.map(fill, params[group])

@@ -6,9 +6,8 @@ import numpy as np
 
 from lift_jax.data.channels import Channels
 from lift_jax.data.intensity import get_protocol
-from lift_jax.models.translation.build import initial_parameters
-from lift_jax.models.translation.slice_translator import SliceTranslator
-from lift_jax.models.translation.volume_translator import VolumeTranslator
+from lift_jax.models.slice_translator import SliceTranslator
+from lift_jax.models.volume_translator import VolumeTranslator, initial_parameters
 
 NAMES = ("t1n", "t1c", "t2w", "t2f")
 CHANNELS = len(NAMES)

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from configs.quickstart import get_config
-from lift_jax.training.stages import ReplicatedBatch, Stage
+from lift_jax.training.loop import ReplicatedBatch, Stage
 from lift_jax.training.step import initial_state, train_step
 
 

@@ -5,5 +5,5 @@ from lift_jax.sweeps import Sweep
 
 
 def generation_sweep(variants, base_variant="base", seeds=(0, 1)):
-    base = named_config("small/generation", "tiny")
+    base = named_config("phantom_unconditional", "small_tiny")
     return Sweep(base, {"base": {}, **variants}, base_variant, seeds)

@@ -23,7 +23,7 @@ from configs import brats_missing_mr
 from lift_jax.data.channels import channels_of
 from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops
 from lift_jax.inference.translate import translate_volume
-from lift_jax.models.translation.build import initial_parameters, volume_translator
+from lift_jax.models.volume_translator import initial_parameters, volume_translator
 from lift_jax.paths import atomic_write
 
 GRID, BOX = (155, 240, 240), (144, 176, 144)

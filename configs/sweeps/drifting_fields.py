@@ -19,7 +19,7 @@ def get_sweep(variant=""):
     check_variant("drifting_fields.py", variant, "tiny")
     fields = COMPARED[:2] if variant == "tiny" else COMPARED
     return Sweep(
-        base=named_config("small/generation", "tiny" if variant == "tiny" else ""),
+        base=named_config("phantom_unconditional", "small_tiny" if variant == "tiny" else "small"),
         variants={field: {"loss.field": field} for field in fields},
         base_variant="softmax_no_floor",
         seeds=(0,) if variant == "tiny" else (0, 1, 2),

@@ -24,7 +24,7 @@ def get_sweep(variant=""):
     check_variant("paired_losses.py", variant, "tiny")
     names = TINY if variant == "tiny" else COMPARED
     return Sweep(
-        base=named_config("small/translation", "tiny" if variant == "tiny" else ""),
+        base=named_config("quickstart", "small_tiny" if variant == "tiny" else "small"),
         variants={name: COMPARED[name] for name in names},
         base_variant="all_terms",
         seeds=(0,) if variant == "tiny" else (0, 1, 2),

@@ -11,7 +11,7 @@ from lift_jax.config import check_variant, named_config
 from lift_jax.sweeps import Sweep
 
 SEGMENT = {"loss.particles": "segment"}
-AXIAL_ONLY = {"loss.planes.coronal": 0.0, "loss.planes.sagittal": 0.0} | SEGMENT
+AXIAL_ONLY = {"loss.planes": ("axial",)} | SEGMENT
 
 COMPARED = {
     "segment": SEGMENT,
@@ -33,7 +33,7 @@ def get_sweep(variant=""):
     check_variant("particles.py", variant, "order", "tiny")
     names = CHOSEN.get(variant, CHOSEN[""])
     return Sweep(
-        base=named_config("small/generation", "tiny" if variant == "tiny" else ""),
+        base=named_config("phantom_unconditional", "small_tiny" if variant == "tiny" else "small"),
         variants={name: COMPARED[name] for name in names},
         base_variant="segment",
         seeds=(0,) if variant == "tiny" else (0, 1, 2),

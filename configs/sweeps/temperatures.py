@@ -23,7 +23,7 @@ def get_sweep(variant=""):
     check_variant("temperatures.py", variant, "tiny")
     names = ("published", "warm") if variant == "tiny" else COMPARED
     return Sweep(
-        base=named_config("small/generation", "tiny" if variant == "tiny" else ""),
+        base=named_config("phantom_unconditional", "small_tiny" if variant == "tiny" else "small"),
         variants={name: {"loss.temperatures": COMPARED[name]} for name in names},
         base_variant="published",
         seeds=(0,) if variant == "tiny" else (0, 1, 2),

@@ -37,8 +37,27 @@ def get_sweep(variant=""):
     check_variant("translators.py", variant, *CHOSEN)
     names = CHOSEN.get(variant, COMPARED)
     return Sweep(
-        base=named_config("small/slices", "tiny" if variant == "tiny" else ""),
+        base=_base(variant),
         variants={name: COMPARED[name] for name in names},
         base_variant="stem_2",
         seeds=(0, 1, 2) if variant in ("finalists", "context") else (0,),
     )
+
+
+def _base(variant):
+    """24 slices of 96² at 2 mm, and a network a quarter as wide as one for 240²."""
+    config = named_config("quickstart", "small_tiny" if variant == "tiny" else "small")
+    config.model.translator.space_to_depth = 2
+    if variant != "tiny":
+        config.data.size = (24, 96, 96)
+        config.data.spacing = 2.0
+        config.data.subjects.train = 192
+        config.data.subjects.test = 32
+        config.model.translator.widths = (16, 32, 64)
+        config.model.translator.blocks = 2
+        config.stage.joint.steps = 300
+        config.stage.joint.batch = 2
+        config.stage.joint.slices = 12
+        config.log.validate_every_steps = 150
+        config.inference.chunk = 24
+    return config

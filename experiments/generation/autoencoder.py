@@ -17,7 +17,7 @@ import optax
 from experiments.generation.networks import SliceDecoder, SliceEncoder
 from experiments.generation.phantoms import load as load_phantoms
 from lift_jax.models.encoders.alexnet import AlexNet, alexnet_parameters
-from lift_jax.models.generation.slice_generator import to_logits
+from lift_jax.models.slice_generator import to_logits
 
 DEFAULTS = {
     "data": "runs/p32", "train": 3072, "components": 384, "latent": 128, "hidden": 512, "layers": 3, "grid": 8,
@@ -48,7 +48,7 @@ def components_of(volumes: np.ndarray, count: int) -> dict:
     return {"mean": jnp.asarray(mean), "rows": jnp.asarray((vectors * np.sqrt(values)).T, jnp.float32)}
 
 
-def component_codes(components: dict, slices):
+def component_latents(components: dict, slices):
     """Slices `[N, ...]` in [-1, 1] to codes of mean 0 and variance 1 `[N, count]`."""
     rows = components["rows"]
     return (to_logits(slices.reshape(len(slices), -1)) - components["mean"]) @ (
@@ -64,7 +64,7 @@ def networks(config, shape):
 
 def encode_slices(config, state, slices):
     """Slices `[N, H, W]` in [-1, 1] to latents' mean and log variance."""
-    codes = component_codes(state["components"], slices)
+    codes = component_latents(state["components"], slices)
     return SliceEncoder(config["latent"]).apply({"params": state["average"]["encoder"]}, codes)
 
 
@@ -113,7 +113,7 @@ def main():
     judged = config["judged"]
 
     def loss_function(params, x, key):
-        codes = component_codes(components, x)
+        codes = component_latents(components, x)
         mean, log_variance = encoder.apply({"params": params["encoder"]}, codes)
         z = mean + jnp.exp(log_variance / 2) * jax.random.normal(key, mean.shape)
         y = decoder.apply({"params": params["decoder"]}, z)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lift_jax.models.encoders.safetensors import read_safetensors
+from lift_jax.models.encoders.weights import read_safetensors
 
 SHIFT, SCALE = np.array([-0.030, -0.088, -0.188]), np.array([0.458, 0.448, 0.450])
 """Of LPIPS: ImageNet's mean and deviation for images in [-1, 1]."""

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lift_jax.models.generation.slice_generator import from_logits
+from lift_jax.models.slice_generator import from_logits
 
 
 class SliceEncoder(nn.Module):

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from experiments.volume_unet import VolumeUnet, parameters, step_flops
 from lift_jax.data.channels import Channels, channels_of
-from lift_jax.models.translation.build import initial_parameters, volume_translator
-from lift_jax.models.translation.slice_translator import BACKGROUND, SliceTranslator
+from lift_jax.models.slice_translator import BACKGROUND, SliceTranslator
+from lift_jax.models.volume_translator import initial_parameters, volume_translator
 
 
 class NeighborTranslator(nn.Module):

@@ -124,7 +124,7 @@ def run_until_stopped(work: Callable[[], object]) -> str | None:
     Raises:
       KeyboardInterrupt: with the same message, where it was Ctrl-C.
     """
-    from lift_jax.training.preemption import Preempted
+    from lift_jax.training.watchdog import Preempted
 
     with saving_interrupts() as is_interrupted:
         try:

@@ -31,7 +31,7 @@ def run(arguments, say: Say) -> dict:
     required(arguments.workdir, "--workdir")
     required(arguments.config, "--config")
     from lift_jax.config import load_config, validate
-    from lift_jax.config.overrides import override
+    from lift_jax.config.documents import override
     from lift_jax.paths import resolve_path
 
     workdir = resolve_path(arguments.workdir)
@@ -39,7 +39,7 @@ def run(arguments, say: Say) -> dict:
     join_processes(arguments)
     from lift_jax import hosts
     from lift_jax.tasks.run import train
-    from lift_jax.training.profiling import steps_of
+    from lift_jax.training.run_log import steps_of
 
     if arguments.profile_steps is not None:
         config.log.profile = steps_of(arguments.profile_steps)

@@ -19,7 +19,7 @@ def named_config(name: str, variant: str = "") -> ConfigDict:
     """The configuration of a file that comes with the package, for others to start from.
 
     Args:
-      name: such as `quickstart` or `sweeps/small_translation`.
+      name: such as `quickstart`.
       variant: of that file; "" is the file's default.
 
     Raises:

@@ -4,39 +4,54 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from lift_jax.config.checks import (
+from lift_jax.config.common import (
     DTYPES,
     all_positive,
-    few_resolutions,
-    in_order,
+    data_errors,
     not_empty,
     one_of,
-    positive_in_every_task,
+    shared_defaults,
+    shared_errors,
+    width_errors,
 )
-from lift_jax.config.data import data_errors, data_section
 from lift_jax.data.channels import Channels, channels_of
 from lift_jax.data.datasets import BRATS_CHANNELS
 from lift_jax.errors import UserError
-from lift_jax.models.translation.z_mixer import MIXER_KINDS
+from lift_jax.models.z_mixer import MIXER_KINDS
 
 STAGES = ("translator", "mixer", "joint")
 
 
 def translation() -> ConfigDict:
     """Defaults of LiFT-C: each target channel from any of the other sources that a subject has."""
-    config = ConfigDict()
-    config.task = "translation"  # translation or generation
-    config.seed = 0  # of parameters, data order and all that is drawn
-    config.start_from = ""  # work directory, or shipped weights, of the same network to begin with; "" begins at random
-
-    config.data = data = data_section()
-    data.foreground_box = True  # train in the box around the foreground; else on whole grids
+    config = shared_defaults()
+    config.task = "translation"
+    data = config.data
+    data.foreground_box = True  # compute the box around the foreground; else whole grids
     data.crop = (0, 0)  # rows and columns of training slices, cropped at random or padded; (0, 0) takes whole slices
-    data.flip = True  # mirror left and right, every other time
     data.source_drop = 0.25  # probability that a source is withheld, one always stays
     data.gamma = 0.0  # MR sources to the power of e^N(0, gamma²): looks that the data do not hold
 
-    config.model = _network_section()
+    config.model = model = ConfigDict()
+    model.translator = ConfigDict(
+        {
+            "widths": (64, 128, 256, 512),  # features per resolution, finest first
+            "blocks": 2,  # residual blocks per resolution
+            "space_to_depth": 1,  # space-to-depth in front: 1, 2 or 4
+            "products": False,  # weigh products of two sources too, at every voxel: curved maps of intensities
+            "condition_features": 128,  # embedding of the available sources and the target channel
+            "remat": False,  # recompute blocks in the backward pass: less memory, a third more time
+            "dtype": "float32",  # of activations: float32 or bfloat16
+        }
+    )
+    model.mixer = ConfigDict(
+        {
+            "kind": "gru",  # gru or convolution; or none: every slice by itself
+            "hidden": 256,  # recurrent state, each direction
+            "grid": 1,  # bottlenecks are pooled to grid x grid cells
+            "window": 8,  # convolution: slices seen on each side
+        }
+    )
     config.loss = ConfigDict(
         {
             "pixel": 1.0,  # weight of L1; 0 leaves a term out
@@ -46,16 +61,8 @@ def translation() -> ConfigDict:
             "bone": 0.0,  # extra weight of voxels of bone (above 250 HU) in the pixel term, for targets in HU
         }
     )
-    config.optimizer = ConfigDict(
-        {
-            "weight_decay": ConfigDict({"translator": 0.01, "mixer": 0.01}),  # of AdamW; 0 is Adam
-            "clip_norm": 1.0,  # global gradient norm
-            "max_nonfinite_steps": 10,  # steps without a finite loss and gradient, in a row, at which training stops
-            "warmup_steps": 100,  # steps to the full learning rate, cosine to zero from there
-            "ema_decay": 0.999,  # decay of the averaged parameters, which inference uses
-            "shard_state": False,  # divide optimizer state and averages over devices: less memory, the same numbers
-        }
-    )
+    config.optimizer.weight_decay = ConfigDict({"translator": 0.01, "mixer": 0.01})  # of AdamW; 0 is Adam
+    config.optimizer.accumulate = 1  # parts of a device's slabs, computed one after the other: less memory
     config.stages = ("joint",)  # in order: joint, or translator then mixer
     config.stage = ConfigDict()
     for name in STAGES:
@@ -64,24 +71,14 @@ def translation() -> ConfigDict:
                 "steps": 1000,  # of the optimizer
                 "batch": 1,  # slabs a step, over all devices
                 "slices": 48,  # consecutive slices of a slab
-                "accumulate": 1,  # a device's slabs are taken in this many parts, one after the other
                 "translator_learning_rate": 0.0 if name == "mixer" else 2e-4,  # 0 freezes
-                "mixer_learning_rate": 0.0 if name == "translator" else 2e-4,  # 0 freezes
             }
         )
-    config.checkpoint = ConfigDict({"every_steps": 500, "max_to_keep": 2})  # steps between them; how many are kept
-    config.log = ConfigDict(
-        {
-            "every_steps": 20,  # steps between lines of the log
-            "validate_every_steps": 500,  # steps between validations
-            "validation_subjects": 4,  # whole subjects translated
-            "profile": (0, 0),  # first and last step of each stage that are traced, into tensorboard/; (0, 0) none
-        }
-    )
+        if name != "translator":
+            config.stage[name].mixer_learning_rate = 2e-4  # 0 freezes
     config.inference = ConfigDict(
         {
             "chunk": 8,  # the most slices on a device at a time; 0: as many as skip_cache_gib has room for
-            "foreground_box": True,  # compute the box around the foreground; False: the whole grid
             "skip_cache_gib": 1.0,  # GiB a device; features are kept between the passes if they fit, else encoded again
         }
     )
@@ -110,32 +107,6 @@ def mr_to_ct() -> ConfigDict:
     return config
 
 
-def _network_section() -> ConfigDict:
-    model = ConfigDict()
-    model.translator = ConfigDict(
-        {
-            "widths": (64, 128, 256, 512),  # features per resolution, finest first
-            "blocks": 2,  # residual blocks per resolution
-            "space_to_depth": 1,  # space-to-depth in front: 1, 2 or 4
-            "products": False,  # weigh products of two sources too, at every voxel: curved maps of intensities
-            "groups": 8,  # of every GroupNorm
-            "condition_features": 128,  # embedding of which sources there are and what is predicted
-            "remat": False,  # recompute blocks in the backward pass: less memory, a third more time
-            "dtype": "float32",  # of activations: float32 or bfloat16
-        }
-    )
-    model.mixer = ConfigDict(
-        {
-            "kind": "gru",  # gru or convolution; or none: every slice by itself
-            "hidden": 256,  # recurrent state, each direction
-            "grid": 1,  # bottlenecks are pooled to grid x grid cells
-            "frequencies": 6,  # Fourier features of depth
-            "window": 8,  # convolution: slices seen on each side
-        }
-    )
-    return model
-
-
 def validation_errors(config: ConfigDict) -> Iterator[str]:
     """Yields one line for every key that cannot work."""
     errors = list(data_errors(config.data))
@@ -144,9 +115,16 @@ def validation_errors(config: ConfigDict) -> Iterator[str]:
         yield from _channel_errors(config)
     if not 0 <= config.data.source_drop < 1:
         yield f"config.data.source_drop: {config.data.source_drop} is not a probability below 1"
-    yield from not_empty(config, ("stages", "model.translator.widths"))
-    yield from in_order(config, ("log.profile",))
-    yield from all_positive(config, _positive_keys(config))
+    stages = [name for name in config.stages if name in STAGES]
+    positive = (
+        *(f"stage.{name}.{key}" for name in stages for key in ("steps", "batch", "slices")),
+        *("model.translator.widths", "model.translator.blocks", "model.translator.condition_features"),
+        *(f"model.mixer.{key}" for key in ("hidden", "grid", "window")),
+        "optimizer.accumulate",
+    )
+    yield from not_empty(config, ("stages",))
+    yield from all_positive(config, positive)
+    yield from shared_errors(config)
     yield from _network_errors(config)
     yield from _stage_errors(config)
     if config.inference.chunk < 0:
@@ -173,20 +151,17 @@ def _network_errors(config: ConfigDict) -> Iterator[str]:
     yield from one_of("model.mixer.kind", mixer.kind, MIXER_KINDS)
     yield from one_of("model.translator.space_to_depth", translator.space_to_depth, (1, 2, 4))
     yield from one_of("model.translator.dtype", translator.dtype, DTYPES)
-    yield from few_resolutions("model.translator.widths", translator.widths)
-    for i, width in enumerate(translator.widths):
-        if width % translator.groups:
-            yield f"config.model.translator.widths: entry {i}, {width}, is no multiple of groups, {translator.groups}"
+    yield from width_errors("model.translator.widths", translator.widths)
     if any(crop) and min(crop) <= 0:
         yield f"config.data.crop: {tuple(crop)} must be positive, or (0, 0) for whole slices"
     multiple = translator.space_to_depth * 2 ** (len(translator.widths) - 1)
     for side in crop:
         if side % multiple:
-            yield f"config.data.crop: {side} is not a multiple of {multiple}, the network's stem and halvings"
+            yield f"config.data.crop: {side} is not a multiple of {multiple}, space_to_depth and downsampling"
 
 
 def _stage_errors(config: ConfigDict) -> Iterator[str]:
-    mixer = config.model.mixer
+    mixer, accumulate = config.model.mixer, config.optimizer.accumulate
     for name in config.stages:
         yield from one_of("stages", name, STAGES)
     if len(set(config.stages)) < len(config.stages):
@@ -195,17 +170,8 @@ def _stage_errors(config: ConfigDict) -> Iterator[str]:
         yield "config.stages: there is a stage mixer, but config.model.mixer.kind is none"
     for name in (name for name in config.stages if name in STAGES):
         stage = config.stage[name]
-        if stage.accumulate > 0 and stage.batch % stage.accumulate:
-            yield f"config.stage.{name}.accumulate: {stage.accumulate} does not divide the batch of {stage.batch}"
-        if stage.translator_learning_rate <= 0 and (stage.mixer_learning_rate <= 0 or mixer.kind == "none"):
+        if accumulate > 0 and stage.batch % accumulate:
+            yield f"config.optimizer.accumulate: {accumulate} does not divide config.stage.{name}.batch, {stage.batch}"
+        trains_mixer = stage.get("mixer_learning_rate", 0.0) > 0 and mixer.kind != "none"
+        if stage.translator_learning_rate <= 0 and not trains_mixer:
             yield f"config.stage.{name}: no part of the network has a learning rate above 0, so nothing would learn"
-
-
-def _positive_keys(config: ConfigDict) -> list[str]:
-    stages = [name for name in config.stages if name in STAGES]
-    return [
-        *(f"stage.{name}.{key}" for name in stages for key in ("steps", "batch", "slices", "accumulate")),
-        *(f"model.translator.{key}" for key in ("blocks", "groups", "condition_features")),
-        *(f"model.mixer.{key}" for key in ("hidden", "grid", "frequencies", "window")),
-        *positive_in_every_task(config),
-    ]

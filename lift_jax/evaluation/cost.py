@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from lift_jax.inference.budget import plan_chunks
 from lift_jax.inference.chunked import REPLICATED, SHARDED, decode_chunk, encode_chunk, mix_slices
-from lift_jax.models.translation.volume_translator import VolumeTranslator
+from lift_jax.models.volume_translator import VolumeTranslator
 
 
 def translation_flops(

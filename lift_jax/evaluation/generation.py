@@ -30,7 +30,7 @@ from lift_jax.evaluation.plane_features import Encode, compared_positions, plane
 from lift_jax.evaluation.statistics import Column, Estimate, mean_interval
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
 from lift_jax.losses.triplanar import PLANES
-from lift_jax.models.encoders.medicalnet import medicalnet_features, medicalnet_parameters
+from lift_jax.models.encoders.resnet import medicalnet_features, medicalnet_parameters
 from lift_jax.paths import PathLike
 from lift_jax.trained import TrainedGeneration
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lift_jax.losses.triplanar import PLANES
-from lift_jax.models.translation.slice_translator import BACKGROUND
+from lift_jax.models.slice_translator import BACKGROUND
 
 BATCH = 128
 """Slices encoded at a time."""

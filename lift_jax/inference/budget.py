@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lift_jax.inference.chunked import encode_chunk
-from lift_jax.models.translation.volume_translator import VolumeTranslator
+from lift_jax.models.volume_translator import VolumeTranslator
 
 WORKSPACE = 8
 """What computing a slice takes beside its features, in units of its sources and finest features in float32.

@@ -9,8 +9,8 @@ from lift_jax.data.channels import Channels
 from lift_jax.data.intensity import from_network, to_network
 from lift_jax.data.subject import Subject, foreground, foreground_box
 from lift_jax.inference.translate import translate_volume
-from lift_jax.models.translation.slice_translator import BACKGROUND
-from lift_jax.models.translation.volume_translator import VolumeTranslator
+from lift_jax.models.slice_translator import BACKGROUND
+from lift_jax.models.volume_translator import VolumeTranslator
 
 
 def predict_channels(

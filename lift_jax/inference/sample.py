@@ -8,7 +8,7 @@ import numpy as np
 
 from lift_jax.data.geometry import slice_centers
 from lift_jax.data.intensity import network_to_unit
-from lift_jax.models.generation.networks import GenerationNetworks
+from lift_jax.models.generation_networks import GenerationNetworks
 
 
 def sample_volumes(
@@ -51,7 +51,7 @@ def sample_independent_slices(
     temperature: float = 1.0,
 ) -> np.ndarray:
     """What the generator makes without a mapper: volumes of slices that know nothing of each other, like the above."""
-    codes = (networks.random_codes(params, _key(seed, i), depth, temperature) for i in range(count))
+    codes = (networks.random_latents(params, _key(seed, i), depth, temperature) for i in range(count))
     return np.stack([_slices(networks, params, own, chunk) for own in codes])
 
 

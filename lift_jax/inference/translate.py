@@ -14,8 +14,8 @@ import numpy as np
 from lift_jax.data.geometry import depth_coordinates
 from lift_jax.inference.budget import plan_chunks
 from lift_jax.inference.chunked import SHARDED, decode_chunk, encode_chunk, mix_slices, place
-from lift_jax.models.translation.slice_translator import BACKGROUND
-from lift_jax.models.translation.volume_translator import VolumeTranslator
+from lift_jax.models.slice_translator import BACKGROUND
+from lift_jax.models.volume_translator import VolumeTranslator
 
 
 def translate_volume(

@@ -13,7 +13,7 @@ from jax.nn import logsumexp
 from lift_jax.losses.fields import Pairs
 
 BLOCK_DISTANCES = 2**24
-"""Most distances held at a time (64 MiB in float32). Where `L N (N + Q + P)` is more, queries are taken in blocks."""
+"""Most distances in memory (64 MiB in float32). Where `L N (N + Q + P)` is more, queries are taken in blocks."""
 
 SMALLEST_SQUARE = 1e-8
 """Least squared distance (the authors' code of arXiv 2602.04770)."""

@@ -28,8 +28,8 @@ TEMPERATURES = (0.02, 0.05, 0.2)
 SMALLEST_SCALE = 1e-3
 """Least divisor of distances and of coordinates (the authors' code)."""
 
-SMALLEST_SQUARE = 1e-8
-"""Smallest mean square that a field is normalized by (the authors' code)."""
+SMALLEST_FIELD = 1e-8
+"""Least mean square that a field is normalized by (the authors' code)."""
 
 SELF_DISTANCE = 100.0
 """Added to a particle's distance from itself, in units of the distance scale (the authors' code)."""
@@ -50,13 +50,13 @@ def drifting_loss(
 ) -> tuple[jax.Array, Statistics]:
     """The drifting loss of each location: `mean ‖x - stop_gradient(x + V(x))‖²`.
 
-    V is the sum over temperatures of the field's values, each normalized to a mean square of one. Only `generated` gets
-    a gradient, -2 V / (N C) in scaled coordinates. Everything is computed in float32.
+    V is the sum over temperatures of a drifting field, normalized to a mean square of one at each. Only `generated`
+    gets a gradient, -2 V / (N C) in scaled coordinates. Everything is computed in float32.
 
     Args:
       generated: `[L, N, C]`, particles at each of L independent locations; float32 or bfloat16.
       positives: `[L, P, C]`, real features.
-      negatives: `[L, Q, C]`, features that repel beside the generated particles themselves.
+      negatives: `[L, Q, C]`, features that repel in addition to the generated particles.
       negative_weights: `[L, Q]` or broadcastable to it; default one each.
       temperatures: kernel widths in units of the distance scale.
       field: a name in `FIELDS`, or a function like those in it.
@@ -66,10 +66,10 @@ def drifting_loss(
 
     Returns:
       The loss of each location, float32 `[L]`, the mean over this device's particles; and statistics, the same on all
-      devices: `distance_scale`, the divisor of distances; `spread`, the standard deviation across particles in the
-      features' units, averaged over features and locations; and for each temperature τ `field_square_τ`, the
-      mean square of the field before normalization, and `effective_neighbors_τ`, the effective number of real targets a
-      particle feels, (Σ a)² / Σ a² over its attractions.
+      devices: `distance_scale`, the divisor of distances; `particle_std`, the standard deviation across particles in
+      the features' units, averaged over features and locations; and for each temperature τ `field_square_τ`, the mean
+      square of the field before normalization, and `effective_neighbors_τ`, the effective number of real targets that
+      attract a particle, (Σ a)² / Σ a² over its attractions.
 
     Raises:
       ValueError: if shapes disagree, the field is unknown, a temperature is not positive, or nothing repels.
@@ -88,9 +88,7 @@ def drifting_losses(
     field: str | Field = "softmax",
     axis_name: str | None = None,
 ) -> tuple[dict[Hashable, jax.Array], dict[Hashable, Statistics]]:
-    """`drifting_loss` of many feature tensors. Those of equal shape but for L are computed in one piece.
-
-    One piece compiles much faster: a hundred feature tensors of LiFT-U have five shapes.
+    """`drifting_loss` of many feature tensors; those that differ only in L are computed as one, which compiles faster.
 
     Args:
       particles: name to generated `[L, N, C]` and real `[L, P, C]` particles.
@@ -169,7 +167,8 @@ def _grouped_loss(generated, positives, negatives, negative_weights, groups, tem
         both = (pairs_of(block.points, block.rows, part) for part in targets)
         return [p._replace(distances=p.distances / location_scale + SELF_DISTANCE * p.is_self) for p in both]
 
-    field_sum, stats = 0.0, {"distance_scale": scale, "spread": _spread(points, groups, axis_name)}
+    field_sum = jnp.zeros(())
+    stats = {"distance_scale": scale, "particle_std": _particle_std(points, groups, axis_name)}
     for temperature in temperatures:
         columns = _columns(field, temperature, blocks, scaled_pairs, targets, axis_name)
 
@@ -180,7 +179,7 @@ def _grouped_loss(generated, positives, negatives, negative_weights, groups, tem
 
         values, neighbors = map_blocks(of_block, blocks, queries)
         square = mean_over_devices(groups.mean(values**2), axis_name)
-        field_sum += values / groups.at_locations(jnp.sqrt(jnp.maximum(square, SMALLEST_SQUARE)))
+        field_sum += values / groups.at_locations(jnp.sqrt(jnp.maximum(square, SMALLEST_FIELD)))
         stats[f"field_square_{temperature:g}"] = square
         stats[f"effective_neighbors_{temperature:g}"] = mean_over_devices(groups.mean(neighbors), axis_name)
 
@@ -204,28 +203,28 @@ def _distance_scale(
     return jnp.maximum(total / weight, SMALLEST_SCALE)
 
 
-def _spread(points: jax.Array, groups: Groups, axis_name: str | None) -> jax.Array:
+def _particle_std(points: jax.Array, groups: Groups, axis_name: str | None) -> jax.Array:
     """Standard deviation across the particles of all devices, averaged over features and locations: `[G]`."""
     mean = mean_over_devices(points.mean(axis=1, keepdims=True), axis_name)
     return groups.mean(jnp.sqrt(mean_over_devices(((points - mean) ** 2).mean(axis=1), axis_name)))
 
 
 def _columns(field, temperature, blocks, scaled_pairs, targets, axis_name) -> list[jax.Array | None]:
-    """What a `TwoPassField` must know of each target from all queries, real and repelling; None for other fields."""
+    """`Pairs.columns` of real and of repelling targets for a `TwoPassField`; None for other fields."""
     if not isinstance(field, TwoPassField):
         return [None, None]
 
-    def of_targets(i):
+    def columns(i):
         def over_queries(logits):
             return logsumexp_over_queries(lambda block: logits(scaled_pairs(block)[i]), blocks, axis_name)
 
         return field.columns(over_queries, targets[i].weights, temperature)
 
-    return [of_targets(0), of_targets(1)]
+    return [columns(0), columns(1)]
 
 
 def _field_values(attraction, repulsion, points, real, repelling):
-    """`Σ a (y⁺ - x) - Σ r (y⁻ - x)`, in the features' own units."""
+    """`Σ a (y⁺ - x) - Σ r (y⁻ - x)`, in the features' units."""
     pull = jnp.einsum("lnm,lmc->lnc", attraction, real.points, precision="highest")
     push = jnp.einsum("lnm,lmc->lnc", repulsion, repelling.points, precision="highest")
     balance = attraction.sum(-1, keepdims=True) - repulsion.sum(-1, keepdims=True)
@@ -233,7 +232,7 @@ def _field_values(attraction, repulsion, points, real, repelling):
 
 
 def _effective_number(coefficients):
-    """`(Σ c)² / Σ c²` of each query, `[L, N]`; zero where it feels nothing."""
+    """`(Σ c)² / Σ c²` of each query, `[L, N]`; zero where all coefficients are."""
     share = coefficients / jnp.maximum(coefficients.max(-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
     return share.sum(-1) ** 2 / jnp.maximum((share**2).sum(-1), 0.5)
 

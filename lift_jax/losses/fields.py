@@ -2,9 +2,9 @@
 
 A field is a pure function `(real, generated, temperature) -> (attraction, repulsion)`. A query is a generated particle
 x; its targets are real particles y⁺ and generated ones y⁻, each kind described by `Pairs` of distances `[L, N, P]` and
-`[L, N, Q]`. The coefficients a and r that come back have these shapes and are not negative, and the field on a query is
+`[L, N, Q]`. The coefficients a and r that come back have these shapes and are not negative, and the field at a query is
 
-    F(x) = Σ_j a_j (y⁺_j - x) - Σ_j r_j (y⁻_j - x).
+    V(x) = Σ_j a_j (y⁺_j - x) - Σ_j r_j (y⁻_j - x).
 
 Distances d are root mean square differences over features in units of the distance scale, so that a temperature τ means
 the same whatever the features; gradients are taken in the inner product that goes with them, the mean over features.
@@ -12,6 +12,7 @@ the same whatever the features; gradients are taken in the inner product that go
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,13 +20,40 @@ import jax
 import jax.numpy as jnp
 from jax.nn import logsumexp
 
-from lift_jax.losses.kernels import GAUSSIAN, LAPLACE, SHARP_LAPLACE, Kernel, matern
+
+class Kernel(NamedTuple):
+    """A radial kernel of distance d and temperature τ, `k(0) = 1`, by logarithms: kernels underflow where τ is small.
+
+    Attributes:
+      log_value: log k.
+      log_slope: log(-k'(d) / d): the gradient of `k(‖x - y‖)` by x is the slope times `y - x`.
+    """
+
+    log_value: Callable[[jax.Array, float], jax.Array]
+    log_slope: Callable[[jax.Array, float], jax.Array]
+
+
+LAPLACE = Kernel(lambda d, t: -d / t, lambda d, t: -d / t - jnp.log(d * t))
+"""`k = e^{-d/τ}`, `-k'/d = e^{-d/τ} / (τ d)`: its gradient does not vanish at zero, where it has no direction."""
+
+GAUSSIAN = Kernel(lambda d, t: -((d / t) ** 2) / 2, lambda d, t: -((d / t) ** 2) / 2 - 2 * jnp.log(t))
+"""`k = e^{-d²/2τ²}`, `-k'/d = k / τ²`."""
+
+SHARP_LAPLACE = Kernel(lambda d, t: jnp.log1p(d / t) - d / t, lambda d, t: -d / t - 2 * jnp.log(t))
+"""`H = (1 + d/τ) e^{-d/τ}`, `-H'/d = e^{-d/τ} / τ²`: its gradient is Laplace-weighted (arXiv 2604.06333)."""
+
+MATERN_5_2 = Kernel(
+    lambda d, t: jnp.log1p((r := 5**0.5 * d / t) + r**2 / 3) - r,
+    lambda d, t: jnp.log1p(r := 5**0.5 * d / t) - r - 2 * jnp.log(t) + math.log(5 / 3),
+)
+"""Matérn kernel of smoothness 5/2, `k = (1 + r + r²/3) e^{-r}` with `r = √5 d / τ` (arXiv 2604.24196)."""
+
 
 SOFTMAX_FLOOR = 1e-6
 """Least product of the two softmaxes, before its root is taken (the authors' code of arXiv 2602.04770)."""
 
 RATIO_LIMIT = 1e3
-"""Most that `reverse_kl_chi2` takes q/p for: where no real sample is near, the estimate is beyond all bounds."""
+"""Largest q/p of `reverse_kl_chi2`: the estimate is unbounded where no real sample is near."""
 
 
 class Pairs(NamedTuple):
@@ -35,7 +63,7 @@ class Pairs(NamedTuple):
       distances: `[L, N, M]`, divided by the distance scale; 100 more where the target is the query itself.
       weights: `[L, 1, M]`, of the targets.
       is_self: `[1, N, M]`, true where the target is the query itself; always false among real targets.
-      columns: `[L, 1, M]`, what a `TwoPassField` knows of each target from all queries; None for other fields.
+      columns: `[L, 1, M]`, sums over all queries for a `TwoPassField`; None for other fields.
     """
 
     distances: jax.Array
@@ -56,10 +84,10 @@ OverQueries = Callable[[Callable[[Pairs], jax.Array]], jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class TwoPassField:
-    """A field that needs something of each target from all queries before it can compute any one of them.
+    """A field that needs a sum over all queries for each target first.
 
     Attributes:
-      coefficients: the field; finds `columns` filled in.
+      coefficients: the field; `Pairs.columns` are filled in.
       columns: `(over_queries, weights, temperature) -> [L, 1, M]`, for each kind of targets alone.
     """
 
@@ -154,7 +182,7 @@ def sharp_laplace(real: Pairs, generated: Pairs, temperature: float) -> Coeffici
 def mmd(real: Pairs, generated: Pairs, temperature: float, *, kernel: Kernel = LAPLACE) -> Coefficients:
     """Descent of the maximum mean discrepancy: `V = ∇(k∗p) - ∇(k∗q)`, minus the witness's gradient (arXiv 2605.05118).
 
-    Known failure: nothing divides by the density, so that the field on a far particle is as small as the kernel there;
+    Known failure: nothing divides by the density, so that the field at a far particle is as small as the kernel there;
     reported not to train image models. A negative control.
     """
     return tuple(
@@ -169,8 +197,8 @@ def reverse_kl_chi2(
     """Weighted sum of the flows of KL(q‖p) and χ²(q‖p), of kernel densities (arXiv 2603.10592).
 
     `V = (kl + 2 chi2 q/p) (∇log p - ∇log q)`: the velocity of χ² is `-∇(2q/p)`. Known failure: q/p of few samples is
-    noise over many orders of magnitude; it is capped at `RATIO_LIMIT`, and the few particles at the cap hold most of a
-    normalized field.
+    noise over many orders of magnitude; it is capped at `RATIO_LIMIT`, and the few particles at the cap hold most of
+    the normalized field.
     """
     log_p, log_q = (_log_density(pairs, temperature, kernel) for pairs in (real, generated))
     strength = kl + 2 * chi2 * jnp.exp(jnp.minimum(log_q - log_p, jnp.log(RATIO_LIMIT)))
@@ -284,9 +312,9 @@ FIELDS: dict[str, Field] = {
     "gaussian_score": gaussian_score,
     "kernel_gradient": kernel_gradient,
     "sharp_laplace": sharp_laplace,
-    "matern": functools.partial(kernel_gradient, kernel=matern(2.5)),
+    "matern": functools.partial(kernel_gradient, kernel=MATERN_5_2),
     "mmd": mmd,
     "sinkhorn": sinkhorn(iterations=20),
     "reverse_kl_chi2": reverse_kl_chi2,
 }
-"""Fields by name: the line to add when a field is added."""
+"""Fields by name. A new field is one function and one line here."""

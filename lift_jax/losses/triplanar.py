@@ -1,7 +1,7 @@
-"""The tri-planar drifting loss: trajectories of slice features through a volume, drifted towards real ones.
+"""The tri-planar drifting loss: slice features along the three axes of a volume drift towards those of real volumes.
 
 A trajectory is the sequence of a volume's slice features along one of the three axes. Features of generated and of real
-volumes are taken at the same depth positions; what is one particle of the drifting loss is a choice (`particles`).
+volumes are taken at the same depth positions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,14 +19,14 @@ PARTICLES = ("slice", "segment", "volume", "unordered", "unordered_segment")
 """Kinds of particles, see `make_particles`."""
 
 STEP_PARTICLES = ("segment", "unordered_segment")
-"""Those that hold the steps between depth positions, of which there must be two."""
+"""Kinds that need two depth positions, for the step between them."""
 
 Tensors = dict[str, jax.Array]
 """Named feature tensors of slices, each `[..., L, C]`."""
 
 
 def depth_positions(key: jax.Array, count: int, depth: int) -> jax.Array:
-    """Random depth positions in order, `[count]` int32: one out of each of `count` equal parts of `depth` slices."""
+    """Ascending random positions, `[count]` int32: one in each of `count` equal parts of `depth` slices."""
     jitter = jax.random.uniform(key, (count,))
     positions = jnp.floor((jnp.arange(count) + jitter) * depth / count).astype(jnp.int32)
     return jnp.minimum(positions, depth - 1)
@@ -49,23 +49,24 @@ def encode_trajectories(
       encode: images `[N, rows, columns, 1]` to named tensors `[N, L, C]`.
     """
     trajectories = {}
-    for plane, places in positions.items():
-        slices = plane_slices(volumes, plane, places)
+    for plane, indices in positions.items():
+        slices = plane_slices(volumes, plane, indices)
         batch, count, rows, columns = slices.shape
-        # A plane at a time: all together are more than a chunk, and chunks are recomputed on the way back.
         tensors = encode(slices.reshape(batch * count, rows, columns, 1))
         trajectories[plane] = {name: x.reshape(batch, count, *x.shape[1:]) for name, x in tensors.items()}
     return trajectories
 
 
-def draw_real(bank: Mapping[str, Tensors], positions: Mapping[str, jax.Array], volumes: jax.Array):
-    """Real trajectories out of a bank: its `volumes [P]` at `positions`, `{plane: {name: [P, T, L, C]}}`.
+def draw_real(
+    bank: Mapping[str, Tensors], positions: Mapping[str, jax.Array], volumes: jax.Array
+) -> dict[str, Tensors]:
+    """Trajectories `{plane: {name: [P, T, L, C]}}` of `volumes [P]` at `positions` of a bank of real features.
 
     `bank` holds the features of all slices of all real volumes, `{plane: {name: [V, D, L, C]}}`.
     """
     return {
-        plane: {name: x[volumes[:, None], places] for name, x in bank[plane].items()}
-        for plane, places in positions.items()
+        plane: {name: x[volumes[:, None], indices] for name, x in bank[plane].items()}
+        for plane, indices in positions.items()
     }
 
 
@@ -74,22 +75,20 @@ def make_particles(trajectories: jax.Array, kind: str) -> Tensors:
 
     Args:
       trajectories: `[B, T, L, C]`.
-      kind: `slice`: a particle is a slice's features, and each depth a location of its own: marginals matched by depth.
-        `segment`: that, and the step from each position to the next: where the anatomy is, and how it changes.
-        `volume`: a particle is a whole trajectory.
-        `unordered`: a particle is a slice's features, whatever its depth. `unordered_segment`: that, and steps,
-        whatever their depth: T times as many particles a location as a segment has, and less noise.
+      kind: `slice`: a particle is a slice's features, each depth a location of its own. `segment`: also the step from
+        each position to the next. `volume`: a particle is a whole trajectory. `unordered`: a particle is a slice's
+        features, at any depth. `unordered_segment`: also steps, at any depth.
 
     Raises:
       ValueError: if the kind is none of these.
     """
-    batch, count, places, channels = trajectories.shape
+    batch, count, locations, channels = trajectories.shape
 
     def by_depth(x):
         return x.transpose(1, 2, 0, 3).reshape(-1, batch, channels)
 
     def of_any_depth(x):
-        return x.transpose(2, 0, 1, 3).reshape(places, -1, channels)
+        return x.transpose(2, 0, 1, 3).reshape(locations, -1, channels)
 
     steps = trajectories[:, 1:] - trajectories[:, :-1]
     if kind == "slice":
@@ -97,7 +96,7 @@ def make_particles(trajectories: jax.Array, kind: str) -> Tensors:
     if kind == "segment":
         return {"slice": by_depth(trajectories), "step": by_depth(steps)}
     if kind == "volume":
-        return {"volume": trajectories.transpose(2, 0, 1, 3).reshape(places, batch, count * channels)}
+        return {"volume": trajectories.transpose(2, 0, 1, 3).reshape(locations, batch, count * channels)}
     if kind == "unordered":
         return {"slice": of_any_depth(trajectories)}
     if kind == "unordered_segment":
@@ -109,18 +108,18 @@ def triplanar_drifting_loss(
     generated: Mapping[str, Tensors],
     real: Mapping[str, Tensors],
     *,
-    plane_weights: Mapping[str, float],
+    planes: Sequence[str] = PLANES,
     particles: str = "segment",
     temperatures: Sequence[float] = TEMPERATURES,
     field: str | Field = "softmax",
     axis_name: str | None = None,
 ) -> tuple[jax.Array, Statistics]:
-    """The weighted sum over planes of the drifting losses of all feature tensors (LiFT, arXiv 2605.19060).
+    """The sum over planes of the drifting losses of all feature tensors (LiFT, arXiv 2605.19060).
 
     Args:
       generated: `{plane: {name: [B, T, L, C]}}`; gradients flow into these.
       real: `{plane: {name: [P, T, L, C]}}`, at the same depth positions.
-      plane_weights: weight of each plane; one of weight 0 is not computed.
+      planes: which are summed.
       particles: see `make_particles`.
       temperatures, field: see `drifting_loss`.
       axis_name: mapped axis whose devices share the global batch: each holds its own share of the volumes.
@@ -129,17 +128,15 @@ def triplanar_drifting_loss(
       The scalar loss, and statistics `<plane>_<statistic>` averaged over feature tensors.
     """
     pairs = {}
-    for plane in (plane for plane, weight in plane_weights.items() if weight > 0):
+    for plane in planes:
         for name, x in generated[plane].items():
-            ours, theirs = (
-                make_particles(x, particles),
-                make_particles(real[plane][name].astype(jnp.float32), particles),
-            )
-            pairs |= {(plane, f"{name}_{part}"): (ours[part], theirs[part]) for part in ours}
+            generated_parts = make_particles(x, particles)
+            real_parts = make_particles(real[plane][name].astype(jnp.float32), particles)
+            pairs |= {(plane, f"{name}_{part}"): (x, real_parts[part]) for part, x in generated_parts.items()}
     losses, stats = drifting_losses(pairs, temperatures=temperatures, field=field, axis_name=axis_name)
-    loss = sum(plane_weights[plane] * value for (plane, _), value in losses.items())
+    loss = sum(losses.values(), start=jnp.zeros(()))
     means = {}
-    for plane in dict.fromkeys(plane for plane, _ in pairs):
+    for plane in planes:
         for name, value in mean_statistics([stats[key] for key in pairs if key[0] == plane]).items():
             means[f"{plane}_{name}"] = value
     return loss, means

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from lift_jax.config.checks import flatten
-from lift_jax.config.documents import TASKS
-from lift_jax.config.overrides import set_key
+from lift_jax.config.common import flatten
+from lift_jax.config.documents import TASKS, set_key
 from lift_jax.errors import UserError, near
 from lift_jax.sweeps import Sweep
 from lift_jax.tasks import task_of

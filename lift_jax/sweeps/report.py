@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from lift_jax.config.checks import flatten
+from lift_jax.config.common import flatten
 from lift_jax.data.datasets import DATASETS
 from lift_jax.data.splits import SPLITS
 from lift_jax.evaluation.columns import GFLOP_COLUMN

@@ -23,7 +23,7 @@ from lift_jax.paths import atomic_write
 from lift_jax.sweeps.plan import Run, stage_directory
 from lift_jax.sweeps.results import SCORES_FILE, TIMING_FILE, write_scores
 from lift_jax.tasks.run import train
-from lift_jax.training.preemption import Preempted, StopRequest
+from lift_jax.training.watchdog import Preempted, StopRequest
 
 
 @dataclasses.dataclass(frozen=True)

@@ -117,7 +117,7 @@ SWEEP = SweepSupport(
             *("stage.generator", "stage.mapper"),
         ),
         "generator": (
-            *(f"model.mapper.{key}" for key in ("hidden", "layers", "normalize")),  # its code is drawn
+            *(f"model.mapper.{key}" for key in ("hidden", "layers")),
             *("loss.particles", "loss.planes", "stage.mapper"),
         ),
         "mapper": (),

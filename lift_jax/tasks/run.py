@@ -6,7 +6,7 @@ import hashlib
 from ml_collections import ConfigDict
 
 from lift_jax import hosts, run_directory
-from lift_jax.config.checks import flatten
+from lift_jax.config.common import flatten
 from lift_jax.data.sources import resolve_paths
 from lift_jax.paths import PathLike
 from lift_jax.tasks import task_of

@@ -1,7 +1,7 @@
-"""Banks: the features of all slices of all real volumes, computed once by the frozen encoder, kept on disk by content.
+"""Feature banks: features of all slices of all real volumes from the frozen encoder, cached on disk by content.
 
-A bank is `{plane: {name: [V, D, L, C]}}`. It lives in `<cache>/banks/<digest>/`, written aside and renamed; the digest
-covers the volumes, the encoder's parameters and what is taken of its maps.
+A bank is `{plane: {name: [V, D, L, C]}}`, in `<cache>/banks/<digest>-<plane>/`; the digest is of the volumes, the
+encoder and its parameters, and the feature set.
 """
 
 import functools
@@ -17,11 +17,11 @@ from lift_jax.data.cache import atomic_directory, remove_leftovers, save_array
 from lift_jax.data.intensity import unit_to_network
 from lift_jax.errors import UserError
 from lift_jax.losses.triplanar import PLANES
-from lift_jax.models.generation.networks import GenerationNetworks
+from lift_jax.models.generation_networks import GenerationNetworks
 from lift_jax.progress import progress
 
 VERSION = 1
-"""Part of every digest: to be raised with any change to what is stored."""
+"""Part of every digest; incremented when the content of banks changes."""
 
 
 def real_bank(
@@ -34,15 +34,15 @@ def real_bank(
     dtype: str,
     directory: pathlib.Path,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """The bank of real volumes: from disk if it was made before, else made and written.
+    """The bank of real volumes, from disk or computed and written.
 
     Args:
-      networks: whose `encode` makes the features.
+      networks: of which `encode` is used.
       encoder: the encoder's parameters.
       volumes: `[V, D, H, W]` in [0, 1].
       planes: along which slices are taken.
       chunk: slices on the device at a time.
-      dtype: in which features are kept: float32 or bfloat16.
+      dtype: of the features: float32 or bfloat16.
       directory: the cache.
 
     Raises:
@@ -66,7 +66,7 @@ def _encode_plane(networks, encoder, volumes, plane, chunk, dtype) -> dict[str, 
     for i, volume in enumerate(progress(volumes, description=f"{plane} features of real volumes", unit="volume")):
         slices = unit_to_network(np.moveaxis(np.asarray(volume, np.float32), axis, 0))[..., None]
         for start in range(0, len(slices), chunk):
-            # Every chunk has one shape, so that one function is compiled: the last slice is repeated to its end.
+            # The last slice is repeated, so that all chunks have one shape and one compiled function.
             rows = np.minimum(np.arange(start, start + chunk), len(slices) - 1)
             stop = min(start + chunk, len(slices))
             for name, x in encode(slices[rows]).items():

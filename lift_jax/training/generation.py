@@ -1,8 +1,9 @@
 """LiFT-U's training: an encoder, then a slice generator, then a depth mapper."""
 
-import dataclasses
 import functools
+import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,34 +12,42 @@ from ml_collections import ConfigDict
 from lift_jax import hosts, run_directory
 from lift_jax.checkpoints import saved_steps
 from lift_jax.data.single_channel import channel_source, stack_volumes, volume_shape
-from lift_jax.data.slabs import RandomSlice, batch_subjects, training_batches
+from lift_jax.data.slabs import RandomSlice
 from lift_jax.data.splits import check_members
+from lift_jax.errors import UserError
 from lift_jax.models.encoders.alexnet import alexnet_parameters
+from lift_jax.models.encoders.masked_autoencoder import initial_encoder_parameters
 from lift_jax.models.encoders.resnet import resnet18_parameters
-from lift_jax.models.generation.networks import autoencoder, fresh_parameters, generation_networks
+from lift_jax.models.generation_networks import (
+    GenerationNetworks,
+    autoencoder,
+    generation_networks,
+    initial_generation_parameters,
+)
+from lift_jax.models.pca import pca_prior, principal_components, with_components
 from lift_jax.paths import PathLike
 from lift_jax.training.feature_banks import real_bank
-from lift_jax.training.generation_checks import check_count, check_generation
 from lift_jax.training.generation_losses import generator_loss, mapper_loss, reconstruction_loss
-from lift_jax.training.generation_parameters import stage_parameters, with_principal, with_trained
-from lift_jax.training.generation_validation import (
-    validate_reconstructions,
-    validate_slices,
-    validate_volumes,
+from lift_jax.training.inputs import (
+    assert_equal_subjects,
+    batch_names,
+    cache_shared,
+    is_kept,
+    keep_start,
+    process_batches,
+    record_split,
+    starting_parameters,
 )
-from lift_jax.training.optimizers import grouped_adamw
-from lift_jax.training.sharding import DATA_AXIS
-from lift_jax.training.stages import ReplicatedBatch, Stage, finished_parameters, run_stage
-from lift_jax.training.starting import is_kept, keep_start, starting_parameters
-from lift_jax.training.step import LossFunction, initial_state, train_step
-from lift_jax.training.subjects import assert_equal_subjects, cache_shared, record_split
+from lift_jax.training.loop import ReplicatedBatch, Stage, finished_parameters, run_stage
+from lift_jax.training.sharding import DATA_AXIS, check_batch
+from lift_jax.training.step import step_and_state
+from lift_jax.training.validation import validate_reconstructions, validate_slices, validate_volumes
 
-TRAINED = {
-    "encoder": ("autoencoder",),
-    "generator": ("generator",),
-    "mapper": ("mapper",),
-}
-"""Stage to the parts of `stage_parameters` that it trains, through the others."""
+TRAINED = {"encoder": ("autoencoder",), "generator": ("generator",), "mapper": ("mapper",)}
+"""Stage to the groups of its parameters that it trains."""
+
+HELD = {"generator": ("encoder", "prior", "generator"), "mapper": ("encoder", "prior", "generator", "mapper")}
+"""Stage to the groups of parameters in its state and checkpoints, where there are any."""
 
 
 def train_generation(config: ConfigDict, workdir: PathLike) -> None:
@@ -53,10 +62,10 @@ def train_generation(config: ConfigDict, workdir: PathLike) -> None:
     for split, source in sources.items():
         check_members(source.names, split, config.data.split_file)
     assert_equal_subjects(sources)
-    shape = volume_shape(config.data)
-    networks = generation_networks(config, shape)
-    check_count(config, len(sources["train"].names))
-    params = fresh_parameters(networks, config)
+    networks = generation_networks(config, volume_shape(config.data))
+    names = list(sources["train"].names)
+    check_count(config, len(names))
+    params = initial_generation_parameters(networks, config)
     if config.model.encoder.kind == "alexnet":
         params["encoder"] = alexnet_parameters()
     elif config.model.encoder.kind == "resnet18":
@@ -69,17 +78,77 @@ def train_generation(config: ConfigDict, workdir: PathLike) -> None:
     real = {split: stack_volumes(cache_shared(source, config, workdir), channel) for split, source in sources.items()}
     params = with_trained(params, start)
     if networks.prior_slices and not _has_generator(config, workdir, start):
-        # What a linear algebra library finds may differ between machines, in signs too.
+        # Linear algebra libraries of different machines may disagree, in signs too.
         params = hosts.broadcast_from_first(with_principal(params, networks, real["train"]))
     keep_start(config, workdir, params)
     for index, name in enumerate(config.stages):
         like = stage_parameters(name, params, networks, config)
         trained = finished_parameters(workdir, name, config.stage[name].steps, like)
         if trained is None:
-            trained = run_stage(
-                _stage(index, name, like, networks, config, real, cache, sources["train"].names), config, workdir
-            )
+            stage = _stage(index, name, like, networks, config, real, cache, names)
+            trained = run_stage(stage, config, workdir)
         params = with_trained(params, trained)
+
+
+def stage_parameters(name: str, params: dict, networks: GenerationNetworks, config: ConfigDict) -> dict:
+    """The parameters in a stage's state and checkpoints: those that it trains, and those of frozen networks."""
+    if name == "encoder":
+        key = jax.random.fold_in(jax.random.key(config.seed), 3)
+        return {"autoencoder": initial_encoder_parameters(autoencoder(networks), key)}
+    return {group: params[group] for group in HELD[name] if group in params}
+
+
+def with_trained(params: dict, trained: dict) -> dict:
+    """Parameters of networks and prior, updated by those of a stage's checkpoint."""
+    if "autoencoder" in trained:
+        return params | {"encoder": trained["autoencoder"]["encoder"]}
+    return params | {group: trained[group] for group in params if group in trained}
+
+
+def with_principal(params: dict, networks: GenerationNetworks, volumes: np.ndarray) -> dict:
+    """Parameters with generator and prior from principal components of real volumes `[V, D, H, W]` in [0, 1]."""
+    components = principal_components(volumes, networks.generator.slice_latent_dim)
+    prior = pca_prior(volumes, components, networks.volume_latent_dim)
+    return params | {"prior": prior, "generator": with_components(params["generator"], components)}
+
+
+def check_generation(config: ConfigDict, devices: int) -> None:
+    """Refuses batches that do not divide over so many devices, and volumes or settings that do not fit the networks."""
+    for name in config.stages:
+        for key in ("batch", "positives"):
+            if key in config.stage[name]:
+                check_batch(config.stage[name][key], 1, devices, f"stage.{name}.{key}")
+    shape = volume_shape(config.data)
+    check_shapes(generation_networks(config, shape), config, shape)
+
+
+def check_count(config: ConfigDict, count: int) -> None:
+    """Refuses steps with more real volumes than there are."""
+    positives = config.stage.mapper.positives
+    if positives > count:
+        raise UserError(
+            f"config.stage.mapper.positives: {positives} real volumes a step are asked for, there are {count}"
+        )
+
+
+def check_shapes(networks: GenerationNetworks, config: ConfigDict, sides: tuple[int, int, int]) -> None:
+    """Refuses volumes `[D, H, W]` that do not fit the networks or the settings."""
+    encoder: Any = networks.encoder
+    generator, mapper = networks.generator, config.stage.mapper
+    if min(sides) < encoder.smallest_side or any(side % encoder.multiple for side in sides):
+        raise UserError(
+            f"config.data: volumes of {tuple(sides)} do not suit the encoder, which takes sides of "
+            f"{encoder.smallest_side} or more that are multiples of {encoder.multiple}"
+        )
+    if any(side % generator.multiple for side in sides[1:]):
+        raise UserError(
+            f"config.model.generator: slices of {tuple(sides[1:])} are no multiples of {generator.multiple}, its "
+            "depth_to_space and upsampling; use fewer widths or a smaller depth_to_space"
+        )
+    if mapper.positions > min(sides) or (mapper.positions < 2 and config.loss.particles == "segment"):
+        raise UserError(
+            f"config.stage.mapper.positions: {mapper.positions} must be from 2 to the shortest side, {min(sides)}"
+        )
 
 
 def _has_generator(config: ConfigDict, workdir: PathLike, start: dict) -> bool:
@@ -89,89 +158,75 @@ def _has_generator(config: ConfigDict, workdir: PathLike, start: dict) -> bool:
     return bool(given or begun or tuple(config.stages) == ("encoder",))
 
 
-def _stage(index, name, params, networks, config, real, cache, subjects) -> Stage:
-    settings = config.stage[name]
-    drifting = {"temperatures": tuple(config.loss.temperatures), "field": config.loss.field}
-    look = {"real": real["validation"][: config.log.validation_subjects], "config": config}
+def _stage(
+    index: int,
+    name: str,
+    params: dict,
+    networks: GenerationNetworks,
+    config: ConfigDict,
+    real: dict[str, np.ndarray],
+    cache: pathlib.Path,
+    names: Sequence[str],
+) -> Stage:
+    settings, volumes = config.stage[name], real["train"]
+    shown = {"real": real["validation"][: config.log.validation_subjects], "config": config}
+    drifting = {"temperatures": tuple(config.loss.temperatures), "field": config.loss.field, "axis_name": DATA_AXIS}
+    slices, names_of_batch = settings.batch, None
+    batches: Any
     if name == "encoder":
-        batches = training_batches(
-            real["train"],
-            RandomSlice(max(real["train"].shape[1:])),
-            seed=config.seed,
-            batch=settings.batch,
-            threads=config.data.threads,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
+        draw = {"seed": config.seed, "batch": settings.batch}
+        elements: Any = volumes
+        batches = process_batches(elements, RandomSlice(max(volumes.shape[1:])), threads=config.data.threads, **draw)
+        names_of_batch = batch_names(names, **draw)
         network = autoencoder(networks)
         loss = reconstruction_loss(
             network, mask_patch_size=settings.mask_patch_size, mask_ratio=settings.mask_ratio, axis_name=DATA_AXIS
         )
-        validate = functools.partial(validate_reconstructions, network, **look)
-        stage = _planned(index, name, loss, params, batches, settings.batch, validate, config)
-        return dataclasses.replace(
-            stage, subjects=functools.partial(_batch_names, settings.batch, subjects, config.seed)
-        )
-
-    planes = ["axial"] if name == "generator" else [p for p, weight in config.loss.planes.items() if weight > 0]
-    bank = real_bank(
-        networks,
-        params["encoder"],
-        real["train"],
-        planes=planes,
-        chunk=config.inference.chunk,
-        dtype=config.features.dtype,
-        directory=cache,
-    )
-    if name == "generator":
-        loss = generator_loss(
+        validate = functools.partial(validate_reconstructions, network, **shown)
+    else:
+        planes = ("axial",) if name == "generator" else tuple(config.loss.planes)
+        bank: dict[str, Any] = real_bank(
             networks,
-            batch=settings.batch,
-            positives=settings.positives,
-            reconstruction_weight=settings.reconstruction_weight,
-            latent_interpolation=settings.latent_interpolation,
-            **drifting,
-            axis_name=DATA_AXIS,
+            params["encoder"],
+            volumes,
+            planes=planes,
+            chunk=config.inference.chunk,
+            dtype=config.features.dtype,
+            directory=cache,
         )
-        if settings.reconstruction_weight:
-            bank = bank | {"volumes": real["train"].astype(np.float16)}
-        validate = functools.partial(validate_slices, networks, **look)
-        return _planned(index, name, loss, params, ReplicatedBatch(bank), settings.batch, validate, config)
-    shape = real["train"].shape[1:]
-    loss = mapper_loss(
-        networks,
-        shape=shape,
-        batch=settings.batch,
-        positives=settings.positives,
-        positions=settings.positions,
-        chunk=settings.chunk,
-        plane_weights=config.loss.planes.to_dict(),
-        particles=config.loss.particles,
-        **drifting,
-        axis_name=DATA_AXIS,
-    )
-    validate = functools.partial(validate_volumes, networks, **look)
-    return _planned(index, name, loss, params, ReplicatedBatch(bank), settings.batch * shape[0], validate, config)
-
-
-def _batch_names(batch: int, subjects: Sequence[str], seed: int, step: int) -> list[str]:
-    """The names of the subjects in the encoder's batch of a step."""
-    return [subjects[i] for i in batch_subjects(len(subjects), seed=seed, batch=batch, number=step - 1)]
-
-
-def _planned(index, name, loss: LossFunction, params, batches, slices, validate, config) -> Stage:
-    """A stage, of its loss and what goes into it."""
-    settings, optimizer = config.stage[name], config.optimizer
-    transformation = grouped_adamw(
+        if name == "generator":
+            loss = generator_loss(
+                networks,
+                batch=settings.batch,
+                positives=settings.positives,
+                reconstruction_weight=settings.reconstruction_weight,
+                latent_interpolation=settings.latent_interpolation,
+                **drifting,
+            )
+            if settings.reconstruction_weight:
+                bank = bank | {"volumes": volumes.astype(np.float16)}
+            validate = functools.partial(validate_slices, networks, **shown)
+        else:
+            slices *= volumes.shape[1]
+            loss = mapper_loss(
+                networks,
+                shape=volumes.shape[1:],
+                batch=settings.batch,
+                positives=settings.positives,
+                positions=settings.positions,
+                chunk=settings.chunk,
+                planes=planes,
+                particles=config.loss.particles,
+                **drifting,
+            )
+            validate = functools.partial(validate_volumes, networks, **shown)
+        batches = ReplicatedBatch(bank)
+    step, state = step_and_state(
+        loss,
+        params,
         dict.fromkeys(TRAINED[name], settings.learning_rate),
+        jax.random.fold_in(jax.random.key(config.seed), 10 + index),
         steps=settings.steps,
-        warmup=optimizer.warmup_steps,
-        weight_decay=optimizer.weight_decay,
-        clip=optimizer.clip_norm,
+        optimizer=config.optimizer,
     )
-    step = functools.partial(
-        train_step, loss_function=loss, optimizer=transformation, trained=TRAINED[name], ema_decay=optimizer.ema_decay
-    )
-    key = jax.random.fold_in(jax.random.key(config.seed), 10 + index)
-    state = initial_state(params, transformation, TRAINED[name], key)
-    return Stage(name, settings.steps, slices, step, state, batches, validate)
+    return Stage(name, settings.steps, slices, step, state, batches, validate, names_of_batch)

@@ -14,7 +14,7 @@ from lift_jax.training.step import TrainState
 DATA_AXIS = "data"
 
 SHARDED, REPLICATED = P(DATA_AXIS), P()
-"""How a batch lies on the devices: its first axis divided over them, or all of it on each."""
+"""Layouts of a batch: its first axis divided over the devices, or all of it on each."""
 
 
 def data_mesh() -> Mesh:
@@ -45,10 +45,10 @@ def compile_step(step: Callable, mesh: Mesh, layout: P = SHARDED, shardings=None
 
 
 def state_shardings(state: TrainState, mesh: Mesh) -> TrainState:
-    """Of each array how it lies on the mesh with optimizer state and average divided over devices (ZeRO-1).
+    """The sharding of each array with optimizer state and average divided over devices (ZeRO-1, arXiv 1910.02054).
 
-    Rajbhandari, Rasley, Ruwase, He, "ZeRO", arXiv 1910.02054. An array is divided along its longest axis of those that
-    divide; one that has none is on every device, as are the parameters.
+    An array is divided along its longest axis of those that divide; without one it is on every device, as are the
+    parameters.
     """
 
     def divided(x):
@@ -56,14 +56,14 @@ def state_shardings(state: TrainState, mesh: Mesh) -> TrainState:
         longest = max(axes, key=lambda axis: x.shape[axis], default=None)
         return NamedSharding(mesh, P(*(DATA_AXIS if axis == longest else None for axis in range(x.ndim))))
 
-    whole = jax.tree.map(lambda _: NamedSharding(mesh, REPLICATED), state)
-    return whole.replace(
+    replicated = jax.tree.map(lambda _: NamedSharding(mesh, REPLICATED), state)
+    return replicated.replace(
         optimizer_state=jax.tree.map(divided, state.optimizer_state), ema=jax.tree.map(divided, state.ema)
     )
 
 
 def lay_out(tree, shardings):
-    """Arrays that are the same on all processes, as global ones that lie as `shardings` say."""
+    """Arrays that are the same on all processes as global ones with the given `shardings`."""
 
     def place(x, sharding):
         if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
@@ -75,12 +75,12 @@ def lay_out(tree, shardings):
 
 
 def replicate(tree, mesh: Mesh):
-    """A copy of every array, the same on all processes, on every device."""
+    """A copy of every array on every device; arrays are the same on all processes."""
     return lay_out(tree, jax.tree.map(lambda _: NamedSharding(mesh, REPLICATED), tree))
 
 
 def compile_gather(mesh: Mesh) -> Callable:
-    """A function of arrays, however they lie on the mesh, to the same with all of each on every device."""
+    """A function of a tree of arrays that returns it with all of each array on every device."""
     return jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, REPLICATED))
 
 
@@ -96,7 +96,6 @@ def check_batch(batch: int, accumulate: int, devices: int, key: str) -> None:
     if batch % unit:
         below, above = batch // unit * unit, (batch // unit + 1) * unit
         nearest = f"{below} or {above}" if below else f"{above}"
-        each = f"{devices} device{'s' if devices > 1 else ''}" + (
-            f" in {accumulate} parts each" if accumulate > 1 else ""
-        )
+        each = f"{devices} device{'s' if devices > 1 else ''}"
+        each += f" in {accumulate} parts each" if accumulate > 1 else ""
         raise UserError(f"config.{key}: {batch} does not divide over {each}; {nearest} would")

@@ -1,46 +1,55 @@
-"""LiFT-C's training: the stages `translator` then `mixer`, or `joint`."""
+"""LiFT-C's training: the stages `translator` then `mixer`, or `joint`, and their loss."""
 
-import functools
 import warnings
 from collections.abc import Callable, Sequence
 
 import grain
 import jax
+import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from lift_jax import hosts, run_directory
 from lift_jax.data.cache import CachedSubject
 from lift_jax.data.channels import Channels, channels_of
-from lift_jax.data.slabs import RandomSlab, batch_subjects, slab_size, training_batches
+from lift_jax.data.intensity import to_network
+from lift_jax.data.slabs import RandomSlab, slab_size
 from lift_jax.data.sources import subject_source
 from lift_jax.data.splits import check_members
 from lift_jax.data.subject import BoxedSubjects
 from lift_jax.errors import DataWarning, UserError
-from lift_jax.losses.paired import LossWeights
-from lift_jax.models.translation.build import initial_parameters, volume_translator
+from lift_jax.evaluation.metrics import BONE_THRESHOLD
+from lift_jax.losses.paired import LossWeights, paired_terms
+from lift_jax.models.slice_translator import BACKGROUND
+from lift_jax.models.volume_translator import VolumeTranslator, initial_parameters, volume_translator
 from lift_jax.paths import PathLike
-from lift_jax.training.optimizers import grouped_adamw
+from lift_jax.training.inputs import (
+    assert_equal_subjects,
+    batch_names,
+    cache_shared,
+    keep_start,
+    process_batches,
+    record_split,
+    record_statistics,
+    starting_parameters,
+)
+from lift_jax.training.loop import Stage, Validation, finished_parameters, run_stage
 from lift_jax.training.sharding import check_batch
-from lift_jax.training.stages import Stage, Validation, finished_parameters, run_stage
-from lift_jax.training.starting import keep_start, starting_parameters
-from lift_jax.training.step import LossFunction, initial_state, train_step
-from lift_jax.training.subjects import assert_equal_subjects, cache_shared, record_split, record_statistics
-from lift_jax.training.translation_loss import translation_loss
-from lift_jax.training.validation import validate
+from lift_jax.training.step import LossFunction, step_and_state
+from lift_jax.training.validation import validate_translation
+
+NO_BONE = 2.0
+"""A threshold above all network intensities, for targets without bone."""
 
 
 def check_devices(config: ConfigDict, devices: int) -> None:
     """Refuses stages whose batches do not divide over so many devices, before anything is read."""
     for name in config.stages:
-        stage = config.stage[name]
-        check_batch(stage.batch, stage.accumulate, devices, f"stage.{name}.batch")
+        check_batch(config.stage[name].batch, config.optimizer.accumulate, devices, f"stage.{name}.batch")
 
 
-def train_translation(config: ConfigDict, workdir: PathLike) -> dict:
+def train_translation(config: ConfigDict, workdir: PathLike) -> None:
     """Trains all stages of a configuration in a work directory, each from wherever it stopped.
-
-    Returns:
-      The averaged parameters of the last stage.
 
     Raises:
       UserError: before any training, if configuration, data, devices or work directory do not fit; later on a full
@@ -59,16 +68,16 @@ def train_translation(config: ConfigDict, workdir: PathLike) -> dict:
     source = BoxedSubjects(sources["train"]) if config.data.foreground_box else sources["train"]
     cached = cache_shared(source, config, workdir)
     record_statistics(sources["train"], cached, channels, config, workdir)
-    subjects = usable_subjects(cached, channels)
-    size = slab_size(subjects, config.data.crop, network.translator.multiple)
-    return train_stages(
+    subjects, data = usable_subjects(cached, channels), config.data
+    size = slab_size(subjects, data.crop, network.translator.multiple)
+    train_stages(
         config,
         workdir,
         params,
         subjects,
-        slab=functools.partial(random_slab, config.data, channels, size),
-        loss=functools.partial(translation_loss, network, channels, LossWeights(**config.loss)),
-        validate=functools.partial(validate, network, channels=channels, subjects=sources["validation"], config=config),
+        slab=lambda slices: RandomSlab(slices, size, channels, source_drop=data.source_drop, gamma=data.gamma),
+        loss=lambda use_mixer: translation_loss(network, channels, loss_weights(config.loss), use_mixer),
+        validate=lambda params: validate_translation(network, params, channels, sources["validation"], config),
     )
 
 
@@ -79,7 +88,7 @@ def train_stages(
     subjects: Sequence[CachedSubject],
     *,
     slab: Callable[[int], grain.transforms.RandomMap],
-    loss: Callable[..., LossFunction],
+    loss: Callable[[bool], LossFunction],
     validate: Validation,
 ) -> dict:
     """Trains all stages of a configuration, each from wherever it stopped; of any network that takes slabs.
@@ -89,30 +98,36 @@ def train_stages(
       workdir: of the run, prepared.
       params: parameters before the first stage, in the groups `translator` and, where there is one, `mixer`.
       subjects: that train.
-      slab: number of slices to what draws a slab of a subject, as `random_slab`.
-      loss: the loss by its argument `use_mixer`.
-      validate: averaged parameters to figures and pictures.
+      slab: number of slices to the transform that draws a slab of a subject.
+      loss: the loss with or without the mixer.
+      validate: averaged parameters to metrics and pictures.
 
     Returns:
       The averaged parameters of the last stage.
     """
+    names = [subject.name for subject in subjects]
     for index, name in enumerate(config.stages):
-        finished = finished_parameters(workdir, name, config.stage[name].steps, params)
+        settings, optimizer = config.stage[name], config.optimizer
+        finished = finished_parameters(workdir, name, settings.steps, params)
         if finished is None:
-            step, state = _step_and_state(index, name, params, loss(use_mixer=name != "translator"), config)
-            settings, seed = config.stage[name], config.seed * len(config.stage) + index
-            batches = _batches(settings.batch, seed, subjects, slab(settings.slices), config)
-            names = functools.partial(_batch_names, settings.batch, seed, subjects)
+            learning_rates = {group: settings.get(f"{group}_learning_rate", 0.0) for group in ("translator", "mixer")}
+            step, state = step_and_state(
+                loss(name != "translator"),
+                params,
+                {group: rate for group, rate in learning_rates.items() if rate > 0 and group in params},
+                jax.random.fold_in(jax.random.key(config.seed), index + 1),
+                steps=settings.steps,
+                optimizer=optimizer,
+                weight_decay=optimizer.weight_decay.to_dict(),
+                accumulate=optimizer.accumulate,
+            )
+            draw = {"seed": config.seed * len(config.stage) + index, "batch": settings.batch}
+            batches = process_batches(subjects, slab(settings.slices), threads=config.data.threads, **draw)
             slices = settings.batch * settings.slices
-            stage = Stage(name, settings.steps, slices, step, state, batches, validate, names)
+            stage = Stage(name, settings.steps, slices, step, state, batches, validate, batch_names(names, **draw))
             finished = run_stage(stage, config, workdir)
         params = finished
     return params
-
-
-def random_slab(data: ConfigDict, channels: Channels, size: tuple[int, int], slices: int) -> RandomSlab:
-    """What draws slabs of so many slices, by a data section."""
-    return RandomSlab(slices, size, channels, data.flip, data.source_drop, data.gamma)
 
 
 def usable_subjects(subjects: Sequence[CachedSubject], channels: Channels) -> list[CachedSubject]:
@@ -138,43 +153,53 @@ def usable_subjects(subjects: Sequence[CachedSubject], channels: Channels) -> li
     return usable
 
 
-def _step_and_state(index: int, name: str, params: dict, loss_function: LossFunction, config: ConfigDict):
-    """The step of a stage, as a function of state, batch and axis name, and the state before it."""
-    stage, settings = config.stage[name], config.optimizer
-    rates = {"translator": stage.translator_learning_rate, "mixer": stage.mixer_learning_rate}
-    rates = {group: rate for group, rate in rates.items() if rate > 0 and group in params}
-    optimizer = grouped_adamw(
-        rates,
-        steps=stage.steps,
-        warmup=settings.warmup_steps,
-        weight_decay=settings.weight_decay.to_dict(),
-        clip=settings.clip_norm,
-    )
-    step_function = functools.partial(
-        train_step,
-        loss_function=loss_function,
-        optimizer=optimizer,
-        trained=tuple(rates),
-        ema_decay=settings.ema_decay,
-        accumulate=stage.accumulate,
-    )
-    key = jax.random.fold_in(jax.random.key(config.seed), index + 1)
-    return step_function, initial_state(params, optimizer, tuple(rates), key)
+def loss_weights(loss: ConfigDict) -> LossWeights:
+    """The weights of a configuration's section `loss`."""
+    return LossWeights(loss.pixel, loss.structure, loss.similarity, loss.through_plane, loss.bone)
 
 
-def _batches(batch: int, seed: int, subjects, transform, config: ConfigDict) -> grain.DatasetIterator:
-    """The batches of a stage for this process."""
-    return training_batches(
-        subjects,
-        transform,
-        seed=seed,
-        batch=batch,
-        threads=config.data.threads,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
+def translation_loss(
+    network: VolumeTranslator, channels: Channels, weights: LossWeights, use_mixer: bool
+) -> LossFunction:
+    """LiFT-C's loss, a weighted sum of terms, as a `LossFunction`.
+
+    Predictions are background outside the foreground, in training as in inference.
+
+    Args:
+      network: the network to apply.
+      channels: its channels.
+      weights: of the terms.
+      use_mixer: False trains every slice by itself.
+
+    Returns:
+      A function of `(params, batch, key)`, where the batch is what `RandomSlab` makes, stacked: `[B, T, …]`.
+    """
+    thresholds = bone_thresholds(channels)
+
+    def loss_function(params: dict, batch: dict[str, jax.Array], key: jax.Array):
+        del key  # nothing is drawn on the device
+        inputs = (batch[name] for name in ("sources", "available", "target_onehot", "depth"))
+        prediction = network.apply({"params": params}, *inputs, use_mixer=use_mixer)
+        prediction = jnp.where(batch["foreground"] > 0, prediction, BACKGROUND)
+        target, voxel_weights = batch["target_image"], None
+        if weights.bone > 0:
+            threshold = batch["target_onehot"] @ thresholds
+            voxel_weights = 1 + weights.bone * (target > threshold[:, None, None, None])
+        terms = paired_terms(
+            prediction,
+            target,
+            weights,
+            slice_weights=batch["slice_weights"],
+            delta_z_weights=batch["delta_z_weights"],
+            voxel_weights=voxel_weights,
+        )
+        return sum(getattr(weights, name) * term for name, term in terms.items()), terms
+
+    return loss_function
 
 
-def _batch_names(batch: int, seed: int, subjects: Sequence[CachedSubject], step: int) -> list[str]:
-    """The names of the subjects in the batch of a step, over all processes."""
-    return [subjects[i].name for i in batch_subjects(len(subjects), seed=seed, batch=batch, number=step - 1)]
+def bone_thresholds(channels: Channels) -> np.ndarray:
+    """Network intensity above which a voxel of each target is bone, `[T]` float32."""
+    protocols = [channels.protocols[target] for target in channels.targets]
+    thresholds = [to_network(p, np.float32(BONE_THRESHOLD)) if p.unit == "HU" else NO_BONE for p in protocols]
+    return np.array(thresholds, np.float32)

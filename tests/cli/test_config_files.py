@@ -20,7 +20,7 @@ def test_a_name_and_a_path_are_the_same_file(monkeypatch, tmp_path):
     assert by_name.is_locked
 
 
-@pytest.mark.parametrize("name", [*config_names(), *(f"small/{name}" for name in config_names("small"))])
+@pytest.mark.parametrize("name", config_names())
 def test_every_shipped_config_is_valid_by_its_name_and_names_its_variants(name):
     config = load_config(name)
     if not config.data.dataset.startswith("phantom"):

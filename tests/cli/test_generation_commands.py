@@ -15,11 +15,11 @@ import pytest
 
 from lift_jax.evaluation.columns import SWEEP_GENERATION_COLUMNS
 from lift_jax.evaluation.generation import real_volumes
-from lift_jax.models.generation.networks import fresh_parameters
+from lift_jax.models.generation_networks import initial_generation_parameters
 from lift_jax.run_directory import checkpoint_directory
 from lift_jax.sweeps.results import read_examples, read_scores, write_scores
 from lift_jax.trained import load_generation
-from lift_jax.training.generation_parameters import with_principal
+from lift_jax.training.generation import with_principal
 from tests.commands import SECONDS, SMALL_GENERATION, assert_refused, metrics, snapshot
 
 STEPS, EVERY = {"encoder": 4, "generator": 6, "mapper": 6}, 2
@@ -69,7 +69,7 @@ def test_every_stage_is_logged_checkpointed_and_pictured(trained):
 
 def test_a_run_begins_with_principal_components_of_its_training_volumes(trained):
     run = load_generation(trained)
-    fresh = fresh_parameters(run.networks, run.config)
+    fresh = initial_generation_parameters(run.networks, run.config)
     begun = with_principal(fresh, run.networks, real_volumes(run, trained)["train"])
     assert float(np.abs(begun["prior"]["kernel"]).max()) > 0.01
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), run.params["prior"], begun["prior"])

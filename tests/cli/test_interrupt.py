@@ -6,7 +6,7 @@ import time
 import pytest
 
 from lift_jax.cli.process import saving_interrupts
-from lift_jax.training.preemption import StopRequest
+from lift_jax.training.watchdog import StopRequest
 from tests.commands import SECONDS
 
 

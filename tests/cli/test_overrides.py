@@ -3,7 +3,7 @@
 import pytest
 
 from lift_jax.config import translation
-from lift_jax.config.overrides import override, parse_value
+from lift_jax.config.documents import override, parse_value
 from lift_jax.errors import UserError
 
 

@@ -36,7 +36,6 @@ PAIRED = [
     *SMALL_TRANSLATION,
     *COMMON,
     "--config.data.targets=('t2f',)",
-    "--config.model.translator.groups=2",  # a norm of a single channel would leave the bias before it no gradient
     *(f"--config.stage.{stage}.batch=8" for stage in ("translator", "mixer", "joint")),
     *(f"--config.stage.{stage}.steps=10" for stage in ("translator", "mixer", "joint")),
     *(f"--config.stage.{stage}.slices=4" for stage in ("translator", "mixer", "joint")),

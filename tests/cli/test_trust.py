@@ -14,7 +14,7 @@ from lift_jax.config import from_json, to_json
 from lift_jax.data.cache import METADATA, cache_subjects
 from lift_jax.data.volumes import read_volume
 from lift_jax.errors import UserError
-from lift_jax.models.encoders.safetensors import read_safetensors
+from lift_jax.models.encoders.weights import read_safetensors
 from lift_jax.training.feature_banks import _read as read_bank
 from tests.commands import REPOSITORY
 from tests.data.test_cache import RandomSubjects

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lift_jax.config import from_json, generation, missing_mr, mr_to_ct, to_json, validate
-from lift_jax.config.checks import flatten
+from lift_jax.config.common import flatten
 from lift_jax.data.check import check_subjects
 from lift_jax.data.intensity import get_protocol
 from lift_jax.data.naming import SubjectFiles

@@ -11,7 +11,7 @@ from lift_jax.evaluation.plane_features import (
     pooled_features,
     slice_encoder,
 )
-from lift_jax.models.encoders.residual_encoder import ResidualEncoder, initial_encoder_parameters
+from lift_jax.models.encoders.masked_autoencoder import ResidualEncoder, initial_encoder_parameters
 
 
 def corner(images):

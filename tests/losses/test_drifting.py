@@ -79,7 +79,7 @@ def test_value_gradient_and_statistics_equal_plain_float64(n, p, q, weights, tem
 def test_spread_is_the_mean_standard_deviation_across_particles():
     x, positives = particles(5, 6)
     _, stats = quick_jit(drifting_loss)(x, positives)
-    np.testing.assert_allclose(stats["spread"], x.astype(np.float64).std(axis=1).mean(), rtol=1e-6)
+    np.testing.assert_allclose(stats["particle_std"], x.astype(np.float64).std(axis=1).mean(), rtol=1e-6)
 
 
 def test_only_generated_particles_get_a_gradient():

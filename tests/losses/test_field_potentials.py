@@ -1,15 +1,12 @@
 """Drifting fields that are gradients: of what, by automatic differentiation."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.nn import logsumexp
 
-from lift_jax.losses.fields import kernel_gradient, sinkhorn
-from lift_jax.losses.kernels import matern
+from lift_jax.losses.fields import sinkhorn
 from tests.field_values import NEAR, C, N, P, Q, assert_close, evaluate, particles
 from tests.quick_compile import quick_jit
 
@@ -47,8 +44,6 @@ def log_ratio(log_p, log_q):
         ("kernel_gradient", laplace, log_ratio),
         ("sharp_laplace", sharp, log_ratio),
         ("matern", matern_52, log_ratio),
-        (functools.partial(kernel_gradient, kernel=matern(0.5)), laplace, log_ratio),
-        (functools.partial(kernel_gradient, kernel=matern(1.5)), lambda s, t: sharp(3 * s, t), log_ratio),
         ("mmd", laplace, lambda log_p, log_q: jnp.exp(log_p) - jnp.exp(log_q)),
         (
             "reverse_kl_chi2",

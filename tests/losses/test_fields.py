@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from lift_jax.losses import FIELDS, drifting_loss
-from lift_jax.losses.fields import kernel_gradient, mean_shift, sinkhorn
-from lift_jax.losses.kernels import LAPLACE, SHARP_LAPLACE
+from lift_jax.losses.fields import LAPLACE, SHARP_LAPLACE, kernel_gradient, mean_shift, sinkhorn
 from tests.drifting_reference import drifting_reference
 from tests.field_values import NEAR, C, N, P, Q, assert_close, evaluate, field_of, particles
 from tests.fields_reference import field_reference

@@ -11,7 +11,7 @@ import pytest
 from lift_jax.config import generation, missing_mr
 from lift_jax.losses import FIELDS, drifting_loss
 from lift_jax.losses.fields import Pairs
-from lift_jax.models.translation.z_mixer import MIXER_KINDS
+from lift_jax.models.z_mixer import MIXER_KINDS
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "loss_variants.md"
 

@@ -7,8 +7,15 @@ import pytest
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from lift_jax.losses.paired import LossWeights, first_difference_loss, l1_loss, paired_terms, structure_loss
-from lift_jax.losses.similarity import fitting_scales, ms_ssim_loss
+from lift_jax.losses.paired import (
+    LossWeights,
+    first_difference_loss,
+    fitting_scales,
+    l1_loss,
+    ms_ssim_loss,
+    paired_terms,
+    structure_loss,
+)
 
 PUBLISHED_WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])  # Wang et al., Asilomar 2003
 

@@ -8,7 +8,7 @@ from plain_resnet import conv
 
 from configs.phantom_unconditional import get_config
 from lift_jax.models.encoders.alexnet import AlexNet, alexnet_parameters
-from lift_jax.models.generation.networks import fresh_parameters, generation_networks
+from lift_jax.models.generation_networks import generation_networks, initial_generation_parameters
 from scripts.convert_alexnet import SCALE, SHIFT, fold_first
 
 
@@ -65,7 +65,7 @@ def test_features_of_generated_slices_have_a_gradient_by_their_codes():
     config = get_config("tiny")
     config.model.encoder.kind = "alexnet"
     networks = generation_networks(config, (8, 32, 32))
-    params = fresh_parameters(networks, config) | {"encoder": alexnet_parameters()}
+    params = initial_generation_parameters(networks, config) | {"encoder": alexnet_parameters()}
     codes = jax.random.normal(jax.random.key(0), (2, config.model.generator.slice_latent_dim))
 
     def first(codes):

@@ -8,7 +8,7 @@ import pytest
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
-from lift_jax.models.convolution import DIMENSIONS, convolve
+from lift_jax.models.layers import DIMENSIONS, convolve
 
 
 def arrays(*shapes):

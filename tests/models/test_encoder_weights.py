@@ -9,7 +9,7 @@ import pytest
 
 from lift_jax.errors import UserError
 from lift_jax.models.encoders.resnet import ResNet18, resnet18_parameters
-from lift_jax.models.encoders.safetensors import read_safetensors
+from lift_jax.models.encoders.weights import read_safetensors
 from tests.plain_resnet import resnet18_maps, resnet18_weights, write_safetensors
 
 
@@ -58,7 +58,7 @@ def changed(weights, name, tensor):
     [
         ("layer2.0.downsample.0.weight", None, r"layer2.0.downsample.0.weight of shape \(128, 64, 1, 1\) is missing"),
         ("bn1.running_var", None, r"bn1.running_var of shape \(64,\) is missing"),
-        ("layer1.0.conv1.weight", np.zeros((64, 64, 1, 1)), r"\(64, 64, 1, 1\), wanted is \(64, 64, 3, 3\)"),
+        ("layer1.0.conv1.weight", np.zeros((64, 64, 1, 1)), r"\(64, 64, 1, 1\), not \(64, 64, 3, 3\)"),
         ("layer3.1.bn2.bias", np.full(256, np.nan), "layer3.1.bn2.bias holds values that are not finite"),
         ("layer1.2.conv1.weight", np.zeros((64, 64, 3, 3)), "layer1.2.conv1.weight is none of ResNet-18's"),
     ],

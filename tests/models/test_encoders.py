@@ -5,8 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lift_jax.models.encoders.masked_autoencoder import MaskedAutoencoder, masked_reconstruction_loss, patch_mask
-from lift_jax.models.encoders.residual_encoder import ResidualEncoder, initial_encoder_parameters
+from lift_jax.models.encoders.masked_autoencoder import (
+    MaskedAutoencoder,
+    ResidualEncoder,
+    initial_encoder_parameters,
+    masked_reconstruction_loss,
+    patch_mask,
+)
 
 ENCODER = ResidualEncoder(widths=(4, 8), blocks=1, groups=2)
 

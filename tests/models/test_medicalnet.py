@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lift_jax.errors import UserError
-from lift_jax.models.encoders.medicalnet import Bottleneck, MedicalNet, medicalnet_features, medicalnet_parameters
+from lift_jax.models.encoders.resnet import Bottleneck, MedicalNet, medicalnet_features, medicalnet_parameters
 from tests.plain_resnet import bottleneck, write_safetensors
 from tests.plain_resnet import medicalnet_features as plain_features
 from tests.plain_resnet import medicalnet_weights as random_weights
@@ -63,5 +63,5 @@ def test_missing_weights_say_where_to_get_them(tmp_path):
 
 def test_weights_of_another_network_are_refused(weights, tmp_path):
     path = write_safetensors(tmp_path / "w.safetensors", weights)
-    with pytest.raises(UserError, match=r"conv1\.weight has shape \(2, 1, 7, 7, 7\), wanted is \(64, 1, 7, 7, 7\)"):
+    with pytest.raises(UserError, match=r"conv1\.weight has shape \(2, 1, 7, 7, 7\), not \(64, 1, 7, 7, 7\)"):
         medicalnet_parameters(path)

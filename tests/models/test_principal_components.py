@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 
 from lift_jax.data.geometry import slice_centers
-from lift_jax.models.blocks import upsample_smoothly
-from lift_jax.models.generation.networks import fresh_parameters
-from lift_jax.models.generation.pca_trajectories import (
-    independent_codes,
+from lift_jax.models.generation_networks import initial_generation_parameters
+from lift_jax.models.layers import upsample_smoothly
+from lift_jax.models.pca import (
+    component_latents,
+    independent_latents,
     interpolation_weights,
-    pca_trajectories,
-    trajectory_codes,
+    pca_prior,
+    principal_components,
+    prior_latents,
+    with_components,
 )
-from lift_jax.models.generation.slice_components import component_codes, principal_components, with_components
-from lift_jax.models.generation.slice_generator import REACH, from_logits, to_logits
-from lift_jax.training.generation_parameters import stage_parameters, with_principal, with_trained
+from lift_jax.models.slice_generator import REACH, from_logits, to_logits
+from lift_jax.training.generation import stage_parameters, with_principal, with_trained
 from tests.small_generation import SHAPE, random_volumes, small_config, small_networks
 
 CODE = 6
@@ -56,7 +58,7 @@ def test_components_are_those_of_the_covariance(volumes, components):
 
 def test_codes_of_real_slices_are_uncorrelated_with_variance_one(volumes, components):
     images = 2 * volumes.reshape(-1, *SHAPE[1:]) - 1
-    codes = np.asarray(component_codes(components, images), np.float64)
+    codes = np.asarray(component_latents(components, images), np.float64)
     np.testing.assert_allclose(codes.mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(np.cov(codes.T, bias=True), np.eye(CODE), atol=1e-2)
 
@@ -65,14 +67,14 @@ def test_slices_of_too_few_directions_leave_small_rows():
     few = np.repeat(random_volumes(1).astype(np.float32)[:, :1], 4, axis=1)  # four times the same slice
     basis = np.asarray(principal_components(few, CODE).basis)
     assert np.isfinite(basis).all() and np.abs(basis).max() < 1e-3
-    assert np.isfinite(component_codes(principal_components(few, CODE), 2 * few[0] - 1)).all()
+    assert np.isfinite(component_latents(principal_components(few, CODE), 2 * few[0] - 1)).all()
 
 
 def test_a_generator_with_components_is_the_linear_model(volumes, components):
     networks, params = small_networks()
     generator = with_components(params["generator"], components)
     images = 2 * volumes[0] - 1
-    codes = component_codes(components, images)
+    codes = component_latents(components, images)
     x = logits(volumes[:1])
     directions = np.linalg.qr(np.asarray(components.basis, np.float64).T)[0]
     mean = np.asarray(components.mean, np.float64)
@@ -84,8 +86,8 @@ def test_a_generator_with_components_is_the_linear_model(volumes, components):
 
 def test_trajectories_have_the_mean_and_the_covariance_of_real_ones(volumes, components):
     depth, count = SHAPE[0], len(volumes)
-    prior = pca_trajectories(volumes, components, count)
-    codes = np.stack([component_codes(components, 2 * volume - 1) for volume in volumes]).astype(np.float64)
+    prior = pca_prior(volumes, components, count)
+    codes = np.stack([component_latents(components, 2 * volume - 1) for volume in volumes]).astype(np.float64)
     np.testing.assert_allclose(prior["bias"], codes.mean(0), atol=1e-4)
     kernel = np.asarray(prior["kernel"], np.float64).reshape(count, -1)
     flat = codes.reshape(count, -1)
@@ -95,7 +97,7 @@ def test_trajectories_have_the_mean_and_the_covariance_of_real_ones(volumes, com
 
 
 def test_more_numbers_than_volumes_are_zero(volumes, components):
-    kernel = np.asarray(pca_trajectories(volumes[:3], components, 5)["kernel"])
+    kernel = np.asarray(pca_prior(volumes[:3], components, 5)["kernel"])
     assert kernel.shape == (5, SHAPE[0], CODE) and np.abs(kernel[:2]).max() > 0.01 and np.all(kernel[3:] == 0)
 
 
@@ -111,26 +113,26 @@ def test_independent_codes_are_those_of_the_volumes_at_their_depths():
     prior = {"kernel": rng.normal(size=(3, 4, 2)), "bias": rng.normal(size=(4, 2))}
     prior = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), prior)
     z, depth = jnp.asarray(rng.normal(size=(5, 3)), jnp.float32), jnp.linspace(-0.9, 0.8, 5)
-    whole = trajectory_codes(prior, z, depth)
-    np.testing.assert_allclose(independent_codes(prior, z, depth), whole[jnp.arange(5), jnp.arange(5)], atol=1e-5)
+    whole = prior_latents(prior, z, depth)
+    np.testing.assert_allclose(independent_latents(prior, z, depth), whole[jnp.arange(5), jnp.arange(5)], atol=1e-5)
 
 
 def test_a_run_begins_with_the_principal_trajectories_of_its_volumes(volumes):
     networks, _ = small_networks()
-    begun = with_principal(fresh_parameters(networks, small_config()), networks, volumes)
+    begun = with_principal(initial_generation_parameters(networks, small_config()), networks, volumes)
     z, depth = jnp.ones((1, networks.volume_latent_dim)), jnp.asarray(slice_centers(SHAPE[0]))
-    np.testing.assert_array_equal(networks.map_depth(begun, z, depth), trajectory_codes(begun["prior"], z, depth))
+    np.testing.assert_array_equal(networks.map_depth(begun, z, depth), prior_latents(begun["prior"], z, depth))
     assert float(jnp.abs(begun["prior"]["kernel"]).max()) > 0.01
-    assert np.all(np.isfinite(networks.random_codes(begun, jax.random.key(0), 7)))
+    assert np.all(np.isfinite(networks.random_latents(begun, jax.random.key(0), 7)))
 
 
 def test_steps_between_slices_vary_as_much_as_real_ones(volumes, components):
-    prior = pca_trajectories(volumes, components, len(volumes))
+    prior = pca_prior(volumes, components, len(volumes))
     places = jnp.asarray(slice_centers(SHAPE[0]))
     bases = np.eye(len(volumes), dtype=np.float32)
-    nothing = trajectory_codes(prior, jnp.zeros((1, len(volumes))), places)
-    made = np.diff(trajectory_codes(prior, bases, places) - nothing, axis=1)
-    codes = np.stack([component_codes(components, 2 * volume - 1) for volume in volumes])
+    nothing = prior_latents(prior, jnp.zeros((1, len(volumes))), places)
+    made = np.diff(prior_latents(prior, bases, places) - nothing, axis=1)
+    codes = np.stack([component_latents(components, 2 * volume - 1) for volume in volumes])
     np.testing.assert_allclose((made**2).sum(0), np.diff(codes, axis=1).var(0), rtol=1e-2, atol=1e-3)
 
 
@@ -149,7 +151,7 @@ def test_without_a_prior_codes_are_normal_and_mapped_ones_as_large():
     config.model.prior.init = "random"
     networks, params = small_networks(config)
     assert "prior" not in params
-    codes = networks.random_codes(params, jax.random.key(0), 4)
+    codes = networks.random_latents(params, jax.random.key(0), 4)
     np.testing.assert_array_equal(codes, jax.random.normal(jax.random.key(0), (4, CODE)))
     mapped = networks.map_depth(params, jnp.ones((2, networks.volume_latent_dim)), jnp.linspace(-1, 1, 8))
     np.testing.assert_allclose(jnp.sqrt((mapped**2).mean(-1)), 1, atol=1e-4)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lift_jax.models.translation.sequences import SEQUENCE_LAYERS, BidirectionalGRU, WindowedConvolution
+from lift_jax.models.z_mixer import SEQUENCE_LAYERS, BidirectionalGRU, WindowedConvolution
 
 HIDDEN, SLICES, SEQUENCES, FEATURES = 6, 9, 3, 5
 GATES = "rzn"  # reset, update, candidate: the order in which our stacked weights hold them

@@ -11,9 +11,8 @@ from lift_jax.data.geometry import depth_coordinates, slice_centers
 from lift_jax.inference.budget import plan_chunks
 from lift_jax.inference.chunked import decode_chunk, encode_chunk, mix_slices
 from lift_jax.inference.translate import translate_volume
-from lift_jax.models.blocks import depth_to_space, modulate, space_to_depth, upsample
-from lift_jax.models.depth_encoding import fourier_features
-from lift_jax.models.translation.slice_translator import with_products
+from lift_jax.models.layers import depth_to_space, fourier_features, modulate, space_to_depth, upsample
+from lift_jax.models.slice_translator import with_products
 from tests.small_network import CHANNELS, random_parameters, random_slab, small_network
 
 AVAILABLE = (True, True, True, False)

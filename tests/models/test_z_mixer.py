@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lift_jax.models.translation.z_mixer import (
+from lift_jax.models.z_mixer import (
     ZMixer,
     neighbor_residuals,
     pool_cells,

@@ -161,7 +161,7 @@ def test_the_pareto_front_holds_what_nothing_cheaper_comes_up_to():
 
 def test_quality_is_drawn_over_cost_where_that_differs(tmp_path):
     variants = {"a": {}, "b": {"model.translator.space_to_depth": 2}}
-    sweep = Sweep(named_config("small/translation", "tiny"), variants, "a", (0,))
+    sweep = Sweep(named_config("quickstart", "small_tiny"), variants, "a", (0,))
     runs = plan_runs(sweep, tmp_path)
 
     def page(costs):
@@ -175,7 +175,7 @@ def test_quality_is_drawn_over_cost_where_that_differs(tmp_path):
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
 def test_quality_is_drawn_with_and_without_intervals(tmp_path, seeds):
     variants = {"a": {}, "b": {"model.translator.space_to_depth": 2}}
-    sweep = Sweep(named_config("small/translation", "tiny"), variants, "a", seeds)
+    sweep = Sweep(named_config("quickstart", "small_tiny"), variants, "a", seeds)
     results = []
     for run in plan_runs(sweep, tmp_path):
         scores = {column.key: 1.0 + run.seed for column in SWEEP_UNIT_COLUMNS}

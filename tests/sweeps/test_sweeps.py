@@ -19,7 +19,7 @@ from lift_jax.sweeps.parallel import LOG_FILE, MEMORY_FRACTION, process_environm
 from lift_jax.sweeps.plan import changed, check_runs, plan_runs, stage_digest, stage_directory
 from lift_jax.sweeps.scheduler import Work, attempt, prepare_work, run_all, run_local, shared_stages, train_work
 from lift_jax.tasks import task_of
-from lift_jax.training.preemption import Preempted, StopRequest
+from lift_jax.training.watchdog import Preempted, StopRequest
 from tests.commands import SECONDS, assert_refused, snapshot
 from tests.small_sweep import generation_sweep
 
@@ -29,7 +29,7 @@ ELSEWHERE = pathlib.Path("sweep")
 
 
 def small_generation():
-    return named_config("small/generation", "tiny")
+    return named_config("phantom_unconditional", "small_tiny")
 
 
 def shared(changes, base=small_generation):
@@ -47,7 +47,7 @@ def shared(changes, base=small_generation):
     ("changes", "expected"),
     [
         ({"loss.particles": "slice"}, ["encoder", "generator"]),
-        ({"loss.planes.axial": 2.0}, ["encoder", "generator"]),
+        ({"loss.planes": ("axial",)}, ["encoder", "generator"]),
         ({"model.mapper.hidden": 8}, ["encoder", "generator"]),
         ({"stage.mapper.steps": 5}, ["encoder", "generator"]),
         ({"loss.field": "mean_shift"}, ["encoder"]),
@@ -96,7 +96,7 @@ def test_a_generator_is_not_shared_by_runs_whose_latents_begin_differently():
 )
 def test_a_translator_is_shared_by_mixers_that_train_differently(changes, expected):
     def base():
-        config = named_config("small/translation", "tiny")
+        config = named_config("quickstart", "small_tiny")
         config.stages = ("translator", "mixer")
         return config
 
@@ -104,13 +104,13 @@ def test_a_translator_is_shared_by_mixers_that_train_differently(changes, expect
 
 
 def test_a_stage_of_another_history_is_another_stage():
-    alone, after = (named_config("small/translation", "tiny") for _ in range(2))
+    alone, after = (named_config("quickstart", "small_tiny") for _ in range(2))
     alone.stages, after.stages = ("joint",), ("translator", "joint")
     assert stage_digest(alone, "joint") != stage_digest(after, "joint")
 
 
 def test_every_key_that_a_stage_is_said_not_to_depend_on_exists():
-    for config in (named_config("small/generation", "tiny"), named_config("small/translation", "tiny")):
+    for config in (named_config("phantom_unconditional", "small_tiny"), named_config("quickstart", "small_tiny")):
         for keys in task_of(config).sweep.independent.values():
             for key in keys:
                 holder = config
@@ -150,7 +150,7 @@ def test_all_that_is_wrong_with_any_variant_is_reported_at_once_by_variant_and_k
     variants = {
         "misspelled": {"loss.feild": "softmax"},
         "typed": {"stage.mapper.steps": "many"},
-        "section": {"loss.planes": {"axial": 1.0}},
+        "section": {"checkpoint": {"every_steps": 1}},
         "odd": {"loss.field": "softmin", "stage.mapper.batch": 1},
         "seeded": {"seed": 3},
         "same": {"log.every_steps": 9},
@@ -162,7 +162,7 @@ def test_all_that_is_wrong_with_any_variant_is_reported_at_once_by_variant_and_k
     expected = [
         ("misspelled", "config.loss.feild", "loss.field"),
         ("typed", "config.stage.mapper.steps", "many"),
-        ("section", "config.loss.planes", "loss.planes.axial"),
+        ("section", "config.checkpoint", "checkpoint.every_steps"),
         ("odd", "config.loss.field", "softmin"),
         ("odd", "config.stage.mapper.batch"),
         ("seeded", "config.seed"),
@@ -263,7 +263,7 @@ def test_a_work_directory_of_another_run_is_refused_before_any_work(tmp_path):
 
 
 def test_work_that_cannot_begin_is_a_failure_and_no_crash(tmp_path):
-    config = named_config("small/generation", "tiny")
+    config = named_config("phantom_unconditional", "small_tiny")
     config.stage.mapper.batch = 3
     prepare_work(tmp_path, tmp_path / "run", config)
     assert "config.stage.mapper.batch" in attempt(Work(tmp_path / "run", "mapper", True))
@@ -337,7 +337,7 @@ from lift_jax.sweeps import Sweep
 
 
 def get_sweep(variant=""):
-    base = named_config("small/translation", "tiny")
+    base = named_config("quickstart", "small_tiny")
     base.stages = ("translator", "mixer")
     base.data.targets = ("t2w",)
     for stage in ("translator", "mixer"):

@@ -15,8 +15,8 @@ from lift_jax.errors import UserError
 from lift_jax.evaluation.report.page import write_report
 from lift_jax.paths import resolve_local_path, resolve_path
 from lift_jax.tasks.run import train
+from lift_jax.training.loop import finished_parameters, run_stage
 from lift_jax.training.run_log import METRICS_FILE
-from lift_jax.training.stages import finished_parameters, run_stage
 from tests.bucket import stand_in
 from tests.small_stage import descent, small_run
 

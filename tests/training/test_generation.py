@@ -13,17 +13,14 @@ from jax.sharding import Mesh
 from lift_jax.data.geometry import slice_centers
 from lift_jax.errors import UserError
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
-from lift_jax.models.depth_encoding import fourier_features, resolved_frequencies
-from lift_jax.models.generation.depth_mapper import unit_rms
-from lift_jax.models.generation.networks import autoencoder, generation_networks
-from lift_jax.models.generation.pca_trajectories import independent_codes, mixed_codes
+from lift_jax.models.generation_networks import DepthMapper, autoencoder, generation_networks
+from lift_jax.models.layers import fourier_features, resolved_frequencies
+from lift_jax.models.pca import independent_latents, interpolated_latents
 from lift_jax.tasks.generation_synthesis import synthesize_samples
 from lift_jax.trained import TrainedGeneration
 from lift_jax.training.feature_banks import real_bank
-from lift_jax.training.generation import TRAINED
-from lift_jax.training.generation_checks import check_count, check_shapes
+from lift_jax.training.generation import TRAINED, check_count, check_shapes, stage_parameters, with_principal
 from lift_jax.training.generation_losses import draw_slices, generator_loss, in_chunks, mapper_loss, reconstruction_loss
-from lift_jax.training.generation_parameters import stage_parameters, with_principal
 from lift_jax.training.sharding import DATA_AXIS, REPLICATED, SHARDED, compile_step, place_batch, replicate
 from lift_jax.training.step import initial_state, train_step
 from tests.small_generation import SHAPE, assert_trees_close, random_volumes, small_config, small_networks
@@ -69,7 +66,7 @@ def stage_loss(name, networks, axis_name, **switches):
         positives=16,
         positions=3,
         chunk=4,
-        plane_weights={"axial": 1.0, "coronal": 1.0, "sagittal": 0.0},
+        planes=("axial", "coronal"),
         particles="segment",
         axis_name=axis_name,
         **switches,
@@ -153,9 +150,9 @@ def test_codes_are_mixed_as_the_volumes_that_they_are_of(networks_and_parameters
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 5, networks.volume_latent_dim))
     share, depth = rng.uniform(size=5), rng.uniform(-1, 1, 5)
-    mixed = mixed_codes(prior, independent_codes(prior, a, depth), b, share, depth)
+    mixed = interpolated_latents(prior, independent_latents(prior, a, depth), b, share, depth)
     share = share[:, None]
-    expected = independent_codes(prior, np.sqrt(1 - share**2) * a + share * b, depth)
+    expected = independent_latents(prior, np.sqrt(1 - share**2) * a + share * b, depth)
     np.testing.assert_allclose(mixed, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -203,7 +200,7 @@ def test_only_the_mapper_gets_a_gradient_and_chunks_do_not_change_it(networks_an
             positives=8,
             positions=3,
             chunk=chunk,
-            plane_weights={"axial": 1.0, "coronal": 1.0},
+            planes=("axial", "coronal"),
             particles="segment",
             **DRIFTING,
             axis_name=None,
@@ -269,7 +266,7 @@ def test_codes_of_a_temperature_are_as_many_times_as_long(networks_and_parameter
     """The prior is linear, so that codes lie as many times as far from those of zero."""
     networks, params = networks_and_parameters
     key, nothing = jax.random.key(7), jnp.zeros((1, networks.volume_latent_dim))
-    mean, once, thrice = (networks.random_codes(params, key, 5, temperature) for temperature in (0.0, 1.0, 3.0))
+    mean, once, thrice = (networks.random_latents(params, key, 5, temperature) for temperature in (0.0, 1.0, 3.0))
     assert float(jnp.abs(once - mean).max()) > 0.1
     np.testing.assert_allclose(thrice - mean, 3 * (once - mean), atol=1e-3)
     sample = functools.partial(sample_volumes, networks, params, 7, depth=8)
@@ -303,8 +300,11 @@ def test_independent_slices_have_nothing_in_common(networks_and_parameters):
     assert len({slice_.tobytes() for slice_ in volume}) == 8
 
 
-def test_unit_codes_have_a_mean_square_of_one():
-    np.testing.assert_allclose(unit_rms(jnp.array([3.0, -4.0])), np.array([3, -4]) / np.sqrt(12.5), rtol=1e-6)
+def test_latents_of_a_mapper_without_a_prior_have_a_mean_square_of_one():
+    mapper = DepthMapper(slice_latent_dim=6, hidden=8, layers=1, frequencies=2)
+    z, depth = jax.random.normal(jax.random.key(0), (3, 5)), jnp.linspace(-1, 1, 4)
+    latents = mapper.apply(mapper.init(jax.random.key(1), z, depth), z, depth)
+    np.testing.assert_allclose((latents**2).mean(-1), np.ones((3, 4)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("slices", [3, 16, 32, 48, 128, 155])
@@ -336,7 +336,7 @@ def test_random_codes_are_of_slices_and_of_nothing_between_them():
     networks, params = small_networks()
     bias = np.tile(np.float32([[1], [-1]]), (SHAPE[0] // 2, params["prior"]["bias"].shape[1]))
     params = params | {"prior": {"kernel": 0 * params["prior"]["kernel"], "bias": bias}}
-    codes = networks.random_codes(params, jax.random.key(0), 64)
+    codes = networks.random_latents(params, jax.random.key(0), 64)
     np.testing.assert_allclose(np.abs(codes), 1, atol=1e-5)
     assert len(np.unique(np.sign(codes))) == 2
 
@@ -364,7 +364,7 @@ def test_the_papers_mapper_has_about_as_many_parameters_as_the_paper_says():
     ],
 )
 def test_volumes_that_networks_or_settings_cannot_take_are_refused_by_key(values, shape, message):
-    from lift_jax.models.generation.networks import generation_networks
+    from lift_jax.models.generation_networks import generation_networks
 
     config = small_config()
     config.update_from_flattened_dict(values)

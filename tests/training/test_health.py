@@ -1,5 +1,8 @@
 """The health of a stage, by numbers and a clock that stands still until it is moved."""
 
+import dataclasses
+import json
+import re
 import threading
 
 import jax
@@ -9,18 +12,21 @@ import pytest
 
 from lift_jax.errors import DataWarning, UserError
 from lift_jax.training.health import ENOUGH, RECENT, SHORTEST, SLOW, SkippedSteps, Spikes, StepTimes
-from lift_jax.training.monitor import Monitor, Watchdog
+from lift_jax.training.loop import run_stage
+from lift_jax.training.run_log import METRICS_FILE
+from lift_jax.training.watchdog import Watchdog
+from tests.small_stage import descent, small_run
 
 
-def noted(counts, *, first=1, limit=3, skipped=0, subjects=None):
-    steps = SkippedSteps("mixer", limit, skipped, subjects)
+def noted(counts, *, first=1, limit=3, skipped=0, batch_names=None):
+    steps = SkippedSteps("mixer", limit, skipped, batch_names)
     for step, count in enumerate(counts, first):
         steps.note(step, jnp.int32(count))
     return steps
 
 
-def test_each_skipped_step_is_reported_once_with_the_subjects_of_its_batch():
-    steps = noted([0, 1, 1, 2, 2], subjects=lambda step: [f"b-{step}", "a", "a"])
+def test_each_skipped_step_is_told_once_with_the_subjects_of_its_batch():
+    steps = noted([0, 1, 1, 2, 2], batch_names=lambda step: [f"b-{step}", "a", "a"])
     lines = steps.read()
     assert [line.split(" was skipped")[0] for line in lines] == ["step 2", "step 4"]
     assert lines[0].endswith("its batch is of a, b-2")
@@ -29,14 +35,14 @@ def test_each_skipped_step_is_reported_once_with_the_subjects_of_its_batch():
     assert len(steps.read()) == 1
 
 
-def test_of_many_subjects_the_first_are_named():
-    (line,) = noted([1], subjects=lambda step: [f"case-{i:02}" for i in range(30)]).read()
+def test_of_many_subjects_the_first_are_told():
+    (line,) = noted([1], batch_names=lambda step: [f"case-{i:02}" for i in range(30)]).read()
     assert line.endswith("case-07 and 22 more") and "\n" not in line
 
 
 def test_where_batches_are_made_of_no_subjects_the_step_is_reported():
     (line,) = noted([5], first=1200, skipped=4).read()
-    assert line.startswith("step 1,200 was skipped") and line.endswith("drawn from the bank")
+    assert line.startswith("step 1,200 was skipped") and line.endswith("drawn from the feature bank")
 
 
 def test_nothing_is_skipped_where_the_count_of_earlier_steps_stays():
@@ -135,7 +141,7 @@ def test_a_step_is_slow_when_it_takes_ten_times_the_median():
     times, now, step = timed(2.0)
     expected = 3 * 2.0 + SLOW * 2.0  # three steps as ever, and one slow one
     assert times.slow(4, now + expected - 0.01) is None
-    assert times.slow(4, now + expected) == f"a step after {step} takes over 10 times as long as the 2 s that are usual"
+    assert times.slow(4, now + expected) == f"a step after {step} takes over 10 times as long as the 2 s of usual steps"
 
 
 def test_short_steps_are_not_slow_for_a_pause_of_a_second():
@@ -176,16 +182,31 @@ def test_the_watchdog_reports_each_line_once_while_the_main_thread_waits():
     assert reported == ["slow", "slower"]
 
 
-def test_a_monitor_warns_of_skipped_steps_and_spikes_under_the_stage(config=None):
-    from configs.quickstart import get_config
+class Disturbed:
+    """Batches of ones, but for one of nan and one of a large number."""
 
-    config = get_config("tiny")
-    options = {"skipped": 0, "losses": [1.0] * ENOUGH, "subjects": lambda step: ["phantom-3"]}
-    with Monitor("joint", config, **options) as monitor:
-        monitor.note(1, {"skipped": jnp.int32(1)})
-        with pytest.warns(DataWarning, match=r"^joint: step 1 was skipped.*phantom-3$"):
-            monitor.read(1)
-        monitor.resume(1)
-        assert monitor.spike(2, 1.1) == {}
-        with pytest.warns(DataWarning, match="^joint: the loss of step 3 is 9, 9.0 times its running median$"):
-            assert monitor.spike(3, 9.0) == {"loss_spike": 9.0}
+    def __init__(self):
+        self.step = 0
+
+    def __next__(self):
+        self.step += 1
+        return {"y": np.full(8, {3: np.nan, ENOUGH + 4: 1e3}.get(self.step, 2.0), np.float32)}
+
+    def get_state(self):
+        return {"step": self.step}
+
+    def set_state(self, state):
+        self.step = state["step"]
+
+
+def test_a_stage_warns_of_skipped_steps_and_spikes_and_logs_them(tmp_path):
+    stage = dataclasses.replace(descent(ENOUGH + 5, Disturbed()), batch_names=lambda step: [f"phantom-{step}"])
+    with pytest.warns(DataWarning) as warned:
+        run_stage(stage, small_run(), tmp_path)
+    lines = [str(warning.message) for warning in warned]
+    assert any(re.match(r"joint: step 3 was skipped.*phantom-3$", line) for line in lines)
+    assert any(
+        re.match(rf"joint: the loss of step {ENOUGH + 4} is .* times its running median$", line) for line in lines
+    )
+    logged = [json.loads(line) for line in (tmp_path / METRICS_FILE).read_text().splitlines()]
+    assert [line["step"] for line in logged if "loss_spike" in line][0] == ENOUGH + 4

@@ -6,7 +6,7 @@ from benchmarks.chips import Chips, efficiency
 from lift_jax import hosts
 from lift_jax.config import missing_mr
 from lift_jax.errors import UserError
-from lift_jax.training.subjects import assert_equal_subjects, cache_shared
+from lift_jax.training.inputs import assert_equal_subjects, cache_shared
 from tests.data.test_cache import RandomSubjects
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lift_jax.errors import UserError
-from lift_jax.training.profiling import steps_of
+from lift_jax.training.run_log import steps_of
 
 
 @pytest.mark.parametrize(

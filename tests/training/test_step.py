@@ -16,7 +16,6 @@ from jax.sharding import Mesh
 
 from lift_jax.errors import UserError
 from lift_jax.losses.paired import LossWeights
-from lift_jax.training.optimizers import grouped_adamw, warmup_cosine
 from lift_jax.training.sharding import (
     DATA_AXIS,
     check_batch,
@@ -28,8 +27,8 @@ from lift_jax.training.sharding import (
     replicate,
     state_shardings,
 )
-from lift_jax.training.step import initial_state, train_step
-from lift_jax.training.translation_loss import translation_loss
+from lift_jax.training.step import grouped_adamw, initial_state, train_step, warmup_cosine
+from lift_jax.training.translation import translation_loss
 from tests.quick_compile import QUICK
 from tests.small_network import MR, MR_TO_CT, random_pair, random_parameters, random_slab, small_network
 
@@ -127,7 +126,7 @@ def joint_stage(task):
         network = small_network(widths=(8,), source_channels=1, target_channels=1, combine=False)
         loss = translation_loss(network, MR_TO_CT, LossWeights(similarity=0.0, bone=3.0), use_mixer=True)
         batches = [random_pair(DEVICES, slices=2, side=12, seed=seed) for seed in range(STEPS)]
-    optimizer = adamw(dict.fromkeys(GROUPS, 1e-3), warmup=2, weight_decay=0.01, clip=0.1)
+    optimizer = adamw(dict.fromkeys(GROUPS, 1e-3), warmup_steps=2, weight_decay=0.01, clip_norm=0.1)
     step = functools.partial(train_step, loss_function=loss, optimizer=optimizer, trained=GROUPS, ema_decay=0.9)
     return step, initial_state(random_parameters(network), optimizer, GROUPS, jax.random.key(0)), batches
 
@@ -201,7 +200,7 @@ def changed(before, after):
 
 
 def adamw(rates, **options):
-    return grouped_adamw(rates, **({"steps": 20, "warmup": 0, "weight_decay": 0.0, "clip": 1e9} | options))
+    return grouped_adamw(rates, **({"steps": 20, "warmup_steps": 0, "weight_decay": 0.0, "clip_norm": 1e9} | options))
 
 
 def test_gradient_descent_takes_exactly_the_gradient():
@@ -255,7 +254,7 @@ def test_taking_a_batch_in_parts_changes_no_number(parts):
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_clipped_adamw_on_eight_devices_equals_one_device(accumulate):
-    optimizer = adamw({"first": 0.01, "second": 0.03}, warmup=2, weight_decay=0.01, clip=0.05)
+    optimizer = adamw({"first": 0.01, "second": 0.03}, warmup_steps=2, weight_decay=0.01, clip_norm=0.05)
     batches = [regression_batch(2 * DEVICES, seed) for seed in range(STEPS)]
     state_after, history = run_sharded(*regression_step(optimizer), batches, 1)
     assert min(metrics["gradient_norm"] for metrics in history) > 0.05  # clipping acts at every step
@@ -269,7 +268,7 @@ def test_clipped_adamw_on_eight_devices_equals_one_device(accumulate):
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_dividing_the_optimizers_state_over_devices_changes_no_number(accumulate):
-    optimizer = adamw({"first": 0.01, "second": 0.03}, warmup=2, weight_decay=0.01, clip=0.05)
+    optimizer = adamw({"first": 0.01, "second": 0.03}, warmup_steps=2, weight_decay=0.01, clip_norm=0.05)
     step, state = regression_step(optimizer, accumulate=accumulate)
     params = {
         "first": {"kernel": np.tile(PARAMS["first"]["kernel"], (1, 8)) / 4, "bias": np.tile([0.3, -0.2], 8)},
@@ -327,7 +326,7 @@ def test_each_group_has_its_own_learning_rate():
 
 
 def test_gradients_are_clipped_by_the_norm_of_all_groups_together():
-    optimizer = grouped_adamw({"first": 1.0, "second": 1.0}, steps=9, warmup=0, weight_decay=0.0, clip=0.1)
+    optimizer = grouped_adamw({"first": 1.0, "second": 1.0}, steps=9, warmup_steps=0, weight_decay=0.0, clip_norm=0.1)
     clipped, _ = optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS)
     # Adam's first step shows only signs; the first moment, a tenth of the clipped gradient, shows the size.
     _, state = optimizer.update(PARAMS, optimizer.init(PARAMS), PARAMS)
@@ -358,7 +357,7 @@ def test_the_average_follows_its_formula():
 
 
 def test_the_rate_warms_up_linearly_and_falls_as_a_cosine():
-    schedule = warmup_cosine(0.2, steps=100, warmup=20)
+    schedule = warmup_cosine(0.2, steps=100, warmup_steps=20)
     expected = {0: 0.0, 5: 0.05, 20: 0.2, 60: 0.1, 100: 0.0, 150: 0.0}
     for step, rate in expected.items():
         np.testing.assert_allclose(schedule(step), rate, atol=1e-7)

@@ -8,7 +8,7 @@ import pytest
 
 from lift_jax.data.slabs import slab_weights
 from lift_jax.losses.paired import LossWeights
-from lift_jax.training.translation_loss import translation_loss
+from lift_jax.training.translation import translation_loss
 from tests.small_network import MR, MR_TO_CT, random_pair, random_parameters, random_slab, small_network
 
 

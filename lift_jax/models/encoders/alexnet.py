@@ -1,6 +1,6 @@
-"""AlexNet's first two layers as ImageNet taught them, frozen: two feature maps of gray slices.
+"""AlexNet's first two layers, trained on ImageNet and frozen: two feature maps of gray slices.
 
-The weights come with the package (`imagenet/`, see the notice there), so that no run needs a download.
+The weights come with the package (`imagenet/`, see the notice there).
 """
 
 from importlib import resources
@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from lift_jax.models.blocks import space_to_depth
-from lift_jax.models.convolution import convolve
-from lift_jax.models.encoders.residual_encoder import require_images
-from lift_jax.models.encoders.safetensors import read_safetensors
+from lift_jax.models.encoders.masked_autoencoder import require_images
+from lift_jax.models.encoders.weights import read_safetensors
+from lift_jax.models.layers import convolve, space_to_depth
 
 WIDTHS = (64, 192)
 
@@ -24,8 +23,8 @@ class AlexNet(nn.Module):
 
     `[N, H, W, 1]` to maps of 64 features at half the sides and of 192 at about a quarter of that. Enlarging twice
     and the published first convolution, 11 x 11 by steps of 4, are one convolution of the slice folded 2 x 2
-    (`scripts/convert_alexnet.py` makes its kernel): a third of the work, and a gradient that a CPU computes fast. A
-    gray slice stands in all three colors; black is taken to lie around it.
+    (`scripts/convert_alexnet.py` makes its kernel), with a third of the work. A gray slice fills all three colors,
+    and is padded with black.
 
     Attributes:
       dtype: of activations and maps; parameters are float32.

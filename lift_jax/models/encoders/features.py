@@ -1,4 +1,4 @@
-"""What a drifting loss compares: feature tensors out of a frozen encoder's maps, and out of the image itself."""
+"""Feature tensors for the drifting loss, from a frozen encoder's maps and from the image itself."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from lift_jax.models.blocks import space_to_depth
+from lift_jax.models.layers import space_to_depth
 
 VARIANCE_FLOOR = 1e-6
-"""Added to a variance before its root is taken: the root's slope at 0 is infinite."""
+"""Added to a variance before its square root, whose slope at 0 is infinite."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,10 +18,10 @@ class FeatureSet:
 
     Attributes:
       grids: for each g, mean and standard deviation of every map over each of g x g cells; 1 is the whole map.
-      local: maps with sides up to this give the vector at each of their places as well; 0 for none.
+      local: maps with sides up to this also give the vector at each of their places; 0 for none.
       pixels: side of the raw patches of the image; 0 for none.
       gradients: for each g, mean absolute differences of neighboring pixels over each of g x g cells, see
-        `pixel_differences`: how much detail there is. Few numbers, so that they drift where large tensors average out.
+        `pixel_differences`: the amount of detail.
     """
 
     grids: tuple[int, ...] = (1, 2, 4)
@@ -54,9 +54,8 @@ class FeatureSet:
         differences = pixel_differences(images.astype(jnp.float32))
         for grid in self.gradients:
             if all(side % grid == 0 for side in differences.shape[1:3]):
-                tensors[f"gradient{grid}"] = (
-                    _cells(differences, grid).mean(axis=(2, 4)).reshape(len(images), grid * grid, -1)
-                )
+                means = _cells(differences, grid).mean(axis=(2, 4))
+                tensors[f"gradient{grid}"] = means.reshape(len(images), grid * grid, -1)
         return tensors
 
 

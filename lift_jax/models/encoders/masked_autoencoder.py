@@ -1,25 +1,87 @@
-"""How the default encoder learns: it fills in patches of slices that were covered."""
+"""The default 2D encoder, and how it is trained: a masked autoencoder fills in covered patches of slices.
+
+Every encoder is a module from images `[N, H, W, 1]` float32 in [-1, 1] to a tuple of feature maps `[N, h, w, C]`,
+finest first. Sides of images are multiples of its `multiple`, and at least its `smallest_side`. The kinds are
+`alexnet` and `resnet18` (of ImageNet), `mae` (a `ResidualEncoder` trained here) and `random` (untrained, for tests).
+"""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lift_jax.models.blocks import ResidualBlock, upsample
-from lift_jax.models.encoders.residual_encoder import ResidualEncoder
+from lift_jax.models.layers import ResidualBlock, upsample
+
+ENCODER_KINDS = ("alexnet", "mae", "resnet18", "random")
+
+
+class ResidualEncoder(nn.Module):
+    """A small residual encoder with GroupNorm: a map after every resolution, `[N, H, W, 1] -> ([N, h, w, C], ...)`.
+
+    Attributes:
+      widths: features at each resolution, finest first, which is the image's own; each next one has half the side.
+      blocks: residual blocks per resolution.
+      groups: groups of every GroupNorm; divides all widths.
+      dtype: of activations and maps; parameters are float32.
+    """
+
+    widths: tuple[int, ...] = (32, 64, 128)
+    blocks: int = 1
+    groups: int = 8
+    dtype: jnp.dtype = jnp.float32
+
+    @property
+    def multiple(self) -> int:
+        """What both sides of an image must be a multiple of."""
+        return 2 ** (len(self.widths) - 1)
+
+    @property
+    def smallest_side(self) -> int:
+        """The shortest side that leaves the coarsest map one cell."""
+        return self.multiple
+
+    @nn.compact
+    def __call__(self, images):
+        """`images [N, H, W, 1]` in [-1, 1]; raises ValueError on sides that are no multiple of `multiple`."""
+        require_images(images, self.multiple, self.smallest_side)
+        x, maps = images.astype(self.dtype), []
+        for level, width in enumerate(self.widths):
+            if level == 0:
+                x = nn.Conv(width, (3, 3), dtype=self.dtype, name="stem")(x)
+            else:
+                x = nn.Conv(width, (2, 2), strides=2, dtype=self.dtype, name=f"down_{level}")(x)
+            for block in range(self.blocks):
+                x = ResidualBlock(width, self.groups, self.dtype, name=f"block_{level}_{block}")(x)
+            maps.append(x)
+        return tuple(maps)
+
+
+def require_images(images, multiple: int, smallest_side: int) -> None:
+    """Raises ValueError unless `images` are `[N, H, W, 1]` with sides that an encoder can take."""
+    if images.ndim != 4 or images.shape[-1] != 1:
+        raise ValueError(f"an encoder takes gray images [N, H, W, 1], got {images.shape}")
+    sides = images.shape[1:3]
+    if min(sides) < smallest_side or any(side % multiple for side in sides):
+        raise ValueError(
+            f"this encoder takes sides of {smallest_side} or more that are multiples of {multiple}, got {sides}"
+        )
+
+
+def initial_encoder_parameters(network: nn.Module, key: jax.Array) -> dict:
+    """Fresh float32 parameters of an encoder, or of an autoencoder, from a random key."""
+    side = network.smallest_side
+    init = jax.jit(network.init)  # compiled, because running every operation by itself takes many times longer
+    return init(key, jnp.zeros((1, side, side, 1)))["params"]
+
 
 COVER = 0.0
-"""What a covered pixel shows: the middle of [-1, 1], so that a covered patch is not taken for air, which is -1."""
+"""Value of a covered pixel: the middle of [-1, 1], unlike air, which is -1."""
 
 
 class MaskedAutoencoder(nn.Module):
     """An encoder and a light decoder: covered images `[N, H, W, 1]` to whole ones, float32.
 
-    The decoder climbs from the coarsest map, one residual block a resolution, beside skips from every other map: so
-    each scale is taught what it can tell, and the coarse ones need not carry detail. Parameters lie under `encoder` and
-    `decoder_…`; `params["encoder"]` alone is what `encoder` takes once it is frozen.
-
-    Attributes:
-      encoder: what is to be trained.
+    The decoder goes up from the coarsest map, one residual block a resolution, with a skip from every other map.
+    `params["encoder"]` holds the parameters of the encoder alone.
     """
 
     encoder: ResidualEncoder
@@ -77,8 +139,6 @@ def masked_reconstruction_loss(
 ) -> tuple[jax.Array, jax.Array]:
     """Mean squared error on covered patches (He et al., "Masked Autoencoders", arXiv 2111.06377).
 
-    As many patches are covered in every image, so the mean over devices of equal shares is the mean over the batch.
-
     Args:
       network: encoder and decoder.
       params: its parameters.
@@ -86,7 +146,7 @@ def masked_reconstruction_loss(
       covered: `[N, H, W, 1]` bool, see `patch_mask`.
 
     Returns:
-      The loss, float32, and the reconstruction `[N, H, W, 1]`, which in uncovered places was taught nothing.
+      The loss, float32, and the reconstruction `[N, H, W, 1]`.
     """
     reconstruction = network.apply({"params": params}, jnp.where(covered, COVER, images))
     loss = jnp.mean(jnp.square(reconstruction - images), where=covered)

@@ -1,4 +1,4 @@
-"""From the tensors of published PyTorch networks to Flax parameters, with frozen batch norms folded in."""
+"""Published network weights: `.safetensors` files, PyTorch's tensor names, frozen batch norms folded in."""
 
 import dataclasses
 import os
@@ -6,11 +6,37 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+from safetensors import SafetensorError, deserialize
 
 from lift_jax.errors import UserError
-from lift_jax.models.encoders.safetensors import read_safetensors
+
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": jnp.bfloat16, "I64": "<i8", "I32": "<i4"}
+"""Formats of network weights; others (8-bit floats, booleans) are refused."""
+
+
+def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """All tensors of a file by name, read-only arrays in the formats that they are stored in.
+
+    Raises:
+      UserError: if the file cannot be read, or is not what the format says.
+    """
+    try:
+        tensors = deserialize(Path(path).read_bytes())
+        for name, tensor in tensors:
+            if tensor["dtype"] not in DTYPES:
+                raise ValueError(f"{name} is stored as {tensor['dtype']}")
+        return {name: np.frombuffer(t["data"], DTYPES[t["dtype"]]).reshape(t["shape"]) for name, t in tensors}
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (SafetensorError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: is damaged, or no .safetensors file ({reason}); download or convert it again"
+        ) from None
+
 
 EPSILON = 1e-5
 """What PyTorch's batch norm adds to the variance."""
@@ -25,7 +51,7 @@ class Source:
     Attributes:
       name: of the network, for people.
       download: the published file.
-      ignored: how tensors begin that the file may hold and the encoder leaves out.
+      ignored: first words of tensors that the encoder leaves out.
     """
 
     name: str
@@ -58,8 +84,8 @@ def load_folded(path: str | os.PathLike, shapes: Mapping, source: Source) -> dic
         )
     tensors = {name.removeprefix("module."): tensor for name, tensor in read_safetensors(path).items()}
     kernels = {k[:-1]: leaf.shape for k, leaf in flatten_dict(dict(shapes)).items() if k[-1] == "kernel"}
-    wanted = _wanted({_torch_name(module): shape for module, shape in kernels.items()})
-    _require_architecture(path, tensors, wanted, source)
+    expected = _expected({_torch_name(module): shape for module, shape in kernels.items()})
+    _check_architecture(path, tensors, expected, source)
     folded = {}
     for module in kernels:
         name = _torch_name(module)
@@ -81,25 +107,25 @@ def _norm(conv: str) -> str:
     return conv[: -len("0")] + "1" if conv.endswith("downsample.0") else conv.replace("conv", "bn")
 
 
-def _wanted(kernels: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+def _expected(kernels: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors in the file, from the kernels `[...space, in, out]` by PyTorch's names."""
-    wanted = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for name, (*space, inputs, outputs) in kernels.items():
-        wanted[f"{name}.weight"] = (outputs, inputs, *space)
-        wanted |= {f"{_norm(name)}.{tensor}": (outputs,) for tensor in NORM_TENSORS}
-    return wanted
+        shapes[f"{name}.weight"] = (outputs, inputs, *space)
+        shapes |= {f"{_norm(name)}.{tensor}": (outputs,) for tensor in NORM_TENSORS}
+    return shapes
 
 
-def _require_architecture(path, tensors: Mapping[str, np.ndarray], wanted: Mapping, source: Source) -> None:
+def _check_architecture(path, tensors: Mapping[str, np.ndarray], expected: Mapping, source: Source) -> None:
     """Raises UserError at the first tensor that is missing, of another shape, not finite, or one too many."""
-    mend = f"give the weights of {source.name} ({source.download})"
-    for name, shape in wanted.items():
+    remedy = f"give the weights of {source.name} ({source.download})"
+    for name, shape in expected.items():
         if name not in tensors:
-            raise UserError(f"{path}: tensor {name} of shape {shape} is missing; {mend}")
+            raise UserError(f"{path}: tensor {name} of shape {shape} is missing; {remedy}")
         if tensors[name].shape != shape:
-            raise UserError(f"{path}: tensor {name} has shape {tensors[name].shape}, wanted is {shape}; {mend}")
+            raise UserError(f"{path}: tensor {name} has shape {tensors[name].shape}, not {shape}; {remedy}")
         if not np.isfinite(tensors[name].astype(np.float64)).all():
-            raise UserError(f"{path}: tensor {name} holds values that are not finite; {mend}")
+            raise UserError(f"{path}: tensor {name} holds values that are not finite; {remedy}")
     for name in tensors:
-        if name not in wanted and not name.startswith(source.ignored) and not name.endswith("num_batches_tracked"):
-            raise UserError(f"{path}: tensor {name} is none of {source.name}'s; {mend}")
+        if name not in expected and not name.startswith(source.ignored) and not name.endswith("num_batches_tracked"):
+            raise UserError(f"{path}: tensor {name} is none of {source.name}'s; {remedy}")

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from lift_jax import hosts
-from lift_jax.training.stalls import COMPILING, Stalls, stalled
+from lift_jax.training.watchdog import COMPILING, Stalls, stall_message
 from tests.commands import REPOSITORY, SECONDS, free_port
 
 
@@ -15,12 +15,12 @@ from tests.commands import REPOSITORY, SECONDS, free_port
         ({0: 41, 1: 40}, 2, "process 1 has not begun step 41, for which the others wait"),
         ({0: 60, 1: 40, 2: 55, 3: 40}, 4, "processes 1, 3 have not begun step 41"),  # 2 reported earlier
         ({0: 1}, 2, "process 1 has not begun step 1,"),
-        ({0: 1240, 1: 1240}, 2, "all processes have begun step 1,240 and none has come past it"),
+        ({0: 1240, 1: 1240}, 2, "all processes have begun step 1,240 and none has finished it"),
         ({0: 5}, 12, "processes 1, 2, 3, 4, 5, 6, 7, 8 and 3 more have not begun step 1,"),
     ],
 )
 def test_the_line_names_the_processes_that_are_furthest_behind(begun, count, message):
-    line = stalled("mixer", begun, count, 1800)
+    line = stall_message("mixer", begun, count, 1800)
     assert line.startswith("mixer: no step for 1,800 s (--hang_seconds): ") and message in line
     assert "\n" not in line and line.endswith("the same command resumes from the last checkpoint")
 
@@ -28,8 +28,8 @@ def test_the_line_names_the_processes_that_are_furthest_behind(begun, count, mes
 def watched(monkeypatch, begun):
     """Stalls of process 0, which is not watched by a thread here, and a clock that is moved by hand."""
     clock, texts = [100.0], {f"begun/mixer/{process}": str(step) for process, step in begun.items()}
-    monkeypatch.setattr("lift_jax.training.stalls.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("lift_jax.training.stalls.jax.process_count", lambda: 2)
+    monkeypatch.setattr("lift_jax.training.watchdog.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("lift_jax.training.watchdog.jax.process_count", lambda: 2)
     monkeypatch.setattr(hosts, "post", lambda topic, text: texts.update({f"{topic}/0": text}))
     monkeypatch.setattr(
         hosts, "posted", lambda topic: {int(k[-1]): v for k, v in texts.items() if k.startswith(f"{topic}/")}
@@ -39,34 +39,36 @@ def watched(monkeypatch, begun):
 
 def test_only_a_process_that_takes_no_step_for_so_long_is_ended(monkeypatch):
     stalls, clock, texts = watched(monkeypatch, {1: 3})
-    assert stalls._look() is None and "begun/mixer/0" not in texts
+    assert stalls._check() is None and "begun/mixer/0" not in texts
     stalls.mark(1)
     clock[0] += 60 * COMPILING - 1
-    assert stalls._look() is None and texts["begun/mixer/0"] == "1"
+    assert stalls._check() is None and texts["begun/mixer/0"] == "1"
     for step in range(1, 5):
         stalls.mark(step)
         clock[0] += 59
-        assert stalls._look() is None
+        assert stalls._check() is None
     assert texts["begun/mixer/0"] == "4"
     clock[0] += 1
-    assert "process 1 has not begun step 4" in stalls._look()
+    assert "process 1 has not begun step 4" in stalls._check()
 
 
 def test_a_first_step_that_never_ends_is_reported_of_too(monkeypatch):
     stalls, clock, _ = watched(monkeypatch, {})
     stalls.mark(1)
     clock[0] += 60 * COMPILING
-    assert stalls._look().startswith("mixer: no step for 240 s") and "process 1 has not begun step 1" in stalls._look()
+    assert (
+        stalls._check().startswith("mixer: no step for 240 s") and "process 1 has not begun step 1" in stalls._check()
+    )
 
 
 def test_the_line_stays_true_when_the_process_that_keeps_the_posts_has_ended_first(monkeypatch):
     stalls, clock, texts = watched(monkeypatch, {1: 3})
     stalls.mark(1)
     stalls.mark(2)
-    assert stalls._look() is None
+    assert stalls._check() is None
     texts.clear()
     clock[0] += 60
-    assert "process 0 has not begun step 3" in stalls._look()
+    assert "process 0 has not begun step 3" in stalls._check()
 
 
 def test_a_process_alone_is_not_watched():

@@ -1,4 +1,4 @@
-"""The slice generator: one code to one axial slice, in a single evaluation."""
+"""The slice generator: one latent to one axial slice, in a single evaluation."""
 
 import math
 
@@ -6,20 +6,20 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lift_jax.models.blocks import (
+from lift_jax.models.layers import (
     ConditionEmbedding,
     Modulation,
     ResidualBlock,
+    convolve,
     depth_to_space,
     modulate,
     space_to_depth,
     split_modulation,
     upsample_smoothly,
 )
-from lift_jax.models.convolution import convolve
 
 REACH = 0.9
-"""How far of tanh the real intensities go, so that no image has lost its slope: a third of all slices is black."""
+"""The largest intensity is `tanh` of a finite logit, so that black and white keep a gradient."""
 
 
 def from_logits(logits: jax.Array) -> jax.Array:
@@ -33,21 +33,19 @@ def to_logits(images, xp=jnp):
 
 
 class SliceGenerator(nn.Module):
-    """Codes to slices, `[N, K] -> [N, H, W, 1]` around [-1, 1]: a linear model of slices, and a correction.
+    """Latents to slices, `[N, K] -> [N, H, W, 1]` around [-1, 1]: a linear model of slices, and a correction.
 
-    The linear model, which `slice_components` knows without training, is seen by the finest features, and the
-    correction is added to it. That is a grid of features, doubled and refined, coarsest first: the code makes the
-    coarsest grid, and scales and shifts features at the entrance of every resolution. Doubling is bilinear: repeated
-    pixels pass through the residual blocks to the slice, as squares.
+    The linear model can begin as principal components (`models.pca`). The correction is a convolutional network from
+    coarse to fine: the latent makes the coarsest features, and scales and shifts features at every resolution; the
+    finest also see the linear model's slice. Upsampling is bilinear, because repeated pixels would show as squares.
 
     Attributes:
       size: rows and columns (H, W) of a slice, multiples of `multiple`.
-      slice_latent_dim: numbers in a latent, standard normal.
+      slice_latent_dim: size of a latent, standard normal.
       widths: features at each resolution, coarsest first; each next one has twice the side.
       blocks: residual blocks per resolution.
       depth_to_space: factor behind the finest resolution (1, 2 or 4).
       groups: groups of every GroupNorm; divides all widths.
-      remat: recompute blocks in the backward pass instead of storing their insides.
       dtype: of activations; parameters are float32.
     """
 
@@ -57,7 +55,6 @@ class SliceGenerator(nn.Module):
     blocks: int = 2
     depth_to_space: int = 2
     groups: int = 8
-    remat: bool = False
     dtype: jnp.dtype = jnp.float32
 
     @property
@@ -66,16 +63,15 @@ class SliceGenerator(nn.Module):
         return self.depth_to_space * 2 ** (len(self.widths) - 1)
 
     @nn.compact
-    def __call__(self, codes):
-        """`codes [N, K]` float32."""
-        block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
+    def __call__(self, latents):
+        """`latents [N, K]` float32."""
         height, width = (side // self.multiple for side in self.size)
-        linear = nn.Dense(math.prod(self.size), kernel_init=nn.initializers.zeros, name="linear")(codes)
+        linear = nn.Dense(math.prod(self.size), kernel_init=nn.initializers.zeros, name="linear")(latents)
         linear = space_to_depth(linear.reshape(-1, *self.size, 1), self.depth_to_space)
-        embedding = ConditionEmbedding(2 * self.slice_latent_dim)(codes)
+        embedding = ConditionEmbedding(2 * self.slice_latent_dim)(latents)
         film = Modulation((*self.widths, self.widths[-1]))(embedding)
         *scale_shifts, last = split_modulation(film, (*self.widths, self.widths[-1]))
-        x = nn.Dense(height * width * self.widths[0], dtype=self.dtype)(codes)
+        x = nn.Dense(height * width * self.widths[0], dtype=self.dtype)(latents)
         x = x.reshape(-1, height, width, self.widths[0])
         for level, (features, scale_shift) in enumerate(zip(self.widths, scale_shifts, strict=True)):
             if level:
@@ -84,7 +80,7 @@ class SliceGenerator(nn.Module):
                 x = x + nn.Conv(features, (3, 3), dtype=self.dtype, conv_general_dilated=convolve)(linear)
             x = modulate(x, *scale_shift)
             for _ in range(self.blocks):
-                x = block(features, self.groups, self.dtype)(x)
+                x = ResidualBlock(features, self.groups, self.dtype)(x)
         x = nn.silu(modulate(nn.GroupNorm(self.groups, dtype=jnp.float32)(x), *last))
         last_convolution = nn.Conv(
             self.depth_to_space**2, (3, 3), dtype=jnp.float32, conv_general_dilated=convolve, name="correction"

@@ -1,10 +1,14 @@
-"""LiFT-C's network: a slice translator, and a z-mixer between its halves."""
+"""LiFT-C's network: a slice translator with a z-mixer between its halves."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
-from lift_jax.models.translation.slice_translator import SliceTranslator
-from lift_jax.models.translation.z_mixer import MIXER_KINDS, ZMixer, pool_cells, source_statistics
+from lift_jax.data.channels import Channels
+from lift_jax.models.layers import norm_groups
+from lift_jax.models.slice_translator import SliceTranslator
+from lift_jax.models.z_mixer import MIXER_KINDS, ZMixer, pool_cells, source_statistics
 
 
 class VolumeTranslator(nn.Module):
@@ -15,7 +19,7 @@ class VolumeTranslator(nn.Module):
 
     Attributes:
       translator: the 2D network.
-      mixer_kind: a name in `SEQUENCE_LAYERS`, or `none`, which leaves every slice to itself.
+      mixer_kind: a name in `SEQUENCE_LAYERS`, or `none`: no context from other slices.
       hidden: recurrent state of the mixer, each direction.
       grid: side of the grid of cells that a bottleneck is pooled to, each a sequence of its own.
       frequencies: Fourier frequencies of depth.
@@ -43,7 +47,7 @@ class VolumeTranslator(nn.Module):
         return self.translator.encode(sources, available)
 
     def pool(self, skips, bottleneck):
-        """What the mixer keeps of slices as `encode` returned them, `[N, g, g, F]` float32: statistics, then means."""
+        """Input of the mixer from features of slices, `[N, g, g, F]` float32: source statistics, then means."""
         return jnp.concatenate([source_statistics(skips[0], self.grid), pool_cells(bottleneck, self.grid)], axis=-1)
 
     def mix(self, pooled, depth, available, target_onehot):
@@ -59,7 +63,7 @@ class VolumeTranslator(nn.Module):
         return self.translator.decode(skips, bottleneck, available, target_onehot, context)
 
     def __call__(self, sources, available, target_onehot, depth, *, use_mixer=True):
-        """A slab in one pass.
+        """Translates a slab in one pass.
 
         Args:
           sources: `[B, D, H, W, S]` in [-1, 1].
@@ -80,3 +84,36 @@ class VolumeTranslator(nn.Module):
             context = slices(self.mix(pooled.reshape(b, d, *pooled.shape[1:]), depth, available, target_onehot))
         prediction = self.decode(skips, bottleneck, given, target, context)
         return prediction.reshape(b, d, *prediction.shape[1:])
+
+
+def volume_translator(model: ConfigDict, channels: Channels) -> VolumeTranslator:
+    """The network of a configuration's `model` section; equal configurations give equal (hashable) networks."""
+    translator, mixer = model.translator, model.mixer
+    slice_translator = SliceTranslator(
+        source_channels=len(channels.sources),
+        target_channels=len(channels.targets),
+        widths=tuple(translator.widths),
+        blocks=translator.blocks,
+        space_to_depth=translator.space_to_depth,
+        groups=norm_groups(translator.widths),
+        combine=channels.same_unit,
+        products=translator.products,
+        condition_features=translator.condition_features,
+        remat=translator.remat,
+        dtype=jnp.dtype(translator.dtype),
+    )
+    return VolumeTranslator(slice_translator, mixer.kind, mixer.hidden, mixer.grid, window=mixer.window)
+
+
+def initial_parameters(network: VolumeTranslator, key: jax.Array) -> dict:
+    """Random parameters, `{"translator": …, "mixer": …}` float32 (no `mixer` where the kind is none)."""
+    side = network.translator.multiple
+    sources, targets = network.translator.source_channels, network.translator.target_channels
+    init = jax.jit(network.init)  # compiled, because running every operation by itself takes many times longer
+    return init(
+        key,
+        jnp.zeros((1, 2, side, side, sources)),
+        jnp.ones((1, sources)),
+        jnp.ones((1, targets)),
+        jnp.zeros((1, 2)),
+    )["params"]

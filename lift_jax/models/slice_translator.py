@@ -1,11 +1,11 @@
-"""The slice translator: a 2D residual U-Net from the channels that are given to the target channel."""
+"""The slice translator: a 2D residual U-Net from the available channels to the target channel."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lift_jax.models.blocks import (
+from lift_jax.models.layers import (
     ConditionEmbedding,
     Modulation,
     ResidualBlock,
@@ -17,29 +17,26 @@ from lift_jax.models.blocks import (
 )
 
 BACKGROUND = -1.0
-"""Network intensity of air, and of a channel that is not given."""
+"""Network intensity of air, and of a missing channel."""
 
 
 class SliceTranslator(nn.Module):
-    """A residual U-Net with modulated features, in two halves so that a mixer can stand between them.
+    """A residual U-Net with modulated features, in two halves with room for a mixer between them.
 
-    What is known of a slice (which sources are given, which channel is the target) scales and shifts features at the
-    entrance of each resolution; a mixer's context adds to those scales and shifts in the decoder.
-
-    `encode` does not know the target, so one encoding serves every target. Slices are `[N, H, W, S]` with sides that
-    are multiples of `multiple`.
+    The available sources and the target channel scale and shift features at each resolution; a mixer's context adds to
+    those scales and shifts in the decoder. `encode` does not depend on the target. Slices are `[N, H, W, S]` with sides
+    that are multiples of `multiple`.
 
     Attributes:
-      source_channels: S, channels that may be given.
-      target_channels: T, channels that may be the target.
+      source_channels: S, number of sources.
+      target_channels: T, number of targets.
       widths: features at each resolution, finest first; each next one has half the side.
       blocks: residual blocks per resolution, in the encoder and in the decoder.
       space_to_depth: space-to-depth factor in front of the finest resolution (1, 2 or 4).
       groups: groups of every GroupNorm; divides all widths.
-      combine: the head predicts a weight of each source at every voxel, so that their detail passes undiminished; False
-        where the unit of the target is another, as CT's is, and the head predicts the intensity itself.
-      products: it predicts a weight of each product of two sources too, where it combines them: a curved map of each
-        voxel's intensities, whatever the stem.
+      combine: predict a weight of each source at every voxel, which keeps their detail; False where the target has
+        another unit, as CT has: predict the intensity itself.
+      products: predict a weight of each product of two sources too: a nonlinear map of each voxel's intensities.
       condition_features: size of the embedded conditions.
       remat: recompute blocks in the backward pass instead of storing their insides.
       dtype: of activations; parameters are float32.
@@ -64,12 +61,12 @@ class SliceTranslator(nn.Module):
 
     @property
     def modulated(self) -> tuple[int, ...]:
-        """Features where the decoder is modulated: the bottleneck, each merged skip, the head, what the head weighs."""
+        """Sizes of the modulated features of the decoder: bottleneck, merged skips, last features, outputs."""
         return (self.widths[-1], *(2 * width for width in self.widths[-2::-1]), self.widths[0], self.outputs)
 
     @property
     def outputs(self) -> int:
-        """What the head predicts of every voxel: an offset, and a weight of each source where it combines them."""
+        """Outputs of every voxel: an offset and, with `combine`, a weight of each term."""
         sources = self.source_channels
         terms = sources * (sources + 3) // 2 if self.products else sources
         return terms + 1 if self.combine else 1
@@ -106,8 +103,8 @@ class SliceTranslator(nn.Module):
           available: `[N, S]` bool or 0/1.
 
         Returns:
-          `(skips, bottleneck)`: the sources, 0 where there is nothing, then features before each halving, finest first;
-          and `[N, h, w, widths[-1]]`.
+          `(skips, bottleneck)`: the sources with background at 0, then features before each downsampling, finest
+          first; and `[N, h, w, widths[-1]]`.
         """
         sources = jnp.where(available[:, None, None] > 0, sources, BACKGROUND)
         film = self.encoder_modulation(self.encoder_condition(_join(available)))
@@ -159,7 +156,7 @@ class SliceTranslator(nn.Module):
 
 
 def with_products(shown: jax.Array) -> jax.Array:
-    """Sources in [0, 2] and half the products of all pairs, in there too: `[…, S]` to `[…, S (S + 3)/2]`."""
+    """Sources in [0, 2], and half the products of all pairs: `[…, S]` to `[…, S (S + 3)/2]`."""
     first, second = np.triu_indices(shown.shape[-1])
     return jnp.concatenate([shown, shown[..., first] * shown[..., second] / 2], axis=-1)
 

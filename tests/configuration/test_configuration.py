@@ -36,7 +36,6 @@ REFUSED_OF_GENERATION = [
     ("data.spacing", 0.0),
     ("data.size", (32, 0, 32)),
     ("model.encoder.kind", "vgg"),
-    ("model.encoder.widths", (8, 12)),
     ("model.generator.widths", ()),
     ("model.generator.depth_to_space", 3),
     ("model.mapper.hidden", 0),

@@ -25,7 +25,7 @@ def noted(counts, *, first=1, limit=3, skipped=0, batch_names=None):
     return steps
 
 
-def test_each_skipped_step_is_told_once_with_the_subjects_of_its_batch():
+def test_each_skipped_step_is_reported_once_with_the_subjects_of_its_batch():
     steps = noted([0, 1, 1, 2, 2], batch_names=lambda step: [f"b-{step}", "a", "a"])
     lines = steps.read()
     assert [line.split(" was skipped")[0] for line in lines] == ["step 2", "step 4"]
@@ -35,7 +35,7 @@ def test_each_skipped_step_is_told_once_with_the_subjects_of_its_batch():
     assert len(steps.read()) == 1
 
 
-def test_of_many_subjects_the_first_are_told():
+def test_of_many_subjects_the_first_are_named():
     (line,) = noted([1], batch_names=lambda step: [f"case-{i:02}" for i in range(30)]).read()
     assert line.endswith("case-07 and 22 more") and "\n" not in line
 
@@ -209,4 +209,4 @@ def test_a_stage_warns_of_skipped_steps_and_spikes_and_logs_them(tmp_path):
         re.match(rf"joint: the loss of step {ENOUGH + 4} is .* times its running median$", line) for line in lines
     )
     logged = [json.loads(line) for line in (tmp_path / METRICS_FILE).read_text().splitlines()]
-    assert [line["step"] for line in logged if "loss_spike" in line][0] == ENOUGH + 4
+    assert next(line["step"] for line in logged if "loss_spike" in line) == ENOUGH + 4

@@ -22,11 +22,9 @@ from lift_jax import run_directory
 from lift_jax.data.slabs import RandomSlab, slab_size
 from lift_jax.data.sources import subject_source
 from lift_jax.evaluation.statistics import mean_interval, paired_difference
-from lift_jax.losses.paired import LossWeights
 from lift_jax.trained import Trained, load_trained
-from lift_jax.training.subjects import cache_shared
-from lift_jax.training.translation import train_stages
-from lift_jax.training.translation_loss import translation_loss
+from lift_jax.training.inputs import cache_shared
+from lift_jax.training.translation import loss_weights, train_stages, translation_loss
 from lift_jax.weights import trained_folder, write_weights
 
 COLUMNS = ("model", "model, scale", "model, scale and offset", "best source", "linear combination")
@@ -62,9 +60,9 @@ def fine_tune(trained: Trained, names: list[str], workdir: Path, arguments) -> P
         workdir,
         trained.params,
         cached,
-        slab=lambda slices: RandomSlab(slices, size, trained.channels, config.data.flip),
+        slab=lambda slices: RandomSlab(slices, size, trained.channels),
         loss=lambda use_mixer: translation_loss(
-            trained.network, trained.channels, LossWeights(**config.loss), use_mixer=use_mixer
+            trained.network, trained.channels, loss_weights(config.loss), use_mixer
         ),
         validate=lambda params: ({}, {}),
     )

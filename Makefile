@@ -5,6 +5,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 DEMO := runs/quickstart
 SUBJECTS := runs/demo_subjects
+FIRST := runs/demo_first
 
 # Large pages for large arrays, where malloc is glibc's: page by page, an eighth of a CPU's time goes into getting them.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
@@ -12,6 +13,11 @@ export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 .PHONY: demo test test-slow test-hosts lint format wheel docs clean
 
 demo: $(VENV)/.installed
+	$(PY) -m scripts.write_phantom --config lift_jax/shipped/phantom-missing-mr/config.json --spacing 2 --output $(FIRST)/subjects
+	$(PY) synthesize.py --weights phantom-missing-mr --case $(FIRST)/subjects --target t2w --force --output $(FIRST)
+	$(PY) -m lift_jax view $(FIRST)/subjects/*/*-t1n.nii.gz $(FIRST)/subjects/*/*-t2w.nii.gz $(FIRST)/*-t2w.nii.gz \
+		--output $(FIRST)/view.html
+	@echo "a first result, T1, true T2 and predicted T2: open $(FIRST)/view.html in a browser; now training, minutes"
 	$(PY) train.py --config quickstart --workdir $(DEMO)
 	$(PY) evaluate.py --workdir $(DEMO)
 	$(PY) -m scripts.write_phantom --config $(DEMO)/config.json --without t2f --output $(SUBJECTS)
@@ -63,4 +69,4 @@ $(VENV)/.installed-docs: requirements-docs.txt | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info runs/quickstart $(SUBJECTS) runs/demo_synthesis
+	rm -rf $(VENV) build dist site *.egg-info runs/quickstart $(SUBJECTS) $(FIRST) runs/demo_synthesis

@@ -16,9 +16,13 @@ def main():
     parser.add_argument("--config", type=pathlib.Path, required=True, help="config.json of a run on phantoms")
     parser.add_argument("--count", type=int, default=1, help="subjects of the test split to write")
     parser.add_argument("--without", nargs="*", default=[], help="channels to leave out")
+    parser.add_argument("--spacing", type=float, help="mm, in place of the run's; the grid covers what it covered")
     parser.add_argument("--output", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
     data = from_json(arguments.config.read_text(), str(arguments.config)).data
+    if arguments.spacing:
+        data.size = tuple(round(side * data.spacing / arguments.spacing) for side in data.size)
+        data.spacing = arguments.spacing
     subjects = subject_source(data, "test")
     unknown = set(arguments.without) - set(subjects.protocols)
     if unknown:

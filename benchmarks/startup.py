@@ -53,10 +53,10 @@ def measure(workdir: pathlib.Path, root: pathlib.Path, output: pathlib.Path) -> 
     """The parts of translating the first subject of a folder, as `synthesize.py` goes through them."""
     clock = Clock()
     clock.read("interpreter")
-    from lift_jax import commands
+    from lift_jax.cli import process
 
-    commands.prepare_jax()
-    commands.check_devices()
+    process.prepare_jax()
+    process.require_devices()
     from lift_jax.data.sources import all_subjects
     from lift_jax.inference.synthesis import Synthesis
     from lift_jax.tasks import translation_synthesis  # noqa: F401  what the command imports

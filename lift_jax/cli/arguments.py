@@ -13,7 +13,7 @@ DEVICES = "cpu", "gpu", "tpu"
 
 DTYPES = "float32", "bfloat16"
 
-COLUMNS = 100
+HELP_WIDTH = 100
 """Width of help."""
 
 
@@ -48,7 +48,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
-    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=COLUMNS)
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=HELP_WIDTH)
 
 
 def _with_underscores(word: str) -> str:

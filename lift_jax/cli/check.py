@@ -52,7 +52,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments, say: Say) -> dict:
     """Prints the report; the summary counts errors and lists them by subject."""
-    data, compare = data_section(arguments), None
+    data, compare = checked_data(arguments), None
     if arguments.workdir and not arguments.headers_only:
         compare = compare_with(resolve_path(arguments.workdir), data)
     protocols = protocols_of(data)
@@ -81,7 +81,7 @@ def run(arguments, say: Say) -> dict:
     }
 
 
-def data_section(arguments) -> ConfigDict:
+def checked_data(arguments) -> ConfigDict:
     """The options, or those of a run, as the data section of a configuration."""
     if arguments.workdir:
         refuse_given(arguments, ("dataset", "pattern", "channels", "suffixes"), "with --workdir")

@@ -15,7 +15,7 @@ import sys
 
 import lift_jax
 from lift_jax.cli.arguments import Parser, add_device_argument
-from lift_jax.cli.process import Say, check_devices, has_nvidia_gpu, prepare_jax
+from lift_jax.cli.process import Say, has_nvidia_gpu, prepare_jax, require_devices
 
 PACKAGES = "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "nibabel", "ml-collections"
 
@@ -31,7 +31,7 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments, say: Say) -> dict:
     """Collects and prints all of it."""
     prepare_jax(arguments.device)
-    check_devices(arguments.device)
+    require_devices(arguments.device)
     info = {
         "lift_jax": lift_jax.__version__,
         "python": f"{platform.python_version()} ({sys.executable})",

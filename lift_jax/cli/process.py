@@ -175,7 +175,7 @@ def _writable_cache() -> pathlib.Path | None:
     return None
 
 
-def check_devices(device: str | None = None) -> None:
+def require_devices(device: str | None = None) -> None:
     """Asks JAX for its devices, which starts its backend; to be called after `join_processes`.
 
     Warns of an NVIDIA GPU that JAX does not use though nobody asked for another device.
@@ -256,7 +256,7 @@ def join_processes(arguments: argparse.Namespace) -> None:
         )
     finally:
         timer.cancel()
-    check_devices(arguments.device)
+    require_devices(arguments.device)
 
 
 def run_folder(workdir: str | None, weights: str | None) -> os.PathLike:

@@ -15,7 +15,7 @@ import pathlib
 from collections.abc import Sequence
 
 from lift_jax.cli.arguments import DTYPES, Parser, add_device_argument, natural, positive, refuse_given, required
-from lift_jax.cli.process import Say, check_devices, prepare_jax, run_folder
+from lift_jax.cli.process import Say, prepare_jax, require_devices, run_folder
 from lift_jax.errors import UserError
 
 TASK_OPTIONS = {"case", "input", "mask", "skip_existing", "target", "force", "dtype"}
@@ -49,7 +49,7 @@ def run(arguments, say: Say) -> dict:
     prepare_jax(arguments.device)
     workdir = run_folder(arguments.workdir, arguments.weights)
     required(arguments.output, "--output")
-    check_devices(arguments.device)
+    require_devices(arguments.device)
     from lift_jax.paths import resolve_local_path
     from lift_jax.run_directory import read_config
     from lift_jax.tasks import SynthesizeOptions, task_of

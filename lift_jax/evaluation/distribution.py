@@ -19,7 +19,7 @@ FRECHET_RESAMPLES = 100
 PRINCIPAL = 128
 """Directions that those resamples are taken in: the widest of all features; the others hardly move the distance."""
 
-RIDGE = 1e-10
+COVARIANCE_RIDGE = 1e-10
 """What the covariance of a resample gets on its diagonal, as a part of the variance."""
 
 RESAMPLES = 1000
@@ -31,7 +31,7 @@ FEWEST_VOLUMES = 4
 KERNEL_DEGREE = 3
 """Degree of the polynomial kernel of the kernel distance (Binkowski et al., 2018)."""
 
-AIR = 0.05
+AIR_INTENSITY = 0.05
 """Intensity up to which a voxel in [0, 1] counts as air: a generator's air is dark, but seldom exactly 0."""
 
 VOXELS = 50_000
@@ -65,7 +65,7 @@ def frechet_estimates(
     reference_generator, generators = np.random.default_rng(seed), [np.random.default_rng([seed, 1]) for _ in sets]
     reference, *others = _in_principal_directions([reference, *sets.values()])
     # A resample of few volumes may lack a direction: the ridge keeps its root real, and is below what is reported.
-    ridge = RIDGE * _moments(_rows(reference))[1].trace() * np.eye(reference.shape[-1])
+    ridge = COVARIANCE_RIDGE * _moments(_rows(reference))[1].trace() * np.eye(reference.shape[-1])
     resampled: dict[str, list[float]] = {name: [] for name in sets}
     for _ in range(resamples):
         reference_mean, reference_covariance = _moments(_redrawn(reference, reference_generator))
@@ -117,14 +117,14 @@ def mean_abs_delta_z(volume) -> float:
     The rim of the brain is in, where slices that do not fit show most. nan where all is air.
     """
     volume = np.asarray(volume, np.float64)
-    shown = volume > AIR
+    shown = volume > AIR_INTENSITY
     pairs = shown[1:] | shown[:-1]
     return float(np.abs(np.diff(volume, axis=0))[pairs].mean()) if pairs.any() else float("nan")
 
 
 def brain_region(volumes) -> np.ndarray:
     """Where any of the volumes `[N, D, H, W]` is not air, `[D, H, W]` bool; all of it if there is no such place."""
-    region = np.asarray(volumes).max(0) > AIR
+    region = np.asarray(volumes).max(0) > AIR_INTENSITY
     return region if region.any() else np.ones_like(region)
 
 

@@ -37,7 +37,7 @@ from lift_jax.trained import TrainedGeneration
 GENERATED, INDEPENDENT, HELD_OUT = "LiFT-U", "independent slices", "real (held out)"
 """What is compared: the run, the same generator without a mapper, and real volumes of the validation split."""
 
-SEED = 2
+SAMPLE_SEED = 2
 """Of the samples that are scored."""
 
 TOO_SMALL = f"MS-SSIM is left out: volumes too small for five scales (a side under {MS_SSIM_SIDE} voxels)"
@@ -148,7 +148,7 @@ def sampled_sets(trained: TrainedGeneration, real: np.ndarray, count: int) -> tu
             sample,
             trained.networks,
             trained.params,
-            SEED,
+            SAMPLE_SEED,
             depth=trained.shape[0],
             chunk=inference.chunk,
             temperature=inference.temperature,
@@ -190,7 +190,7 @@ def encoder_name(trained: TrainedGeneration) -> str:
     return "this run's MAE" if kind == "mae" else kind
 
 
-def run_metadata(trained: TrainedGeneration, seconds: float) -> dict[str, str]:
+def generation_metadata(trained: TrainedGeneration, seconds: float) -> dict[str, str]:
     """The metadata of a report."""
     config = trained.config
     stages = ", ".join(f"{name} {config.stage[name].steps:,} steps" for name in config.stages)

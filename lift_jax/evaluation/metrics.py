@@ -9,18 +9,16 @@ import numpy as np
 from scipy.ndimage import correlate1d, uniform_filter, uniform_filter1d
 
 from lift_jax.data.intensity import HU_RANGE
+from lift_jax.losses.similarity import MS_SSIM_WEIGHTS
 
-SSIM_WINDOW = 7
+UNIFORM_WINDOW = 7
 """Side of the cubic uniform window, voxels."""
 
-SSIM_BORDER = SSIM_WINDOW // 2
+SSIM_BORDER = UNIFORM_WINDOW // 2
 """Voxels of the SSIM map left out of its mean on every side: their windows reach beyond the volume."""
 
 SSIM_K1, SSIM_K2 = 0.01, 0.03
 """Wang's stabilizing constants, as fractions of the data range."""
-
-MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Weight of each scale, finest first (Wang, Simoncelli and Bovik, "Multi-scale structural similarity", 2003)."""
 
 SYNTHRAD2025_SIDE = 97
 """Voxels to which SynthRAD2025 pads every side: the shortest that leaves one after four halvings and the border."""
@@ -207,8 +205,8 @@ def similarity_map(target: np.ndarray, prediction: np.ndarray, data_range: float
     Raises:
       ValueError: a side is shorter than the window of 7 voxels.
     """
-    if min(target.shape) < SSIM_WINDOW:
-        raise ValueError(f"SSIM needs at least {SSIM_WINDOW} voxels a side, got a volume of {target.shape}")
+    if min(target.shape) < UNIFORM_WINDOW:
+        raise ValueError(f"SSIM needs at least {UNIFORM_WINDOW} voxels a side, got a volume of {target.shape}")
     mean_t, mean_p, variance_t, variance_p, covariance = _window_statistics(target, prediction)
     c1, c2 = (SSIM_K1 * data_range) ** 2, (SSIM_K2 * data_range) ** 2
     numerator = (2 * mean_t * mean_p + c1) * (2 * covariance + c2)
@@ -276,12 +274,12 @@ def _masked_from_zero(volume: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _window_statistics(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
     """Means, sample variances and sample covariance of two volumes in the window around each voxel."""
-    voxels = SSIM_WINDOW**3
+    voxels = UNIFORM_WINDOW**3
     sample = voxels / (voxels - 1)
-    mean_a, mean_b = uniform_filter(a, SSIM_WINDOW), uniform_filter(b, SSIM_WINDOW)
-    variance_a = sample * (uniform_filter(a * a, SSIM_WINDOW) - mean_a * mean_a)
-    variance_b = sample * (uniform_filter(b * b, SSIM_WINDOW) - mean_b * mean_b)
-    covariance = sample * (uniform_filter(a * b, SSIM_WINDOW) - mean_a * mean_b)
+    mean_a, mean_b = uniform_filter(a, UNIFORM_WINDOW), uniform_filter(b, UNIFORM_WINDOW)
+    variance_a = sample * (uniform_filter(a * a, UNIFORM_WINDOW) - mean_a * mean_a)
+    variance_b = sample * (uniform_filter(b * b, UNIFORM_WINDOW) - mean_b * mean_b)
+    covariance = sample * (uniform_filter(a * b, UNIFORM_WINDOW) - mean_a * mean_b)
     return mean_a, mean_b, variance_a, variance_b, covariance
 
 

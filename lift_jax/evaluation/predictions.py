@@ -22,7 +22,7 @@ from lift_jax.evaluation.report.pictures import Picture, scored_picture
 from lift_jax.evaluation.scores import ScoredChannel, score_rows, scored_channel
 from lift_jax.evaluation.statistics import Column, Row, distinct, rank_subjects
 
-ENDINGS = r"\.(?:nii|nii\.gz|mha)"
+ENDING_PATTERN = r"\.(?:nii|nii\.gz|mha)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ScoringProtocol:
         """Matches the name of a prediction's file; a single target may be left out of it."""
         words = "|".join(sorted(self.targets, key=len, reverse=True))
         optional = "?" if len(set(self.targets.values())) == 1 else ""
-        return re.compile(rf"(?P<subject>[^/]+?)(?:[-_](?P<kind>{words})){optional}{ENDINGS}", re.DOTALL)
+        return re.compile(rf"(?P<subject>[^/]+?)(?:[-_](?P<kind>{words})){optional}{ENDING_PATTERN}", re.DOTALL)
 
     @property
     def unit(self) -> str:

@@ -52,7 +52,7 @@ class Estimate(NamedTuple):
     n: int
 
 
-Table = dict[str, dict[str, dict[str, Estimate]]]
+Aggregates = dict[str, dict[str, dict[str, Estimate]]]
 """`table[method][channel][metric]`."""
 
 
@@ -90,7 +90,7 @@ def paired_difference(a, b, level: float = LEVEL) -> Estimate:
     return mean_interval(a - b, level)
 
 
-def aggregate(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
+def aggregate(rows: Sequence[Row], columns: Sequence[Column]) -> Aggregates:
     """The mean of every metric over the subjects of every method and channel; `n` counts the finite values alone."""
 
     def estimate(method: str, channel: str, key: str) -> Estimate:
@@ -100,7 +100,7 @@ def aggregate(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
     return _tabulate(rows, distinct(rows, "method"), columns, estimate)
 
 
-def model_differences(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
+def model_differences(rows: Sequence[Row], columns: Sequence[Column]) -> Aggregates:
     """The model minus every other method, paired by subject; `table[other method]`, empty where the model is not in."""
 
     def estimate(method: str, channel: str, key: str) -> Estimate:
@@ -154,6 +154,6 @@ def _values(rows: Sequence[Row], method: str, channel: str, key: str) -> dict[st
     return {str(row["subject"]): float(row[key]) for row in chosen if key in row}
 
 
-def _tabulate(rows: Sequence[Row], methods: Sequence[str], columns: Sequence[Column], estimate) -> Table:
+def _tabulate(rows: Sequence[Row], methods: Sequence[str], columns: Sequence[Column], estimate) -> Aggregates:
     channels = distinct(rows, "channel")
     return {m: {c: {column.key: estimate(m, c, column.key) for column in columns} for c in channels} for m in methods}

@@ -95,7 +95,7 @@ def picture_run(trained: Trained, subjects: SubjectSource, rows: Sequence[Row]) 
             yield picture_of(hidden, predict_hidden(trained, hidden), rank)
 
 
-def run_metadata(
+def translation_metadata(
     trained: Trained, subjects: SubjectSource, rows: Sequence[Row], data_set: str, cost: dict[str, float]
 ) -> dict[str, str]:
     """The metadata of a report."""

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 from lift_jax.evaluation.report.planes import new_figure, png_bytes
 from lift_jax.evaluation.statistics import Column, Estimate
 
-COLUMNS = 4
+PLOTS_PER_ROW = 4
 """Plots in a row."""
 
 COLORS = (
@@ -30,7 +30,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, Sequence[Curve]]], names: Sequ
       curves: `curves[number][variant]`, one curve a seed.
       names: all variants, in the order of the colors.
     """
-    rows, columns = math.ceil(len(curves) / COLUMNS), min(COLUMNS, len(curves))
+    rows, columns = math.ceil(len(curves) / PLOTS_PER_ROW), min(PLOTS_PER_ROW, len(curves))
     figure = new_figure(3.4 * columns, 2.5 * rows + 0.6, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     lines = {}

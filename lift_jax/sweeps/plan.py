@@ -18,7 +18,7 @@ from lift_jax.tasks import task_of
 NAME = re.compile(r"[\w.+-]+")
 """What a variant may be called: its name becomes a folder's."""
 
-INDEPENDENT = ("log", "checkpoint", "inference", "data.threads", "data.cache", "stages")
+INDEPENDENT_KEYS = ("log", "checkpoint", "inference", "data.threads", "data.cache", "stages")
 """Keys, or sections, that no stage depends on; of `stages`, a stage depends on itself and those before it."""
 
 
@@ -122,7 +122,7 @@ def stage_directory(workdir: pathlib.Path, config: ConfigDict, stage: str) -> pa
 
 
 def _independent_keys(config: ConfigDict, stage: str) -> set[str]:
-    sections = (*INDEPENDENT, *task_of(config).sweep.independent[stage])
+    sections = (*INDEPENDENT_KEYS, *task_of(config).sweep.independent[stage])
     return {key for key in flatten(config) if any(key == s or key.startswith(f"{s}.") for s in sections)}
 
 

@@ -12,7 +12,7 @@ from lift_jax.config.common import flatten
 from lift_jax.data.datasets import DATASETS
 from lift_jax.data.splits import SPLITS
 from lift_jax.evaluation.columns import GFLOP_COLUMN
-from lift_jax.evaluation.distribution import AIR, brain_region
+from lift_jax.evaluation.distribution import AIR_INTENSITY, brain_region
 from lift_jax.evaluation.report.page import Figure, csv_text, render, write_text
 from lift_jax.evaluation.report.pictures import UNIT_WINDOW, Window
 from lift_jax.evaluation.report.planes import draw_volumes, view_of
@@ -37,9 +37,9 @@ from lift_jax.sweeps.tables import (
     escaped,
     markdown_table,
     means_table,
+    metric_columns,
     metric_values,
     seed_means,
-    sweep_columns,
 )
 from lift_jax.tasks import task_of
 from lift_jax.tasks.base import Example
@@ -162,7 +162,7 @@ def sweep_metadata(sweep: Sweep, results: Sequence[Result]) -> dict[str, str]:
 
 def quality_and_cost(sweep: Sweep, results: Sequence[Result]) -> Figures | None:
     """Metrics against the cost of a translation; None where variants do not differ in cost."""
-    columns = [column for column in sweep_columns(sweep) if column.key in QUALITY]
+    columns = [column for column in metric_columns(sweep) if column.key in QUALITY]
     means = {c.key: seed_means(metric_values(results, c.key)) for c in (*columns, GFLOP_COLUMN)}
     costs = {name: e.mean for name, e in means[GFLOP_COLUMN.key].items() if e.n}
     if not columns or len(set(costs.values())) < 2:
@@ -216,7 +216,7 @@ def _scenes(example: Example, outputs: Mapping[str, np.ndarray], spacing) -> Ite
                 panels.append(Panel(heading, volume, (UNIT_WINDOW,)))
             else:
                 panels.append(Panel(heading, volume, (Window("displayed", low, high, "HU"),), HU_STEP))
-        foreground = np.any([_gray(example, label, volume) > AIR for _, volume, label in volumes], axis=0)
+        foreground = np.any([_gray(example, label, volume) > AIR_INTENSITY for _, volume, label in volumes], axis=0)
         names = "" if len(variants) <= room else f": {', '.join(variant for variant, _ in shown)}"
         pair = (len(example.references), len(example.references) - 1)
         yield make_scene(f"{example.name}{names}", panels, spacing_affine(spacing), foreground, pair)

@@ -45,14 +45,14 @@ def seed_differences(values: Values, base: str, geometric: bool = False) -> dict
     return differences
 
 
-def sweep_columns(sweep: Sweep) -> Sequence[Column]:
+def metric_columns(sweep: Sweep) -> Sequence[Column]:
     """The metrics of the sweep's runs."""
     return task_of(sweep.base).sweep.columns(sweep.base)
 
 
 def means_table(sweep: Sweep, results: Sequence[Result]) -> Table:
     """Means over seeds of every variant, and below them those of the baselines, scored with the base's runs."""
-    columns = sweep_columns(sweep)
+    columns = metric_columns(sweep)
     means = {c.key: seed_means(metric_values(results, c.key), c.geometric) for c in columns}
     rows = []
     for name in sweep.variants:
@@ -75,7 +75,7 @@ def means_table(sweep: Sweep, results: Sequence[Result]) -> Table:
 def differences_table(sweep: Sweep, results: Sequence[Result]) -> Table | None:
     """Differences of every other variant from the base; None without another variant."""
     base, columns, differences = sweep.base_variant, [], {}
-    for c in sweep_columns(sweep):
+    for c in metric_columns(sweep):
         columns.append(dataclasses.replace(c, label=f"{c.label}, ratio", digits=2) if c.geometric else c)
         differences[c.key] = seed_differences(metric_values(results, c.key), base, c.geometric)
     rows = []

@@ -12,8 +12,8 @@ from lift_jax.evaluation.generation import (
     GENERATED,
     HELD_OUT,
     INDEPENDENT,
+    generation_metadata,
     real_volumes,
-    run_metadata,
     sampled_sets,
     score_generation,
     score_sets,
@@ -56,7 +56,7 @@ def evaluate_generation(workdir: PathLike, options: EvaluateOptions) -> PathLike
         real["test"],
         real["train"],
         title=f"{workdir.name}: volumes from noise",
-        metadata=run_metadata(trained, seconds),
+        metadata=generation_metadata(trained, seconds),
         spacing=(volume_spacing(trained.config.data),) * 3,
     )
     return output / "report.html"

@@ -11,7 +11,7 @@ from lift_jax.data.subject import SubjectSource
 from lift_jax.errors import DataWarning
 from lift_jax.evaluation.columns import columns_of
 from lift_jax.evaluation.report.translation import write_evaluation
-from lift_jax.evaluation.translation import channel_counts, picture_run, run_metadata, score_run
+from lift_jax.evaluation.translation import channel_counts, picture_run, score_run, translation_metadata
 from lift_jax.inference.output import check_writable
 from lift_jax.paths import PathLike, is_in_bucket
 from lift_jax.tasks.base import EvaluateOptions
@@ -43,7 +43,7 @@ def evaluate_translation(workdir: PathLike, options: EvaluateOptions) -> PathLik
         subjects, data_set = subject_source(data, "test"), f"{data.dataset}, test split"
         check_members(subjects.names, "test", data.split_file)
     rows, cost = score_run(trained, subjects, read_description(workdir))
-    metadata = run_metadata(trained, subjects, rows, data_set, cost) | overlap
+    metadata = translation_metadata(trained, subjects, rows, data_set, cost) | overlap
     pictures = picture_run(trained, subjects, rows)
     if not hosts.is_first():
         return None

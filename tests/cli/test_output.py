@@ -115,10 +115,10 @@ def test_an_nvidia_gpu_that_jax_does_not_use_is_reported_unless_it_is_hidden(mon
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(process, "has_nvidia_gpu", lambda: True)
     if hidden:
-        process.check_devices()
+        process.require_devices()
     else:
         with pytest.warns(DataWarning, match=r"NVIDIA GPU, but JAX computes on the CPU; pip install 'lift_jax\[cuda12"):
-            process.check_devices()
+            process.require_devices()
 
 
 def test_an_nvidia_gpu_is_found_in_the_drivers_folder(tmp_path):

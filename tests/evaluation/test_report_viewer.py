@@ -16,7 +16,7 @@ from lift_jax.evaluation.report.page import render, static_file
 from lift_jax.evaluation.report.pictures import UNIT_WINDOW, Picture
 from lift_jax.evaluation.report.translation import write_evaluation
 from lift_jax.evaluation.report.viewer import (
-    BLOCKS,
+    DOWNSAMPLING_BLOCKS,
     MAX_PAGE_BYTES,
     Panel,
     downsample,
@@ -73,7 +73,7 @@ def test_hounsfield_units_are_kept_to_one_and_set_to_the_minimum_outside_of_the_
     assert [window["name"] for window in encoded["panels"][1]["windows"]] == ["brain", "bone"]
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("block", DOWNSAMPLING_BLOCKS)
 def test_downsampled_voxels_are_means_of_blocks(block):
     volume = np.random.default_rng(0).integers(0, 255, (9, 8, 11)).astype(np.uint8)
     small = downsample(volume, block)

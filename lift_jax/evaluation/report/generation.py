@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from lift_jax.evaluation.distribution import AIR, FEWEST_VOLUMES, brain_region
+from lift_jax.evaluation.distribution import AIR_INTENSITY, FEWEST_VOLUMES, brain_region
 from lift_jax.evaluation.generation import GenerationScores
 from lift_jax.evaluation.report.page import Figure, Table, estimates_row, render, write_report
 from lift_jax.evaluation.report.pictures import UNIT_WINDOW
@@ -13,7 +13,7 @@ from lift_jax.evaluation.report.planes import ORIENTATION_NOTE, View, draw_depth
 from lift_jax.evaluation.report.viewer import Panel, Scene, encode_scenes, make_scene, page_budget, spacing_affine
 from lift_jax.evaluation.statistics import LEVEL, Column
 
-SHOWN = 8
+VOLUMES_SHOWN = 8
 """Volumes of each set in a figure."""
 
 SCROLLED = 3
@@ -25,7 +25,7 @@ NEIGHBORS_SHOWN = 4
 REFERENCE = "real (reference)"
 """The name of the volumes that all sets are compared with."""
 
-KEYS = ("set", "sample")
+VOLUME_KEYS = ("set", "sample")
 """What names a row of `cases.csv`."""
 
 
@@ -90,20 +90,20 @@ def write_generation_report(
         metadata={**metadata, REFERENCE: f"{len(reference)} volumes", "training": f"{len(training)} volumes"},
         points=[*_reading_points(), *scores.notes],
     )
-    write_report(directory, metrics, scores.volume_rows, KEYS, page)
+    write_report(directory, metrics, scores.volume_rows, VOLUME_KEYS, page)
 
 
 def _scenes(sets: Mapping[str, np.ndarray], affine: np.ndarray) -> Iterator[Scene]:
     """The first volumes of every set; a scene holds the same number of each set, side by side."""
     for index in range(min(SCROLLED, *map(len, sets.values()))):
         panels = [Panel(name, volumes[index], (UNIT_WINDOW,)) for name, volumes in sets.items()]
-        foreground = np.any([np.asarray(panel.volume) > AIR for panel in panels], axis=0)
+        foreground = np.any([np.asarray(panel.volume) > AIR_INTENSITY for panel in panels], axis=0)
         yield make_scene(f"volume {index} of every set", panels, affine, foreground, (0, len(panels) - 1))
 
 
 def _set_figures(sets: Mapping[str, np.ndarray], view: View) -> Iterator[Figure]:
     for name, volumes in sets.items():
-        columns = [(str(i), volume) for i, volume in enumerate(volumes[:SHOWN])]
+        columns = [(str(i), volume) for i, volume in enumerate(volumes[:VOLUMES_SHOWN])]
         caption = f"the first {len(columns)} of {len(volumes)}"
         yield Figure(draw_volumes(columns, view), f"{name}: volumes in three planes", name, caption)
 
@@ -136,7 +136,7 @@ def _reading_points() -> list[str]:
         "so compare sets of equal size. The kernel distance is unbiased: it is about 0 for volumes that follow the "
         "distribution of the reference.",
         "Distances from different encoders have different units. They are in separate columns.",
-        f"Mean |Δz| is the mean absolute difference of neighboring voxels along z, where at least one exceeds {AIR:g}. "
+        f"Mean |Δz| is the mean absolute difference of voxels along z, where one exceeds {AIR_INTENSITY:g}. "
         "Above real: slices do not fit together. Below real: volumes are blurred along z.",
         "The spread is the standard deviation over volumes at a voxel, averaged over the brain. Below real: volumes "
         "are too similar. MS-SSIM of pairs shows the same: above real, too similar.",

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from lift_jax.data.subject import foreground_box
 from lift_jax.losses.triplanar import PLANES
 
-MARGIN = 4.0
+MARGIN_MM = 4.0
 """Background kept around the foreground, mm."""
 
 RESOLUTION = 120
@@ -55,7 +55,7 @@ class View(NamedTuple):
 
 def view_of(region: np.ndarray, spacing: tuple[float, float, float]) -> View:
     """The view of a region `[D, H, W]` bool that is not empty, through its center of mass."""
-    depth, height, width = (int(np.ceil(MARGIN / step)) for step in spacing)
+    depth, height, width = (int(np.ceil(MARGIN_MM / step)) for step in spacing)
     box = foreground_box(region, margin=(depth, height, width), step=(1, 1, 1)).slices
     return View(box, [round(float(indices.mean())) for indices in np.nonzero(region)], spacing)
 

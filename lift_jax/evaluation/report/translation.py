@@ -13,6 +13,7 @@ from lift_jax.evaluation.scores import BEST_SOURCE, MEAN_OF_SOURCES
 from lift_jax.evaluation.statistics import (
     LEVEL,
     MODEL,
+    Aggregates,
     Column,
     Estimate,
     Row,
@@ -22,9 +23,8 @@ from lift_jax.evaluation.statistics import (
     distinct,
     model_differences,
 )
-from lift_jax.evaluation.statistics import Table as Estimates
 
-KEYS = ("subject", "channel", "method")
+SUBJECT_KEYS = ("subject", "channel", "method")
 """What names a row; all other entries are scores."""
 
 
@@ -87,7 +87,7 @@ def write_evaluation(
         metadata={**metadata, "intervals": f"{LEVEL:.0%}, Student's t over subjects"},
         points=_reading_points(columns, list(aggregates)),
     )
-    write_report(directory, metrics, rows, KEYS, page)
+    write_report(directory, metrics, rows, SUBJECT_KEYS, page)
 
 
 def _figure(picture: Picture, rows: Sequence[Row], columns: Sequence[Column]) -> Figure:
@@ -99,7 +99,7 @@ def _figure(picture: Picture, rows: Sequence[Row], columns: Sequence[Column]) ->
     return Figure(draw_picture(picture), alt, picture.rank, " · ".join([picture.subject, *scores]))
 
 
-def _headline_table(columns: Sequence[Column], aggregates: Estimates, differences: Estimates) -> Table:
+def _headline_table(columns: Sequence[Column], aggregates: Aggregates, differences: Aggregates) -> Table:
     """A row per channel: the first method's headline metrics, and its difference from the best source."""
     method = _methods(aggregates)[0]
     columns = [column for column in columns if column.headline]
@@ -116,7 +116,7 @@ def _headline_table(columns: Sequence[Column], aggregates: Estimates, difference
     return Table("Result", heads, rows, f"Mean over subjects of the {method}; below it the interval.")
 
 
-def _metrics_table(columns: Sequence[Column], aggregates: Estimates) -> Table:
+def _metrics_table(columns: Sequence[Column], aggregates: Aggregates) -> Table:
     """All metrics of all methods, by channel; the best mean of a channel is marked."""
     rows = []
     for channel in next(iter(aggregates.values())):
@@ -131,7 +131,7 @@ def _metrics_table(columns: Sequence[Column], aggregates: Estimates) -> Table:
     return Table("All metrics", heads, rows, "Mean over subjects and its interval. The best mean is bold.")
 
 
-def _difference_table(columns: Sequence[Column], differences: Estimates) -> list[Table]:
+def _difference_table(columns: Sequence[Column], differences: Aggregates) -> list[Table]:
     """The model minus every other method, paired by subject; nothing without another method."""
     rows = []
     for channel in next(iter(differences.values()), ()):
@@ -147,7 +147,7 @@ def _marks(differences: Mapping[str, Estimate]) -> Callable[[Column], str]:
     return lambda column: difference_mark(differences[column.key], column)
 
 
-def _methods(aggregates: Estimates) -> list[str]:
+def _methods(aggregates: Aggregates) -> list[str]:
     """The model first, then the others in their order."""
     return sorted(aggregates, key=lambda method: method != MODEL)
 
@@ -185,7 +185,7 @@ def _reading_points(columns: Sequence[Column], methods: Sequence[str]) -> list[s
     return points
 
 
-def _as_dicts(table: Estimates) -> dict:
+def _as_dicts(table: Aggregates) -> dict:
     return {
         method: {
             channel: {metric: estimate._asdict() for metric, estimate in estimates.items()}

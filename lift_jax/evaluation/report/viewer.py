@@ -30,7 +30,7 @@ MAX_PAGE_BYTES = 25_000_000
 PAGE_RESERVE = 500_000
 """Bytes kept free for styles, scripts and tables."""
 
-BLOCKS = ((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 3, 3), (2, 4, 4), (4, 4, 4), (8, 8, 8))
+DOWNSAMPLING_BLOCKS = ((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 3, 3), (2, 4, 4), (4, 4, 4), (8, 8, 8))
 """Voxels along (D, H, W) that are averaged into one, from the first choice to the last; depth is kept longest."""
 
 UNIT_STEP, HU_STEP = 1 / 255, 1.0
@@ -39,7 +39,7 @@ UNIT_STEP, HU_STEP = 1 / 255, 1.0
 WINDOW_QUANTILES = (0.005, 0.995)
 """Quantiles of the foreground that are black and white where no window is given."""
 
-GZIP_LEVEL = 6
+PAGE_GZIP_LEVEL = 6
 BASE64_GROWTH = 4 / 3
 
 
@@ -125,7 +125,7 @@ def page_budget(png_bytes: int = 0) -> int:
 def encode_scenes(scenes: Iterable[Scene], budget: int, start: int = 0) -> dict | None:
     """The viewer's data as JSON types, within `budget` bytes; None without a scene.
 
-    All scenes are downsampled by the first of `BLOCKS` that fits. Should none fit, the last scenes are left out.
+    All scenes are downsampled by the first of `DOWNSAMPLING_BLOCKS` that fits; if none does, last scenes are left out.
 
     Args:
       scenes: of `make_scene`.
@@ -136,8 +136,8 @@ def encode_scenes(scenes: Iterable[Scene], budget: int, start: int = 0) -> dict 
     if not scenes:
         return None
     raw = sum(panel.volume.nbytes for scene in scenes for panel in scene.panels)
-    for block in BLOCKS:
-        if raw / np.prod(block) > 20 * budget and block != BLOCKS[-1]:
+    for block in DOWNSAMPLING_BLOCKS:
+        if raw / np.prod(block) > 20 * budget and block != DOWNSAMPLING_BLOCKS[-1]:
             continue  # gzip does not shrink that much; do not try
         encoded = [_encode(scene, block) for scene in scenes]
         if sum(map(_size, encoded)) <= budget:
@@ -177,7 +177,7 @@ def _encode(scene: Scene, block: tuple[int, int, int]) -> dict:
         image = nib.Nifti1Image(np.ascontiguousarray(volume.transpose(2, 1, 0)), affine)
         image.header.set_slope_inter(panel.step, 0)
         image.header.set_xyzt_units("mm")
-        content = base64.b64encode(gzip.compress(image.to_bytes(), GZIP_LEVEL, mtime=0)).decode("ascii")
+        content = base64.b64encode(gzip.compress(image.to_bytes(), PAGE_GZIP_LEVEL, mtime=0)).decode("ascii")
         windows = [window._asdict() for window in panel.windows]
         panels.append({"name": panel.name, "windows": windows, "nifti": content})
     shape = list(volume.shape)

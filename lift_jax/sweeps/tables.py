@@ -116,15 +116,18 @@ def cost_table(sweep: Sweep, results: Sequence[Result]) -> Table | None:
 
 
 def markdown_table(table: Table) -> str:
-    """A table as Markdown; marked cells are bold."""
+    """A table as Markdown; marked cells are bold, and names below the line, those of baselines, in italics."""
     lines = [f"| {' | '.join(map(escaped, table.heads))} |", "|---" * len(table.heads) + "|"]
+    below = False
     for row in table.rows:
+        below = below or row.first
+        names = [f"*{escaped(name)}*" if below else escaped(name) for name in row.names]
         cells = []
         for cell in row.cells:
             interval = "" if cell.interval in ("", "–") else f" ({cell.interval})".replace("\N{NO-BREAK SPACE}", " ")
             text = f"{cell.mean}{interval}"
             cells.append(f"**{text}**" if cell.mark else text)
-        lines.append(f"| {' | '.join(map(escaped, row.names))} | {row.count} | {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(names)} | {row.count} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

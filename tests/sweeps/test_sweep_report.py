@@ -128,7 +128,7 @@ def test_the_tables_in_markdown_hold_the_same_numbers(tmp_path):
     paired = seed_differences(values, "base")["slice"]
     cell = f"{paired.mean:+.4f} ({paired.low:+.4f} to {paired.high:+.4f}"
     assert differences["slice"][position].strip("*").startswith(cell.replace("-", "−"))
-    assert means["real (held out)"][position] == "–"
+    assert means["*real (held out)*"][position] == "–"
 
 
 def test_a_difference_whose_interval_leaves_out_zero_is_bold_and_no_mean_that_all_share(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import correlate1d, uniform_filter, uniform_filter1d
 
 from lift_jax.data.intensity import HU_RANGE
-from lift_jax.losses.similarity import MS_SSIM_WEIGHTS
+from lift_jax.losses.paired import MS_SSIM_WEIGHTS
 
 UNIFORM_WINDOW = 7
 """Side of the cubic uniform window, voxels."""

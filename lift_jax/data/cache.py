@@ -49,11 +49,7 @@ class CachedSubject:
 
     @functools.cached_property
     def metadata(self) -> dict:
-        """`name`; `affine`, a 4 x 4 list; `channels`, in order; `references`, those with one; `arrays`, all files.
-
-        Raises:
-          UserError: if the file is damaged or missing.
-        """
+        """`name`; `affine`, a 4 x 4 list; `channels`, in order; `references`, those with one; `arrays`, all files."""
         return self._read(METADATA, lambda path: json.loads(path.read_text()))
 
     @property
@@ -77,41 +73,31 @@ class CachedSubject:
         return tuple(self.metadata["shape"])
 
     def image(self, channel: str) -> np.ndarray:
-        """The image of a channel; raises UserError if the file is damaged or missing."""
+        """The image of a channel, see `array`."""
         return self.array(f"image-{channel}")
 
     def reference(self, channel: str) -> np.ndarray:
-        """What a prediction of a channel is compared with; raises UserError likewise."""
+        """What a prediction of a channel is compared with, see `array`."""
         return self.array(f"{'reference' if channel in self.metadata['references'] else 'image'}-{channel}")
 
     @property
     def mask(self) -> np.ndarray | None:
-        """The mask, or None; raises UserError likewise."""
+        """The mask, or None."""
         return self.array(MASK) if MASK in self.metadata["arrays"] else None
 
     @property
     def segmentation(self) -> np.ndarray | None:
-        """The segmentation, or None; raises UserError likewise."""
+        """The segmentation, or None."""
         return self.array(SEGMENTATION) if SEGMENTATION in self.metadata["arrays"] else None
 
     def load(self, channels: Sequence[str] | None = None) -> Subject:
         """The subject in memory, images float32; of its channels those that are named."""
-        wanted = [channel for channel in self.channels if channels is None or channel in channels]
-        images = {channel: np.asarray(self.image(channel), np.float32) for channel in wanted}
-        references = {
-            channel: np.asarray(self.reference(channel), np.float32)
-            for channel in wanted
-            if channel in self.metadata["references"]
-        }
-        mask, labels = self.mask, self.segmentation
-        return Subject(
-            self.name,
-            images,
-            self.affine,
-            None if mask is None else np.array(mask),
-            references,
-            None if labels is None else np.array(labels),
-        )
+        chosen = [channel for channel in self.channels if channels is None or channel in channels]
+        compared = [channel for channel in chosen if channel in self.metadata["references"]]
+        images = {channel: np.asarray(self.image(channel), np.float32) for channel in chosen}
+        references = {channel: np.asarray(self.reference(channel), np.float32) for channel in compared}
+        mask, labels = (None if array is None else np.array(array) for array in (self.mask, self.segmentation))
+        return Subject(self.name, images, self.affine, mask, references, labels)
 
     def array(self, name: str) -> np.ndarray:
         """An array by the name of its file: `image-<channel>`, `reference-<channel>`, `mask`, `segmentation`.

@@ -124,29 +124,17 @@ def background_of(volume: np.ndarray) -> Background:
 
 
 def find_foreground(volume: np.ndarray) -> np.ndarray:
-    """The brain or body of one volume, `[D, H, W]` bool.
+    """The brain or body of a volume `[D, H, W]` of any real dtype, bool; ValueError if a voxel is not finite.
 
     With a constant background and tissue above it, as in a skull-stripped scan, it is exactly `volume > background`.
-
-    Args:
-      volume: `[D, H, W]`, any real dtype and unit.
-
-    Raises:
-      ValueError: a voxel is not finite.
     """
     return _foreground(volume, background_of(volume))
 
 
 def subject_foreground(volumes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The foreground of each channel of a subject, `[D, H, W]` bool each.
+    """The foreground of each channel of a subject, `[D, H, W]` bool each; ValueError if a voxel is not finite.
 
     A channel with noise in the air takes the union of the foregrounds of channels without, where there are any.
-
-    Args:
-      volumes: channel to `[D, H, W]`, all on one grid.
-
-    Raises:
-      ValueError: a voxel is not finite.
     """
     backgrounds = {channel: background_of(volume) for channel, volume in volumes.items()}
     noisy = {channel for channel, background in backgrounds.items() if background.kind in ("noise", "none")}

@@ -47,12 +47,11 @@ def resample_subject(
     labels = subject.segmentation
 
     def moved(volumes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {
-            channel: resample_foreground(
-                volume, foregrounds[channel], protocols[channel].background, subject.affine, *new
-            )[0]
-            for channel, volume in volumes.items()
-        }
+        def resampled(channel: str, volume: np.ndarray) -> np.ndarray:
+            background = protocols[channel].background
+            return resample_foreground(volume, foregrounds[channel], background, subject.affine, *new)[0]
+
+        return {channel: resampled(channel, volume) for channel, volume in volumes.items()}
 
     return dataclasses.replace(
         subject,
@@ -101,8 +100,7 @@ def resample_foreground(
     Returns:
       `[D', H', W']` float32, `background` outside, and `[D', H', W']` bool.
     """
-    both = np.stack([np.where(mask, volume, 0), mask], axis=-1).astype(np.float32)
-    value, share = np.moveaxis(resample_onto(both, affine, shape, new_affine), -1, 0)
+    value, share = _sum_within(volume, mask, affine, shape, new_affine)
     inside = (share >= INSIDE_SHARE) & _field_of_view(mask.shape, affine, shape, new_affine)
     return np.where(inside, value / np.where(inside, share, 1), background).astype(np.float32), inside
 
@@ -144,10 +142,15 @@ def resample_within_mask(
       target_affine: `[4, 4]` of `inside`, with axes parallel to those of `affine`.
       background: in the unit of the prediction.
     """
-    both = np.stack([np.where(known, prediction, 0), known], axis=-1).astype(np.float32)
-    value, share = np.moveaxis(resample_onto(both, affine, inside.shape, target_affine), -1, 0)
+    value, share = _sum_within(prediction, known, affine, inside.shape, target_affine)
     covered = inside & (share > SMALLEST_SHARE)
     return np.where(covered, value / np.where(covered, share, 1), background).astype(np.float32)
+
+
+def _sum_within(volume: np.ndarray, mask: np.ndarray, affine: np.ndarray, shape, new_affine: np.ndarray):
+    """On another grid, of what each voxel covers: the sum over the mask, and the share of the mask; float32."""
+    both = np.stack([np.where(mask, volume, 0), mask], axis=-1).astype(np.float32)
+    return np.moveaxis(resample_onto(both, affine, shape, new_affine), -1, 0)
 
 
 def resample_onto(

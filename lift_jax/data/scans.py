@@ -120,8 +120,8 @@ class ScannedSubjects:
           UserError: the subject has none of the channels, or a file cannot be used.
         """
         files, present = self.files[index], self.channels(index)
-        wanted = [channel for channel in present if channels is None or channel in channels]
-        if not wanted:
+        chosen = [channel for channel in present if channels is None or channel in channels]
+        if not chosen:
             raise UserError(f"{files.name}: has none of {', '.join(channels or ())}; it has {', '.join(present)}")
         grid_path, grid = files.channels[present[0]], self.geometry(index)
 
@@ -130,16 +130,16 @@ class ScannedSubjects:
             check_same_grid(grid_path, grid, path, volume)
             return volume.array
 
-        paths = [files.channels[channel] for channel in wanted] + ([] if files.mask is None else [files.mask])
+        paths = [files.channels[channel] for channel in chosen] + ([] if files.mask is None else [files.mask])
         with ThreadPoolExecutor(len(paths)) as pool:  # decompression and NumPy leave the interpreter to each other
             volumes = list(pool.map(read, paths))
-        arrays = dict(zip(wanted, volumes, strict=False))
+        arrays = dict(zip(chosen, volumes, strict=False))
         mask = volumes[-1] if files.mask is not None else None
         del volumes
         explicit, masks, lines = find_masks(files, arrays, mask, self.protocols)
         for line in lines:
             warnings.warn(line, DataWarning, stacklevel=2)
-        for channel in wanted:
+        for channel in chosen:
             self._check(files.channels[channel], channel, arrays[channel], masks[channel])
         labels = read_labels(files.segmentation, read) if files.segmentation and channels is None else None
         images, references = self._normalized(files, arrays, masks)
@@ -168,8 +168,8 @@ class ScannedSubjects:
         return digest.hexdigest()
 
     def _check(self, path: Path, channel: str, array: np.ndarray, mask: np.ndarray) -> None:
-        errors, lines = self.protocols[channel].check(array, mask)
-        for line in lines:
+        errors, notes = self.protocols[channel].check(array, mask)
+        for line in notes:
             warnings.warn(f"{path}: {line}", DataWarning, stacklevel=3)
         if errors:
             raise UserError("\n".join(f"{path}: {error}" for error in errors))
@@ -200,16 +200,13 @@ def find_masks(
     mask: np.ndarray | None,
     protocols: Mapping[str, IntensityProtocol],
 ) -> tuple[np.ndarray | None, dict[str, np.ndarray], list[str]]:
-    """Where the body or brain of a subject is.
+    """Where the body or brain of a subject is: one mask or None, the foreground of each channel, and warnings.
 
     Args:
       files: of the subject, for messages.
       arrays: channel to `[D, H, W]`, in the units of the files.
       mask: the voxels of the mask file, or None.
       protocols: of all channels of the data set; if there is CT among them, the subject has one body.
-
-    Returns:
-      The mask of the file, or the body, or None; the foreground of each channel; and warnings. All masks are bool.
 
     Raises:
       UserError: nothing is foreground.

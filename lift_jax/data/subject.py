@@ -1,6 +1,5 @@
 """A subject, the unit in which volumes travel, what a source of subjects promises, and the box around a foreground."""
 
-import abc
 import dataclasses
 import functools
 import hashlib
@@ -23,10 +22,9 @@ class Subject:
       images: channel to `[D, H, W]` float32 in the unit of the channel's protocol, exactly the protocol's background
         outside the foreground. Any non-empty subset of the data set's channels.
       affine: `[4, 4]` float64, voxel `(i, j, k)` of the canonical grid to millimeters; `image[k, j, i]`.
-      mask: `[D, H, W]` bool, the body or brain, where it is given (by a file, or because the protocol needs one); None
-        where the images themselves tell, see `foreground`.
-      references: channel to `[D, H, W]`, what a prediction of the channel is compared with, where that differs from the
-        image: in phantoms, the image without slice gains.
+      mask: `[D, H, W]` bool, the body or brain; None where the images show it, see `foreground`.
+      references: channel to `[D, H, W]`, the target of a prediction where that is not the image (in phantoms, without
+        slice gains).
       segmentation: `[D, H, W]` uint8 labels, 0 healthy; or None.
     """
 
@@ -53,11 +51,7 @@ class Subject:
 
 
 def foreground(subject: Subject, channels: Iterable[str], protocols: Mapping[str, IntensityProtocol]) -> np.ndarray:
-    """The foreground that some channels of a subject show, `[D, H, W]` bool.
-
-    It is the subject's mask, or else where any of the channels is above its background. A channel that is to be
-    predicted must not be among them.
-    """
+    """The subject's mask, or else where any of the channels, no target among them, is above background: `[D, H, W]`."""
     if subject.mask is not None:
         return subject.mask
     shown = [subject.images[channel] > protocols[channel].background for channel in channels]
@@ -93,12 +87,8 @@ class SubjectSource(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class TransformedSubjects(abc.ABC):
-    """The subjects of a source, each changed by a subclass: a SubjectSource of the same names and channels.
-
-    Attributes:
-      subjects: the source.
-    """
+class TransformedSubjects:
+    """The subjects of a source; a subclass that adds `load`, `fingerprint` and `geometry` is a SubjectSource."""
 
     subjects: SubjectSource
 
@@ -120,18 +110,6 @@ class TransformedSubjects(abc.ABC):
     def channels(self, index: int) -> tuple[str, ...]:
         """The channels that subject `index` has."""
         return self.subjects.channels(index)
-
-    @abc.abstractmethod
-    def load(self, index: int, channels: Sequence[str] | None = None) -> Subject:
-        """Reads or makes subject `index`, and changes it."""
-
-    @abc.abstractmethod
-    def fingerprint(self, index: int) -> str:
-        """A hex digest of the subject's own fingerprint and of the change."""
-
-    @abc.abstractmethod
-    def geometry(self, index: int) -> Grid:
-        """The grid of the changed subject."""
 
 
 MARGIN = (0, 2, 2)

@@ -130,8 +130,8 @@ def test_a_slab_holds_consecutive_slices_of_its_subject_at_the_depths_it_tells(c
         starts.add(start)
         np.testing.assert_allclose(slab["depth"], np.linspace(-1, 1, DEPTH)[start : start + SLICES], atol=1e-6)
         np.testing.assert_array_equal(slab["sources"], given(slab, half(truth.images)[start : start + SLICES]))
-        wanted = np.flatnonzero(slab["target_onehot"]).item()
-        target = half(truth.references)[start : start + SLICES, ..., wanted]
+        target_channel = np.flatnonzero(slab["target_onehot"]).item()
+        target = half(truth.references)[start : start + SLICES, ..., target_channel]
         np.testing.assert_array_equal(slab["target_image"], target)
     assert starts == set(range(DEPTH - SLICES + 1))
 
@@ -153,7 +153,7 @@ def test_a_flip_mirrors_left_and_right_of_sources_and_target_alike(cached):
 
 
 @pytest.mark.parametrize("source_drop", [0.0, 0.25, 0.99])
-def test_some_source_is_always_there_and_never_the_wanted_channel(cached, source_drop):
+def test_some_source_is_always_there_and_never_the_target_channel(cached, source_drop):
     (subject,) = cached()
     for seed in range(100):
         slab = random_slab(subject, seed, source_drop=source_drop)
@@ -171,7 +171,7 @@ def test_sources_are_withheld_as_often_as_is_said(cached):
     assert np.mean(counts) == pytest.approx(3 * 0.75 + 0.25**3, abs=0.07)  # 4 standard errors
 
 
-def test_only_channels_that_are_asked_for_and_exist_are_wanted(cached):
+def test_only_channels_that_are_asked_for_and_exist_are_targets(cached):
     (subject,) = cached(1, (DEPTH, HEIGHT, WIDTH), ("a", "b", "d"))
     slabs = [random_slab(subject, seed, targets=("b", "c", "d")) for seed in range(40)]
     assert {np.flatnonzero(each["target_onehot"]).item() for each in slabs} == {0, 2}
@@ -196,11 +196,11 @@ def test_larger_slices_are_cropped_at_random_the_same_for_sources_target_and_bra
         slab = random_slab(subject, seed, size=size, flip=False)
         rows = slice(start_of(slab), start_of(slab) + SLICES)
         sources, targets = given(slab, half(truth.images)[rows]), half(truth.references)[rows]
-        wanted = np.flatnonzero(slab["target_onehot"]).item()
+        target_channel = np.flatnonzero(slab["target_onehot"]).item()
         places = itertools.product(range(HEIGHT - 4 + 1), range(WIDTH - 4 + 1))
         i, j = next(c for c in places if np.array_equal(sources[:, *map(side, c)], slab["sources"]))
         corners.add((i, j))
-        np.testing.assert_array_equal(slab["target_image"], targets[:, side(i), side(j), wanted])
+        np.testing.assert_array_equal(slab["target_image"], targets[:, side(i), side(j), target_channel])
     assert corners == set(itertools.product(range(HEIGHT - 4 + 1), range(WIDTH - 4 + 1)))
 
 

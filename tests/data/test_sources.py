@@ -143,7 +143,7 @@ def test_paths_are_made_absolute(tmp_path, monkeypatch):
     assert bucket.root == "gs://bucket/data"
 
 
-def test_channels_without_protocol_are_all_told():
+def test_channels_without_protocol_are_all_listed():
     data = section(dataset="files", channels={"T1": "", "FLAIR": "z", "a/b": "unit"}, sources=("T2",), targets=("PD",))
     with pytest.raises(UserError) as refusal:
         subject_source(data, "train")

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from lift_jax.data.phantom.fields import smooth_field
+from lift_jax.data.phantom.fields import Field, smooth_field
 from lift_jax.data.phantom.pathology import Lesion, Tumor, add_lesions, add_tumor
 from lift_jax.data.phantom.tissues import CSF, GRAY, MEMBRANE, TISSUES, VESSEL
 
@@ -75,20 +75,11 @@ class Anatomy:
 
 
 def make_anatomy(
-    generator: np.random.Generator,
-    axes: list[np.ndarray],
-    spacing: float,
-    tumor: Tumor | None,
-    lesions: list[Lesion],
+    generator: np.random.Generator, axes: list[np.ndarray], spacing: float, tumor: Tumor | None, lesions: list[Lesion]
 ) -> Anatomy:
     """Draws a head: where each voxel lies in the template, which tissues are there, and what pathology adds.
 
-    Args:
-      generator: source of affine, deformation and tissue variation; the draws don't depend on the grid.
-      axes: voxel centers in mm along D, H, W.
-      spacing: voxel size in mm.
-      tumor: its parameters in template coordinates, or None.
-      lesions: parameters of white-matter lesions, likewise.
+    The draws don't depend on the grid, whose voxel centers along D, H, W are at `axes` mm, `spacing` mm apart.
     """
     points = template_points(generator, axes)
     warp_inside(generator, points, tumor)
@@ -101,15 +92,19 @@ def make_anatomy(
     mask = interior > np.clip(threshold + deviation * smooth_field(generator, axes, pitch), 0.1, 0.9)
     fractions = np.zeros((np.count_nonzero(mask), len(TISSUES)), np.float32)
     fractions[:, :3] = np.stack([tissue[mask] for tissue in sampled], axis=-1)
-    vary_tissues(generator, axes, mask, fractions)
-    add_vessels(generator, axes, mask, fractions, interior[mask])
+
+    def field(pitch: float) -> np.ndarray:
+        return smooth_field(generator, axes, pitch)[mask]
+
+    vary_tissues(generator, field, fractions)
+    add_vessels(generator, field, fractions, interior[mask])
     inside = points[:, mask].T
     add_sinus(generator, fractions, inside, interior[mask])
-    add_membranes(generator, axes, mask, fractions, inside, interior[mask] - np.float32(threshold))
+    add_membranes(generator, field, fractions, inside, interior[mask] - np.float32(threshold))
     if lesions:
         add_lesions(fractions, inside, lesions, spacing)
     if tumor is not None:
-        add_tumor(fractions, inside, tumor, spacing, generator, axes, mask)
+        add_tumor(field, fractions, inside, tumor, spacing)
     return Anatomy(mask, fractions)
 
 
@@ -170,29 +165,21 @@ def _local_warp(points: np.ndarray, center: tuple[float, float, float], reach: f
     points -= offsets
 
 
-def vary_tissues(
-    generator: np.random.Generator, axes: list[np.ndarray], mask: np.ndarray, fractions: np.ndarray
-) -> None:
+def vary_tissues(generator: np.random.Generator, field: Field, fractions: np.ndarray) -> None:
     """Adds random log-odds to gray matter and CSF `[N, TISSUES]`, in place, and makes the sum 1."""
     for tissue, subject, fields in ((CSF, CSF_LOG_ODDS, CSF_FIELDS), (GRAY, GRAY_LOG_ODDS, GRAY_FIELDS)):
-        log_odds = np.float32(subject * generator.standard_normal())
+        log_odds: np.ndarray = np.full(len(fractions), subject * generator.standard_normal(), np.float32)
         for pitch, deviation in fields:
-            log_odds = log_odds + np.float32(deviation) * smooth_field(generator, axes, pitch)[mask]
+            log_odds = log_odds + np.float32(deviation) * field(pitch)
         fractions[:, tissue] *= np.exp(log_odds)
     total = fractions.sum(axis=1, keepdims=True)
     fractions[:, CSF] += total[:, 0] < 1e-3  # just off the template's edge: nothing but CSF
     fractions /= fractions.sum(axis=1, keepdims=True)
 
 
-def add_vessels(
-    generator: np.random.Generator,
-    axes: list[np.ndarray],
-    mask: np.ndarray,
-    fractions: np.ndarray,
-    interior: np.ndarray,
-) -> None:
+def add_vessels(generator: np.random.Generator, field: Field, fractions: np.ndarray, interior: np.ndarray) -> None:
     """Runs vessels through CSF `[N, TISSUES]`, in place: mostly near the surface, where `interior` falls below 1."""
-    from_axis = np.hypot(*(smooth_field(generator, axes, VESSEL_PITCH_MM)[mask] for _ in range(2)))
+    from_axis = np.hypot(*(field(VESSEL_PITCH_MM) for _ in range(2)))
     share = np.clip(3 * (np.float32(generator.uniform(*VESSEL_WIDTH)) - from_axis), 0, 1)
     near_surface = np.clip(4 * (1.05 - interior), 0, 1)
     fractions[:, VESSEL] = fractions[:, CSF] * share * near_surface
@@ -209,19 +196,14 @@ def add_sinus(generator: np.random.Generator, fractions: np.ndarray, points: np.
 
 
 def add_membranes(
-    generator: np.random.Generator,
-    axes: list[np.ndarray],
-    mask: np.ndarray,
-    fractions: np.ndarray,
-    points: np.ndarray,
-    above_edge: np.ndarray,
+    generator: np.random.Generator, field: Field, fractions: np.ndarray, points: np.ndarray, above_edge: np.ndarray
 ) -> None:
     """Puts dura along the edge of the mask and choroid plexus into the ventricles `[N, TISSUES]`, in place.
 
     `above_edge [N]` is how far the blurred brain share lies above the threshold of skull stripping.
     """
     reach = np.float32(generator.uniform(*MEMBRANE_REACH))
-    patches = np.clip(0.5 + smooth_field(generator, axes, MEMBRANE_PITCH_MM)[mask], 0, 1)
+    patches = np.clip(0.5 + field(MEMBRANE_PITCH_MM), 0, 1)
     dura = np.clip(15 * (reach * patches - above_edge), 0, 1)
     z, y, x = (points - np.array([*PLEXUS_MM[:2], 0], np.float32)).T
     distance = np.sqrt((z * z + y * y) / 4 + (np.abs(x) - np.float32(PLEXUS_MM[2])) ** 2)

@@ -23,14 +23,7 @@ BONE_START = 150.0
 
 
 def scan_ct(generator: np.random.Generator, volume: np.ndarray, head: np.ndarray, spacing: float) -> np.ndarray:
-    """What the scanner makes of true CT numbers: `[D, H, W]` float32 HU, not below -1024.
-
-    Args:
-      generator: source of noise.
-      volume: `[D, H, W]` HU.
-      head: `[D, H, W]` bool.
-      spacing: voxel size in mm.
-    """
+    """Scans a head (`[D, H, W]` bool) of true CT numbers `volume [D, H, W]`: float32 HU, not below -1024."""
     amplitude, deviation = generator.uniform(*HARDENING_RANGE), generator.uniform(*NOISE_RANGE)
     result = volume + np.float32(amplitude) * hardening_pattern(volume, head)
     noise = generator.standard_normal(volume.shape, dtype=np.float32)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lift_jax.data.datasets import BRATS_CHANNELS as CHANNELS
+from lift_jax.data.datasets import BRATS_CHANNELS
 from lift_jax.data.geometry import Grid, new_geometry
 from lift_jax.data.intensity import IntensityProtocol
 from lift_jax.data.phantom import brain, head
@@ -65,13 +65,27 @@ class PhantomSubjects:
 
     def load(self, index: int, channels: Sequence[str] | None = None) -> Subject:
         """Makes subject `index` of this source, counted from 0."""
-        wanted = [channel for channel in self.protocols if channels is None or channel in channels]
-        make = _brain if self.kind == "phantom" else _head
-        return make(self.seed, self._global_index(index), tuple(self.shape), self.spacing, wanted, self.protocols)
+        chosen = [channel for channel in self.protocols if channels is None or channel in channels]
+        if not 0 <= index < self.count:
+            raise IndexError(f"subject {index} of {self.count}")
+        scanned = self.seed, self.first + index, self.shape, self.spacing
+        if self.kind == "phantom":
+            made = brain.make_phantom(*scanned)
+            where = {channel: list(BRATS_CHANNELS).index(channel) for channel in chosen}
+            images = {channel: np.ascontiguousarray(made.sources[..., i]) for channel, i in where.items()}
+            references = {channel: np.ascontiguousarray(made.targets[..., i]) for channel, i in where.items()}
+            return Subject(made.name, images, made.affine, references=references)
+        whole = head.make_phantom_head(*scanned)
+        images = {"mr": whole.mr} if "mr" in chosen else {}
+        if "mr_t2" in chosen:
+            images["mr_t2"] = head.make_t2_weighted(*scanned)
+        if "ct" in chosen:
+            images["ct"] = self.protocols["ct"].normalize(whole.ct, whole.mask)
+        return Subject(whole.name, {channel: images[channel] for channel in chosen}, whole.affine, whole.mask)
 
     def fingerprint(self, index: int) -> str:
         """A hex digest of what determines subject `index`: version, seed, index, grid and channels."""
-        made = self._maker.VERSION, self.seed, self._global_index(index), tuple(self.shape), float(self.spacing)
+        made = self._maker.VERSION, self.seed, self.first + index, tuple(self.shape), float(self.spacing)
         known = (self.kind, *made, tuple(self.protocols.items()))
         return hashlib.sha256(repr(known).encode()).hexdigest()
 
@@ -82,27 +96,3 @@ class PhantomSubjects:
     @property
     def _maker(self) -> types.ModuleType:
         return brain if self.kind == "phantom" else head
-
-    def _global_index(self, index: int) -> int:
-        if not 0 <= index < self.count:
-            raise IndexError(f"subject {index} of {self.count}")
-        return self.first + index
-
-
-def _brain(seed: int, index: int, shape, spacing: float, wanted: Sequence[str], protocols) -> Subject:
-    made = brain.make_phantom(seed, index, shape, spacing)
-    where = {channel: list(CHANNELS).index(channel) for channel in wanted}
-    images = {channel: np.ascontiguousarray(made.sources[..., i]) for channel, i in where.items()}
-    references = {channel: np.ascontiguousarray(made.targets[..., i]) for channel, i in where.items()}
-    return Subject(made.name, images, made.affine, references=references)
-
-
-def _head(seed: int, index: int, shape, spacing: float, wanted: Sequence[str], protocols) -> Subject:
-    made = head.make_phantom_head(seed, index, shape, spacing)
-    images = {}
-    for channel in wanted:
-        if channel == "mr_t2":
-            images[channel] = head.make_t2_weighted(seed, index, shape, spacing)
-        else:
-            images[channel] = made.mr if channel == "mr" else protocols[channel].normalize(made.ct, made.mask)
-    return Subject(made.name, images, made.affine, made.mask)

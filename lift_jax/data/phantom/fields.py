@@ -1,5 +1,7 @@
 """Grids of phantoms in millimeters, smooth random fields, and solid shapes painted with partial volume."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from lift_jax.errors import UserError
@@ -9,6 +11,10 @@ SMALLEST_SIDE = 8
 
 FIELD_RADIUS = 120.0
 """Half the side in mm of the cube, centered on the head, in which fields vary; beyond it they keep their edge value."""
+
+
+Field = Callable[[float], np.ndarray]
+"""Draws a smooth random field of a control point pitch in mm, `[N]` at N voxels of a mask."""
 
 
 def check_grid(shape: tuple[int, int, int], spacing: float) -> None:

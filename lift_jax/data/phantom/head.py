@@ -180,10 +180,14 @@ def _paint_brain(
     inside = voxels[:, mask]
     fractions[:, :3] = np.stack([ndimage.map_coordinates(tissue, inside, order=1) for tissue in maps[:3]], axis=-1)
     covered = np.clip(fractions.sum(axis=1), 0, 1)
-    anatomy.vary_tissues(generator, axes, mask, fractions)
-    anatomy.add_vessels(generator, axes, mask, fractions, interior[mask])
+
+    def field(pitch: float) -> np.ndarray:
+        return smooth_field(generator, axes, pitch)[mask]
+
+    anatomy.vary_tissues(generator, field, fractions)
+    anatomy.add_vessels(generator, field, fractions, interior[mask])
     if tumor is not None:
-        add_tumor(fractions, points[:, mask].T, tumor, spacing, generator, axes, mask)
+        add_tumor(field, fractions, points[:, mask].T, tumor, spacing)
     share = covered * np.clip(cavity[mask] + np.float32(0.3), 0, 1)
     painted = fractions @ canvas.levels[: len(TISSUES)]
     for volume, level in zip(canvas.volumes, painted.T, strict=True):

@@ -198,14 +198,7 @@ def scan(
 ) -> np.ndarray:
     """The four channels of a head, `[D, H, W, CHANNELS]` float32: exactly 0 outside the mask, no gains yet.
 
-    Args:
-      generator: source of texture, bias field and noise.
-      axes: voxel centers in mm along D, H, W.
-      mask: `[D, H, W]` bool.
-      fractions: `[N, TISSUES]` for the voxels of the mask.
-      relaxation: the tissues.
-      protocol: the sequences.
-      imaging: resolution and registration.
+    `axes` are voxel centers in mm along D, H, W; `mask` is `[D, H, W]` bool, with `fractions [N, TISSUES]` inside.
     """
     texture = np.float32(generator.uniform(0.3, 1)) * _texture(generator, axes, mask, TEXTURE_FIELDS)
     own = [_texture(generator, axes, mask, OWN_TEXTURE_FIELDS) for _ in range(2)]

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from lift_jax.data.phantom.fields import smooth_field
+from lift_jax.data.phantom.fields import Field
 from lift_jax.data.phantom.tissues import CORE, CSF, EDEMA, GRAY, RIM, WHITE
 
 TUMOR_RADIUS_MM = (8.0, 34.0)
@@ -75,15 +75,7 @@ def add_lesions(fractions: np.ndarray, points: np.ndarray, lesions: list[Lesion]
     fractions[:, WHITE] *= healthy
 
 
-def add_tumor(
-    fractions: np.ndarray,
-    points: np.ndarray,
-    tumor: Tumor,
-    spacing: float,
-    generator: np.random.Generator,
-    axes: list[np.ndarray],
-    mask: np.ndarray,
-) -> None:
+def add_tumor(field: Field, fractions: np.ndarray, points: np.ndarray, tumor: Tumor, spacing: float) -> None:
     """Replaces tissue `[N, TISSUES]` by core and rim, and lets edema into white matter, in place.
 
     The tumor's surface is an ellipsoid roughened by smooth fields; it yields to CSF; edema follows white matter.
@@ -92,15 +84,15 @@ def add_tumor(
     depth = _ellipsoid_depth(points, tumor.center, half_axes)
     for relative_pitch in (0.8, 0.4, 0.2):
         roughness = np.float32(tumor.roughness * tumor.radius * relative_pitch**0.5)
-        depth += roughness * smooth_field(generator, axes, relative_pitch * tumor.radius + 3)[mask]
+        depth += roughness * field(relative_pitch * tumor.radius + 3)
     depth -= 4 * fractions[:, CSF]
-    fingers = np.float32(0.3 * tumor.edema_reach) * smooth_field(generator, axes, 9.0)[mask]
+    fingers = np.float32(0.3 * tumor.edema_reach) * field(9.0)
     wet = _inside(depth + fingers + np.float32(tumor.edema_reach), np.hypot(spacing, 6))
     soaked = fractions[:, (GRAY, WHITE)] * wet[:, None] * np.array((0.25, 0.95), np.float32)
     fractions[:, (GRAY, WHITE)] -= soaked
     fractions[:, EDEMA] += soaked.sum(axis=1)
     tumor_share = _inside(depth, spacing)
-    thickness = np.float32(tumor.rim_thickness) * (1 + 0.5 * smooth_field(generator, axes, 7.0)[mask])
+    thickness = np.float32(tumor.rim_thickness) * (1 + 0.5 * field(7.0))
     core_share = np.minimum(_inside(depth - np.maximum(thickness, 0.5), spacing), tumor_share)
     fractions *= (1 - tumor_share)[:, None]
     fractions[:, CORE] += core_share

@@ -123,7 +123,8 @@ def main():
                 with output.open("a") as file:
                     file.writelines(json.dumps(row) + "\n" for row in new)
                 rows += new
-    text = f"PSNR (dB), n = {len(scans)} scans, {arguments.folds} folds, {arguments.steps} steps.\n\n{table(rows)}"
+    chosen = [row for row in rows if row["count"] in arguments.counts]
+    text = f"PSNR (dB), n = {len(scans)} scans, {arguments.folds} folds, {arguments.steps} steps.\n\n{table(chosen)}"
     arguments.output.with_suffix(".md").write_text(text)
     print(text)
 

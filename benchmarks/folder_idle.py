@@ -19,7 +19,7 @@ from benchmarks.timed_work import Timed, idle_shares
 from lift_jax.data.channels import channels_of
 from lift_jax.data.sources import all_subjects
 from lift_jax.evaluation.cost import hardware, peak_memory
-from lift_jax.inference.folder import work_through
+from lift_jax.inference.output import work_through
 from lift_jax.inference.synthesis import Synthesis
 from lift_jax.models.volume_translator import initial_parameters, volume_translator
 from lift_jax.trained import Trained

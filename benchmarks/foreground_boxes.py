@@ -23,7 +23,7 @@ from lift_jax.data.channels import Channels, channels_of
 from lift_jax.data.sources import all_subjects
 from lift_jax.data.subject import Subject, crop, foreground, foreground_box
 from lift_jax.evaluation.cost import hardware, translation_flops
-from lift_jax.inference.predict import predict_channels
+from lift_jax.inference.translate import predict_channels
 from lift_jax.models.volume_translator import VolumeTranslator, initial_parameters, volume_translator
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "of the network and the data set")

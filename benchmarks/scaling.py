@@ -32,18 +32,13 @@ from benchmarks.translation_steps import joint_step, random_slabs  # noqa: E402
 from configs import brats_missing_mr, brats_unconditional, phantom_unconditional, quickstart  # noqa: E402
 from lift_jax.data.channels import channels_of  # noqa: E402
 from lift_jax.evaluation.cost import lowered_passes, translation_flops  # noqa: E402
-from lift_jax.inference.budget import plan_chunks  # noqa: E402
-from lift_jax.inference.chunked import SLICE_AXIS  # noqa: E402
+from lift_jax.inference.translate import SLICE_AXIS, plan_chunks  # noqa: E402
 from lift_jax.losses.triplanar import PLANES  # noqa: E402
 from lift_jax.models.generation_networks import generation_networks, initial_generation_parameters  # noqa: E402
 from lift_jax.models.volume_translator import initial_parameters, volume_translator  # noqa: E402
 from lift_jax.training.generation_losses import mapper_loss  # noqa: E402
 from lift_jax.training.sharding import DATA_AXIS, REPLICATED, SHARDED, compile_step  # noqa: E402
-from lift_jax.training.step import (  # noqa: E402
-    grouped_adamw,
-    initial_state,
-    train_step,
-)
+from lift_jax.training.step import grouped_adamw, initial_state, train_step  # noqa: E402
 
 PAPER = flags.DEFINE_boolean("paper", False, "trace the native configurations instead of timing tiny ones")
 STEPS = flags.DEFINE_integer("steps", 5, "timed steps, after one that compiles", 1)

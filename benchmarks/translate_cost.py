@@ -24,8 +24,7 @@ from benchmarks import cwdm
 from lift_jax.config import missing_mr
 from lift_jax.data.channels import channels_of
 from lift_jax.evaluation.cost import hardware, peak_memory, translation_flops
-from lift_jax.inference.budget import plan_chunks
-from lift_jax.inference.translate import translate_volume
+from lift_jax.inference.translate import plan_chunks, translate_volume
 from lift_jax.models.volume_translator import initial_parameters, volume_translator
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "of the network; the defaults of missing MR if not named")

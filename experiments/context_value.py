@@ -37,7 +37,7 @@ from lift_jax.data.sources import subject_source
 from lift_jax.evaluation.cost import hardware
 from lift_jax.evaluation.leave_one_channel_out import HiddenChannel
 from lift_jax.evaluation.translation import predict_hidden
-from lift_jax.inference.predict import predict_channels
+from lift_jax.inference.translate import predict_channels
 from lift_jax.models.volume_translator import VolumeTranslator, initial_parameters, volume_translator
 from lift_jax.paths import atomic_write
 from lift_jax.tasks.run import train

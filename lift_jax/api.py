@@ -24,10 +24,9 @@ from lift_jax.evaluation.predictions import score_file
 from lift_jax.inference.synthesis import Synthesis
 from lift_jax.paths import PathLike
 from lift_jax.run_directory import read_config
-from lift_jax.tasks.generation_synthesis import sample_grid, sampled
+from lift_jax.tasks.generation import sample_grid, sampled
 from lift_jax.tasks.translation_synthesis import plain_subject
-from lift_jax.trained import Trained, TrainedGeneration, for_inference, load_generation, load_trained
-from lift_jax.weights import trained_folder
+from lift_jax.trained import Trained, TrainedGeneration, for_inference, load_generation, load_trained, trained_folder
 
 Image = str | os.PathLike | nib.Nifti1Image
 """A NIfTI file, or an image in memory."""

@@ -61,13 +61,16 @@ def join(
     # JAX would otherwise note SIGTERM in its own handler, which knows no second signal and is deaf between stages.
     jax.config.update("jax_enable_preemption_service", False)
     method = None if nothing else "deactivate"
-    limits = {
-        "initialization_timeout": seconds,
-        "heartbeat_timeout_seconds": heartbeat,
-        "shutdown_timeout_seconds": SHUTDOWN_SECONDS,
-    }
     try:
-        jax.distributed.initialize(coordinator, processes, process, cluster_detection_method=method, **limits)
+        jax.distributed.initialize(
+            coordinator,
+            processes,
+            process,
+            cluster_detection_method=method,
+            initialization_timeout=seconds,
+            heartbeat_timeout_seconds=heartbeat,
+            shutdown_timeout_seconds=SHUTDOWN_SECONDS,
+        )
     except (ValueError, IndexError, RuntimeError) as error:
         if nothing and not shown:
             return  # a TPU, and no slice of several hosts

@@ -16,7 +16,7 @@ from lift_jax.config import differences, from_json, to_json
 from lift_jax.errors import UserError
 from lift_jax.paths import PathLike, atomic_write, is_in_bucket, resolve_local_path
 
-CONFIG_FILE, LOCK_FILE = "config.json", ".lock"
+CONFIG_FILE, LOCK_FILE, SPLIT_FILE = "config.json", ".lock", "split.json"
 
 MAY_DIFFER = (
     "log.",

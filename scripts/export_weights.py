@@ -8,8 +8,7 @@ import pathlib
 import shutil
 
 from lift_jax.data.statistics import STATISTICS_FILE
-from lift_jax.trained import load_trained
-from lift_jax.weights import write_weights
+from lift_jax.trained import load_trained, write_weights
 
 
 def main():

@@ -8,9 +8,8 @@ from lift_jax.config import named_config
 from lift_jax.data.channels import channels_of
 from lift_jax.errors import UserError
 from lift_jax.models.volume_translator import volume_translator
-from lift_jax.trained import load_trained
+from lift_jax.trained import is_exported, load_trained, shipped_folder, shipped_names, write_weights
 from lift_jax.training.inputs import starting_parameters
-from lift_jax.weights import is_exported, shipped_folder, shipped_names, write_weights
 from tests.small_network import random_parameters
 
 

@@ -22,10 +22,9 @@ from lift_jax import run_directory
 from lift_jax.data.slabs import RandomSlab, slab_size
 from lift_jax.data.sources import subject_source
 from lift_jax.evaluation.statistics import mean_interval, paired_difference
-from lift_jax.trained import Trained, load_trained
+from lift_jax.trained import Trained, load_trained, trained_folder, write_weights
 from lift_jax.training.inputs import cache_shared
 from lift_jax.training.translation import loss_weights, train_stages, translation_loss
-from lift_jax.weights import trained_folder, write_weights
 
 COLUMNS = ("model", "model, scale", "model, scale and offset", "best source", "linear combination")
 

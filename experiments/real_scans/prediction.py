@@ -8,7 +8,7 @@ from experiments.real_scans.scans import Scan
 from lift_jax.data.resample import resample_within_mask
 from lift_jax.data.subject import Subject
 from lift_jax.inference.guided import guided_upsampling
-from lift_jax.inference.predict import predict_channels
+from lift_jax.inference.translate import predict_channels
 from lift_jax.paths import resolve_path
 from lift_jax.trained import load_trained
 

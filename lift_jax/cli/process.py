@@ -270,7 +270,7 @@ def run_folder(workdir: str | None, weights: str | None) -> os.PathLike:
     if workdir and not weights:
         return resolve_path(workdir)
     if weights and not workdir:
-        from lift_jax.weights import NOTICE, shipped_folder
+        from lift_jax.trained import NOTICE, shipped_folder
 
         folder = shipped_folder(weights)
         print(f"{weights}: {NOTICE}", file=sys.stderr)

@@ -7,8 +7,7 @@ import resource
 import jax
 import jax.numpy as jnp
 
-from lift_jax.inference.budget import plan_chunks
-from lift_jax.inference.chunked import REPLICATED, SHARDED, decode_chunk, encode_chunk, mix_slices
+from lift_jax.inference.translate import REPLICATED, SHARDED, decode_chunk, encode_chunk, mix_slices, plan_chunks
 from lift_jax.models.volume_translator import VolumeTranslator
 
 

@@ -1,4 +1,4 @@
-"""Volumes out of noise: a volume's code, mapped to a code for every depth, generated slice by slice."""
+"""Volumes from noise: a volume's latent is mapped to a latent for every depth, from which slices are generated."""
 
 import functools
 
@@ -27,17 +27,17 @@ def sample_volumes(
     Args:
       networks: of which generator and mapper are used.
       params: `{"generator": …, "mapper": …}`, and `"prior"` if there is one.
-      seed: of the codes.
+      seed: of the latents.
       count: how many volumes.
       first: number of the first one.
       depth: slices of each, which divide the field of view of training evenly; any number.
       chunk: slices on the device at a time.
-      temperature: of the numbers of a volume's code, which networks are trained with at 1. A little above makes good
-        what slices lose: tanh makes less of normal logits than of real ones, which lie near its two ends.
+      temperature: standard deviation of the latent of a volume; 1 in training. A little above makes up for contrast
+        that slices lose: real logits lie near the two ends of tanh.
     """
-    places = jnp.asarray(slice_centers(depth))
-    codes = (temperature * _code(seed, i, networks.volume_latent_dim) for i in range(first, first + count))
-    return np.stack([_slices(networks, params, _map(networks, params, z, places), chunk) for z in codes])
+    depths = jnp.asarray(slice_centers(depth))
+    latents = (temperature * _volume_latent(seed, i, networks.volume_latent_dim) for i in range(first, first + count))
+    return np.stack([_slices(networks, params, _map(networks, params, z, depths), chunk) for z in latents])
 
 
 def sample_independent_slices(
@@ -50,22 +50,22 @@ def sample_independent_slices(
     chunk: int = 64,
     temperature: float = 1.0,
 ) -> np.ndarray:
-    """What the generator makes without a mapper: volumes of slices that know nothing of each other, like the above."""
-    codes = (networks.random_latents(params, _key(seed, i), depth, temperature) for i in range(count))
-    return np.stack([_slices(networks, params, own, chunk) for own in codes])
+    """Volumes of independent slices from the generator without the mapper; see `sample_volumes`."""
+    latents = (networks.random_latents(params, _key(seed, i), depth, temperature) for i in range(count))
+    return np.stack([_slices(networks, params, own, chunk) for own in latents])
 
 
-def _slices(networks, params, codes, chunk):
-    """Slices of codes `[D, K]`, `[D, H, W]` float32 in [0, 1]."""
+def _slices(networks, params, latents, chunk):
+    """Slices of latents `[D, K]`, `[D, H, W]` float32 in [0, 1]."""
     parts = []
-    for start in range(0, len(codes), chunk):
-        # Every chunk has one shape, so that one function is compiled: the last code is repeated to its end.
-        rows = np.minimum(np.arange(start, start + chunk), len(codes) - 1)
-        parts.append(np.asarray(_generate(networks, params["generator"], codes[rows]))[: len(codes) - start])
+    for start in range(0, len(latents), chunk):
+        # The last latent is repeated, so that all chunks have one shape and one compiled function.
+        rows = np.minimum(np.arange(start, start + chunk), len(latents) - 1)
+        parts.append(np.asarray(_generate(networks, params["generator"], latents[rows]))[: len(latents) - start])
     return np.clip(network_to_unit(np.concatenate(parts)), 0, 1)
 
 
-def _code(seed: int, index: int, volume_latent_dim: int) -> jax.Array:
+def _volume_latent(seed: int, index: int, volume_latent_dim: int) -> jax.Array:
     return jax.random.normal(_key(seed, index), (1, volume_latent_dim))
 
 
@@ -74,10 +74,10 @@ def _key(seed: int, index: int) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _map(networks, params, z, places):
-    return networks.map_depth(params, z, places)[0]
+def _map(networks, params, z, depths):
+    return networks.map_depth(params, z, depths)[0]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _generate(networks, generator, codes):
-    return networks.generate({"generator": generator}, codes)
+def _generate(networks, generator, latents):
+    return networks.generate({"generator": generator}, latents)

@@ -23,8 +23,7 @@ from lift_jax.errors import DataWarning, UserError
 from lift_jax.inference.guided import guided_upsampling
 from lift_jax.inference.output import make_folder, output_path
 from lift_jax.paths import atomic_write
-from lift_jax.trained import Trained
-from lift_jax.weights import NOTICE
+from lift_jax.trained import NOTICE, Trained
 
 
 class ReadSubject(NamedTuple):

@@ -116,7 +116,7 @@ def drifting_losses(
 
 def mean_statistics(stats: Sequence[Statistics]) -> Statistics:
     """The mean of each statistic over feature tensors."""
-    return {key: sum(each[key] for each in stats) / len(stats) for key in stats[0]}
+    return {key: sum((each[key] for each in stats), start=jnp.zeros(())) / len(stats) for key in stats[0]}
 
 
 def field_named(field: str | Field) -> Field:
@@ -145,7 +145,7 @@ class Groups:
         rows = x.reshape(len(x), -1).mean(1)
         # A product, not a sum by segments: accelerators add up those in any order.
         share = np.repeat(np.eye(len(self.sizes), dtype=np.float32), self.sizes, axis=1)
-        return jnp.dot(share / np.float32(self.sizes)[:, None], rows, precision="highest")
+        return jnp.dot(share / np.asarray(self.sizes, np.float32)[:, None], rows, precision="highest")
 
     def at_locations(self, values: jax.Array) -> jax.Array:
         """One value a group to one a location, `[G]` to `[L, 1, 1]`."""
@@ -199,7 +199,9 @@ def _distance_scale(
         return sum((pairs.distances * pairs.weights).sum(-1) for pairs in both)
 
     total = mean_over_devices(groups.mean(map_blocks(weighted_sums, blocks, queries)), axis_name)
-    weight = mean_over_devices(sum(groups.mean(part.weights.sum(-1)) for part in targets), axis_name)
+    weight = mean_over_devices(
+        sum((groups.mean(part.weights.sum(-1)) for part in targets), start=jnp.zeros(())), axis_name
+    )
     return jnp.maximum(total / weight, SMALLEST_SCALE)
 
 

@@ -104,7 +104,7 @@ def ms_ssim_loss(prediction: jax.Array, target: jax.Array) -> jax.Array:
     scales = fitting_scales(h, w)
     weights = np.array(MS_SSIM_WEIGHTS[:scales]) / sum(MS_SSIM_WEIGHTS[:scales])
     x, y = _slices_of_unit_range(prediction, target)
-    similarity = 1.0
+    similarity = jnp.ones(())
     for scale, weight in enumerate(weights):
         luminance, contrast = _ssim_terms(x, y)
         term = contrast if scale < scales - 1 else luminance * contrast

@@ -127,7 +127,7 @@ def triplanar_drifting_loss(
     Returns:
       The scalar loss, and statistics `<plane>_<statistic>` averaged over feature tensors.
     """
-    pairs = {}
+    pairs: dict[tuple[str, str], tuple[jax.Array, jax.Array]] = {}
     for plane in planes:
         for name, x in generated[plane].items():
             generated_parts = make_particles(x, particles)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -78,15 +79,17 @@ class GenerationNetworks:
 
     def encode(self, params: dict, images: jax.Array) -> dict[str, jax.Array]:
         """Images `[N, h, w, 1]` in [-1, 1] to named feature tensors `[N, L, C]` float32."""
-        return self.features(self.encoder.apply({"params": params["encoder"]}, images), images)
+        maps: Any = self.encoder.apply({"params": params["encoder"]}, images)
+        return self.features(maps, images)
 
     def generate(self, params: dict, latents: jax.Array) -> jax.Array:
         """Latents `[N, K]` to slices `[N, H, W]` around [-1, 1]."""
-        return self.generator.apply({"params": params["generator"]}, latents)[..., 0]
+        images: Any = self.generator.apply({"params": params["generator"]}, latents)
+        return images[..., 0]
 
     def map_depth(self, params: dict, z: jax.Array, depth: jax.Array) -> jax.Array:
         """Latents of volumes `[B, Z]` and depths `[D]` to latents of slices `[B, D, K]`."""
-        latents = self.mapper.apply({"params": params["mapper"]}, z, depth)
+        latents: Any = self.mapper.apply({"params": params["mapper"]}, z, depth)
         return latents + prior_latents(params["prior"], z, depth) if self.prior_slices else latents
 
     def random_latents(self, params: dict, key: jax.Array, count: int, temperature: float = 1.0) -> jax.Array:
@@ -113,7 +116,7 @@ def generation_networks(config: ConfigDict, shape: tuple[int, int, int]) -> Gene
     return GenerationNetworks(
         _encoder(model.encoder),
         SliceGenerator(
-            size=tuple(shape[1:]),
+            size=(shape[1], shape[2]),
             slice_latent_dim=model.generator.slice_latent_dim,
             widths=tuple(model.generator.widths),
             blocks=model.generator.blocks,

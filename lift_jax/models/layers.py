@@ -78,7 +78,8 @@ class Modulation(nn.Module):
 def split_modulation(film: jax.Array, sizes: tuple[int, ...]) -> list[tuple[jax.Array, jax.Array]]:
     """`[N, g, g, 2 sum(sizes)]` to a pair of scale and shift, `[N, g, g, size]`, for each of the sizes."""
     ends = np.cumsum([2 * size for size in sizes])[:-1]
-    return [tuple(jnp.split(piece, 2, axis=-1)) for piece in jnp.split(film, ends, axis=-1)]
+    halves = (jnp.split(piece, 2, axis=-1) for piece in jnp.split(film, ends, axis=-1))
+    return [(scale, shift) for scale, shift in halves]
 
 
 def norm_groups(widths: Sequence[int]) -> int:

@@ -10,8 +10,7 @@ from lift_jax.data.scans import ScannedSubjects, check_headers
 from lift_jax.data.sources import all_subjects
 from lift_jax.data.statistics import read_description
 from lift_jax.errors import UserError
-from lift_jax.inference.folder import work_through
-from lift_jax.inference.output import check_sources_kept, check_writable
+from lift_jax.inference.output import check_sources_kept, check_writable, work_through
 from lift_jax.inference.synthesis import Synthesis
 from lift_jax.paths import PathLike
 from lift_jax.run_directory import read_config

@@ -101,7 +101,7 @@ def _read(path: pathlib.Path, dtype: np.dtype) -> dict[str, np.ndarray]:
 def _digest(networks: GenerationNetworks, encoder: dict, volumes: np.ndarray, dtype: str) -> str:
     digest = hashlib.sha256(repr((VERSION, networks.encoder, networks.features, volumes.shape, dtype)).encode())
     for leaf in jax.tree.leaves(encoder):
-        digest.update(np.ascontiguousarray(leaf))
+        digest.update(np.asarray(leaf).tobytes())
     for volume in volumes:
-        digest.update(np.ascontiguousarray(volume))
+        digest.update(volume.tobytes())
     return digest.hexdigest()[:32]

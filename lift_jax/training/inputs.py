@@ -28,10 +28,7 @@ from lift_jax.data.statistics import (
 from lift_jax.data.subject import Subject, SubjectSource
 from lift_jax.errors import DataWarning, UserError
 from lift_jax.paths import PathLike, atomic_write
-from lift_jax.trained import newest_stage
-from lift_jax.weights import is_exported, read_weights, trained_folder
-
-SPLIT_FILE = "split.json"
+from lift_jax.trained import is_exported, newest_stage, read_weights, trained_folder
 
 START = "start"
 """The folder among the stages' checkpoints for the first parameters of a run with `config.start_from`."""
@@ -41,7 +38,7 @@ def record_split(config: ConfigDict, workdir: PathLike) -> str:
     """Writes the split of the data set into the work directory, `split.json`; returns its description."""
     split = data_split(config.data)
     if hosts.is_first():
-        atomic_write(workdir / SPLIT_FILE, json.dumps(split.to_dict(), indent=2) + "\n")
+        atomic_write(workdir / run_directory.SPLIT_FILE, json.dumps(split.to_dict(), indent=2) + "\n")
     return split.describe()
 
 

@@ -100,9 +100,12 @@ def train_step(
     finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
     skipped = state.skipped + jnp.where(finite, 0, 1)
     kept = (state.params, state.optimizer_state, state.ema)
-    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), (params, optimizer_state, ema), kept)
+    params, optimizer_state, ema = jax.tree.map(
+        lambda new, old: jnp.where(finite, new, old), (params, optimizer_state, ema), kept
+    )
     metrics |= {"gradient_norm": norm, "skipped": skipped}
-    return TrainState(state.step + 1, *kept, state.key, skipped), metrics
+    state = state.replace(step=state.step + 1, params=params, optimizer_state=optimizer_state, ema=ema, skipped=skipped)
+    return state, metrics
 
 
 def _accumulated_gradients(loss, params, batch, key, parts):

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import grain
 import jax
@@ -179,7 +180,7 @@ def translation_loss(
     def loss_function(params: dict, batch: dict[str, jax.Array], key: jax.Array):
         del key  # nothing is drawn on the device
         inputs = (batch[name] for name in ("sources", "available", "target_onehot", "depth"))
-        prediction = network.apply({"params": params}, *inputs, use_mixer=use_mixer)
+        prediction: Any = network.apply({"params": params}, *inputs, use_mixer=use_mixer)
         prediction = jnp.where(batch["foreground"] > 0, prediction, BACKGROUND)
         target, voxel_weights = batch["target_image"], None
         if weights.bone > 0:

@@ -18,8 +18,8 @@ from lift_jax.evaluation.plane_features import compared_positions, plane_feature
 from lift_jax.evaluation.report.pictures import draw_picture
 from lift_jax.evaluation.report.planes import montage, planes_montage
 from lift_jax.evaluation.scores import ScoredChannel
-from lift_jax.inference.predict import predict_channels
 from lift_jax.inference.sample import sample_independent_slices, sample_volumes
+from lift_jax.inference.translate import predict_channels
 from lift_jax.models.encoders.masked_autoencoder import COVER, MaskedAutoencoder, patch_mask
 from lift_jax.models.generation_networks import GenerationNetworks
 from lift_jax.models.volume_translator import VolumeTranslator

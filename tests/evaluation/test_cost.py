@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from lift_jax.evaluation.cost import lowered_passes, translation_flops
-from lift_jax.inference.chunked import mix_slices
+from lift_jax.inference.translate import mix_slices
 from tests.small_network import CHANNELS, random_parameters, small_network
 
 SHAPE = (12, 16, 16, CHANNELS)

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lift_jax.inference.budget import plan_chunks, slice_bytes
-from lift_jax.inference.chunked import decode_chunk, encode_chunk
+from lift_jax.inference.translate import decode_chunk, encode_chunk, plan_chunks, slice_bytes
 from tests.small_network import random_parameters, small_network
 
 SHAPE = (7, 16, 16, 4)

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from lift_jax.errors import UserError
-from lift_jax.inference.folder import work_through
+from lift_jax.inference.output import work_through
 
 
 class Recorded:

@@ -7,8 +7,7 @@ import pytest
 from benchmarks.collectives import collective_bytes
 from configs.quickstart import get_config
 from lift_jax.evaluation.cost import lowered_passes
-from lift_jax.inference.chunked import SLICE_AXIS, slice_mesh
-from lift_jax.inference.translate import translate_volume
+from lift_jax.inference.translate import SLICE_AXIS, slice_mesh, translate_volume
 from lift_jax.models.volume_translator import volume_translator
 from lift_jax.trained import Trained, for_inference
 from tests.small_network import CHANNELS, MR, random_parameters, random_slab, small_network

@@ -15,7 +15,7 @@ from lift_jax.data.resample import resample_within_mask
 from lift_jax.data.scans import ScannedSubjects
 from lift_jax.data.subject import foreground
 from lift_jax.errors import UserError
-from lift_jax.inference.folder import work_through
+from lift_jax.inference.output import work_through
 from lift_jax.inference.synthesis import Synthesis
 
 SHAPE = (20, 24, 22)

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from lift_jax.data.geometry import depth_coordinates, slice_centers
-from lift_jax.inference.budget import plan_chunks
-from lift_jax.inference.chunked import decode_chunk, encode_chunk, mix_slices
-from lift_jax.inference.translate import translate_volume
+from lift_jax.inference.translate import decode_chunk, encode_chunk, mix_slices, plan_chunks, translate_volume
 from lift_jax.models.layers import depth_to_space, fourier_features, modulate, space_to_depth, upsample
 from lift_jax.models.slice_translator import with_products
 from tests.small_network import CHANNELS, random_parameters, random_slab, small_network

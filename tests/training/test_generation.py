@@ -16,7 +16,7 @@ from lift_jax.inference.sample import sample_independent_slices, sample_volumes
 from lift_jax.models.generation_networks import DepthMapper, autoencoder, generation_networks
 from lift_jax.models.layers import fourier_features, resolved_frequencies
 from lift_jax.models.pca import independent_latents, interpolated_latents
-from lift_jax.tasks.generation_synthesis import synthesize_samples
+from lift_jax.tasks.generation import synthesize_samples
 from lift_jax.trained import TrainedGeneration
 from lift_jax.training.feature_banks import real_bank
 from lift_jax.training.generation import TRAINED, check_count, check_shapes, stage_parameters, with_principal

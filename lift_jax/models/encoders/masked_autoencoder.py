@@ -5,6 +5,8 @@ finest first. Sides of images are multiples of its `multiple`, and at least its 
 `alexnet` and `resnet18` (of ImageNet), `mae` (a `ResidualEncoder` trained here) and `random` (untrained, for tests).
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -148,6 +150,6 @@ def masked_reconstruction_loss(
     Returns:
       The loss, float32, and the reconstruction `[N, H, W, 1]`.
     """
-    reconstruction = network.apply({"params": params}, jnp.where(covered, COVER, images))
+    reconstruction: Any = network.apply({"params": params}, jnp.where(covered, COVER, images))
     loss = jnp.mean(jnp.square(reconstruction - images), where=covered)
     return loss, reconstruction

@@ -5,6 +5,7 @@ volumes are taken at the same depth positions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -127,7 +128,7 @@ def triplanar_drifting_loss(
     Returns:
       The scalar loss, and statistics `<plane>_<statistic>` averaged over feature tensors.
     """
-    pairs: dict[tuple[str, str], tuple[jax.Array, jax.Array]] = {}
+    pairs: dict[Any, tuple[jax.Array, jax.Array]] = {}
     for plane in planes:
         for name, x in generated[plane].items():
             generated_parts = make_particles(x, particles)

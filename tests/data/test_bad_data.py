@@ -326,9 +326,9 @@ def test_unusual_file_is_accepted_and_what_deserves_a_look_is_said(file, kind):
         loaded = load(root)
         check_start(root)
     assert set(loaded.images) == set(CHANNELS) and loaded.images["t1c"].max() == 1
-    errors, found = check(root)
-    assert errors == [] and [words in line for line in found] == [True] * bool(words)
-    assert {str(warning.message) for warning in caught} == set(found)
+    errors, warned = check(root)
+    assert errors == [] and [words in line for line in warned] == [True] * bool(words)
+    assert {str(warning.message) for warning in caught} == set(warned)
 
 
 def whole_subject(root, name="A", affine=LAS, cut=()):
@@ -350,16 +350,16 @@ def whole_subject(root, name="A", affine=LAS, cut=()):
 )
 def test_unusual_grid_of_a_subject_is_accepted_with_its_spacing_said(tmp_path, affine, words):
     whole_subject(tmp_path, affine=affine)
-    errors, found = check(tmp_path)
+    errors, warned = check(tmp_path)
     assert errors == [] and set(load(tmp_path).images) == set(CHANNELS)
     np.testing.assert_allclose(load(tmp_path).spacing[::-1], np.linalg.norm(affine[:3, :3], axis=0))
-    assert len(found) == (4 if words else 0) and all(words in line for line in found)
+    assert len(warned) == (4 if words else 0) and all(words in line for line in warned)
 
 
 def test_small_volumes_are_accepted_with_a_warning_and_a_single_voxel_is_refused(tmp_path):
     whole_subject(tmp_path, "A", cut=np.index_exp[:, 2:16:2, :])
-    errors, found = check(tmp_path)
-    assert errors == [] and sum("has 20x7x16 voxels" in line for line in found) == 4
+    errors, warned = check(tmp_path)
+    assert errors == [] and sum("has 20x7x16 voxels" in line for line in warned) == 4
     shutil.rmtree(tmp_path / "A")
     whole_subject(tmp_path, "B", cut=np.index_exp[9:10, 9:10, 8:9])
     assert len(check(tmp_path)[0]) >= 1
@@ -455,9 +455,9 @@ def test_unusual_pair_is_accepted_and_what_deserves_a_look_is_said(pair, kind):
         warnings.simplefilter("always", DataWarning)
         loaded = load(pair.parent, "synthrad2023")
     np.testing.assert_array_equal(loaded.mask, nib.as_closest_canonical(image(body())).get_fdata().T > 0)
-    errors, found = check(pair.parent, "synthrad2023")
-    assert errors == [] and found == [str(warning.message) for warning in caught]
-    assert [words in line for line in found] == [True] * bool(words)
+    errors, warned = check(pair.parent, "synthrad2023")
+    assert errors == [] and warned == [str(warning.message) for warning in caught]
+    assert [words in line for line in warned] == [True] * bool(words)
 
 
 def test_header_alone_refuses_what_the_header_tells(file):

@@ -186,10 +186,10 @@ def _saved(state: "TrainState") -> dict:
 
 def _restore_state(manager, step, state):
     """State and data position of a checkpoint of which the average too can be read, as inference will."""
-    wanted = jax.tree.map(ocp.utils.to_shape_dtype_struct, _saved(state))
+    shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, _saved(state))
     parts = {
-        "state": ocp.args.StandardRestore(wanted),
-        "ema": ocp.args.StandardRestore(wanted["ema"]),
+        "state": ocp.args.StandardRestore(shapes),
+        "ema": ocp.args.StandardRestore(shapes["ema"]),
         "data": ocp.args.JsonRestore(),
     }
     _check_network(manager.directory / str(step), state.ema)
@@ -250,14 +250,14 @@ def _check_network(path, expected):
         stored = _shapes(ocp.StandardCheckpointHandler().metadata(path / "ema").tree)
     except Exception:  # of any kind where files are damaged; restoring raises it again
         return
-    wanted = _shapes(expected)
-    odd = sorted(set(stored) ^ set(wanted))
+    required = _shapes(expected)
+    odd = sorted(set(stored) ^ set(required))
     if odd:
-        which = f"lacks parameter {odd[0]} of the" if odd[0] in wanted else f"holds parameter {odd[0]}, unlike the"
-        raise UserError(f"{path}: is of another network; it {which} network that is wanted")
+        which = f"lacks parameter {odd[0]} of the" if odd[0] in required else f"holds parameter {odd[0]}, unlike the"
+        raise UserError(f"{path}: is of another network; it {which} configured network")
     for key, shape in stored.items():
-        if shape != wanted[key]:
-            raise UserError(f"{path}: parameter {key} has shape {shape}, the network's has {wanted[key]}")
+        if shape != required[key]:
+            raise UserError(f"{path}: parameter {key} has shape {shape}, the network's has {required[key]}")
 
 
 def _shapes(tree) -> dict[str, tuple[int, ...]]:

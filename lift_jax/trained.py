@@ -200,9 +200,9 @@ def read_weights(workdir: PathLike, like: dict) -> tuple[dict, str, int]:
     path = workdir / WEIGHTS_FILE
     found = {tuple(name.split("/")): tensor for name, tensor in read_safetensors(path).items()}
     progress = [key for key in found if key[0] == "progress"]
-    wanted = flatten_dict(like)
+    expected = flatten_dict(like)
     params = {key: tensor for key, tensor in found.items() if key not in progress}
-    if {key: tensor.shape for key, tensor in params.items()} != {key: leaf.shape for key, leaf in wanted.items()}:
+    if {key: tensor.shape for key, tensor in params.items()} != {key: leaf.shape for key, leaf in expected.items()}:
         raise UserError(f"{path}: is of another network than config.json beside it; export the run again")
     stage, step = next(((key[1], int(found[key])) for key in progress), ("joint", 0))
     return unflatten_dict({key: jnp.asarray(tensor, jnp.float32) for key, tensor in params.items()}), stage, step

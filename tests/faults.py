@@ -109,10 +109,10 @@ class Course:
         """Kills a command in a phase, if it does not end before; `seconds` is what it takes undisturbed."""
         process = self.begin(phase.command)
         before, began = self._seen(phase), time.monotonic()
-        wanted, delay = rng.randint(1, phase.most), rng.uniform(0, phase.delay)
+        expected, delay = rng.randint(1, phase.most), rng.uniform(0, phase.delay)
         until = began + (SECONDS if phase.appears else rng.uniform(0.1, 0.9) * seconds)
         while process.poll() is None and time.monotonic() < until:
-            if phase.appears and self._appeared(before, self._seen(phase)) >= wanted:
+            if phase.appears and self._appeared(before, self._seen(phase)) >= expected:
                 time.sleep(delay)
                 break
             time.sleep(0.001)

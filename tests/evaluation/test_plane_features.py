@@ -31,12 +31,12 @@ def test_every_slice_of_every_volume_is_encoded_in_order(n):
         "sagittal": (n, 6, 4),
     }
     i, k = n - 1, 3
-    wanted = {
+    expected = {
         "axial": [volumes[i, k, 0, 0], volumes[i, k, -1, -1], 5, 6],
         "coronal": [volumes[i, 0, k, 0], volumes[i, -1, k, -1], 4, 6],
         "sagittal": [volumes[i, 0, 0, k], volumes[i, -1, -1, k], 4, 5],
     }
-    for plane, (first, last, h, w) in wanted.items():
+    for plane, (first, last, h, w) in expected.items():
         np.testing.assert_allclose(features[plane][i, k], [2 * first - 1, 2 * last - 1, h, w], rtol=1e-6)
 
 

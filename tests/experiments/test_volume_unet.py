@@ -35,8 +35,8 @@ def test_halving_keeps_the_eight_voxels_of_a_neighborhood_together():
 def test_the_unet_makes_volumes_of_its_sources_and_sees_slices_on_both_sides():
     network = VolumeUnet((8, 8))
     params = parameters(network, MR, jax.random.key(0))
-    sources, available, wanted = normal(1, 4, 8, 8, 4), jnp.ones((1, 4)), jnp.eye(4)[:1]
-    apply = jax.jit(lambda sources: network.apply({"params": params}, sources, available, wanted, None))
+    sources, available, onehot = normal(1, 4, 8, 8, 4), jnp.ones((1, 4)), jnp.eye(4)[:1]
+    apply = jax.jit(lambda sources: network.apply({"params": params}, sources, available, onehot, None))
     moved = jnp.abs(apply(sources.at[:, 1].add(1.0)) - apply(sources)).max(axis=(0, 2, 3))
     assert apply(sources).shape == (1, 4, 8, 8)
     assert (moved[:3] > 1e-4).all()

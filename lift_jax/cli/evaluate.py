@@ -6,6 +6,7 @@ usage: lift-jax evaluate --workdir DIR [--root DIR] | --predictions DIR --target
 examples:
   lift-jax evaluate --workdir runs/quickstart
   lift-jax evaluate --workdir runs/quickstart --root DIR
+  lift-jax evaluate --weights phantom-missing-mr --output DIR
   lift-jax evaluate --predictions DIR --targets DIR --protocol=cwdm --output DIR
   lift-jax evaluate --prediction ct.nii.gz --target true.nii.gz --protocol=synthrad2023 --mask m.nii.gz
 """
@@ -26,7 +27,7 @@ def add_arguments(parser: Parser) -> None:
     """The options of the command."""
     add = parser.add_argument
     add("--workdir", metavar="DIR", help="work directory of a trained run")
-    add("--weights", metavar="NAME", help="shipped weights, instead of --workdir; needs --root")
+    add("--weights", metavar="NAME", help="shipped weights, instead of --workdir; scored on phantoms, or on --root")
     add("--root", metavar="DIR", help="subjects to score instead of the test split")
     add("--predictions", metavar="DIR", help="folder of predictions, <subject>-<channel>.nii.gz")
     add("--targets", metavar="DIR", help="folder of the true subjects, in the layout of BraTS or SynthRAD")
@@ -56,7 +57,6 @@ def run(arguments, say: Say) -> dict:
         refuse_given(arguments, PREDICTION_OPTIONS, "without --predictions or --prediction")
         run_folder(arguments.workdir, arguments.weights)
         if arguments.weights:
-            required(arguments.root, "--root")
             required(arguments.output, "--output")
     prepare_jax(arguments.device)
     join_processes(arguments)

@@ -8,7 +8,7 @@ import pytest
 from lift_jax.data.sources import subject_source
 from lift_jax.data.volumes import read_volume, write_volume
 from lift_jax.run_directory import read_config
-from lift_jax.weights import shipped_folder
+from lift_jax.trained import shipped_folder
 
 NAME = "phantom-missing-mr"
 

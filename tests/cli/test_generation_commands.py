@@ -61,7 +61,8 @@ def test_every_stage_is_logged_checkpointed_and_pictured(trained):
     stats = next(line for line in lines if line["stage"] == "mapper" and "loss" in line)
     for plane in ("axial", "coronal", "sagittal"):
         assert {
-            f"{plane}_{name}" for name in ("distance_scale", "spread", "field_square_0.2", "effective_neighbors_0.2")
+            f"{plane}_{name}"
+            for name in ("distance_scale", "particle_std", "field_square_0.2", "effective_neighbors_0.2")
         } <= set(stats)
     validated = [line for line in lines if line["stage"] == "mapper" and "validation_delta_z" in line]
     assert [line["step"] for line in validated] == [4, 6]

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from scripts import write_phantom_heads
+from tests import phantom_heads
 from tests.commands import assert_refused
 
 QUICK = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
@@ -34,7 +34,7 @@ TINY = [
 @pytest.fixture(scope="module")
 def heads(tmp_path_factory):
     folder = tmp_path_factory.mktemp("heads")
-    write_phantom_heads.write(folder, seed=1, indices=range(4), shape=(20, 24, 20))
+    phantom_heads.write(folder, seed=1, indices=range(4), shape=(20, 24, 20))
     return folder
 
 

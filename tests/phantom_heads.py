@@ -1,9 +1,5 @@
-"""Writes phantom heads as SynthRAD2023 names them: `<output>/<subject>/{mr,ct,mask}.nii.gz`.
+"""Writes phantom heads as SynthRAD2023 names them: `<output>/<subject>/{mr,ct,mask}.nii.gz`."""
 
-python -m scripts.write_phantom_heads --output runs/heads --count 2 --shape 64 64 64
-"""
-
-import argparse
 import pathlib
 from collections.abc import Collection, Iterable
 
@@ -32,20 +28,3 @@ def write(
             if kind not in without:
                 write_volume(folder / f"{kind}.nii.gz", array, grid, dtype=dtype)
         print(folder)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=pathlib.Path, required=True)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--first", type=int, default=0, help="index of the first subject")
-    parser.add_argument("--count", type=int, default=1)
-    parser.add_argument("--shape", type=int, nargs=3, default=(64, 64, 64), metavar=("D", "H", "W"))
-    parser.add_argument("--without", nargs="*", default=(), choices=("ct", "mask"), help="files to leave out")
-    arguments = parser.parse_args()
-    indices = range(arguments.first, arguments.first + arguments.count)
-    write(arguments.output, arguments.seed, indices, tuple(arguments.shape), arguments.without)
-
-
-if __name__ == "__main__":
-    main()

@@ -276,7 +276,7 @@ def _most_frequent(values: np.ndarray) -> tuple[float, float]:
         if share >= 0.5:
             return float(candidate), share
     unique, counts = np.unique(values, return_counts=True)
-    return float(unique[counts.argmax()]), float(counts.max() / values.size)
+    return float(unique[np.argmax(counts)]), float(np.max(counts) / values.size)
 
 
 def _without_padding(volume: np.ndarray) -> tuple[slice, slice, slice]:

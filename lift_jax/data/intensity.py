@@ -261,7 +261,7 @@ def soft_tissue_peak(inside: np.ndarray) -> float:
     dense = inside[inside > low + 0.15 * (high - low)]
     counts, edges = np.histogram(dense, np.arange(dense.min() - 20, dense.max() + 40, 20))
     counts = np.convolve(counts, np.ones(3), mode="same")
-    return float(edges[counts.argmax()] + 10)
+    return float(edges[np.argmax(counts)] + 10)
 
 
 def _check_unit(protocol: IntensityProtocol, volume: np.ndarray, foreground: np.ndarray) -> tuple[list, list]:

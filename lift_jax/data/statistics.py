@@ -136,7 +136,7 @@ def describe_training(grids: Mapping[str, Grid], statistics: Mapping[str, Mappin
       `summarize_statistics`.
     """
     sides = np.array([grid.spacing for grid in grids.values()])
-    axis = slice_axis(sides.max(axis=0))
+    axis = slice_axis(sides.max(axis=0).tolist())
     return {
         "subjects": list(grids),
         "spacing_mm": [[float(side.min()), float(side.max())] for side in sides.T],

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 
 def space_to_depth(x: jax.Array, factor: int) -> jax.Array:
@@ -51,7 +52,7 @@ class ConditionEmbedding(nn.Module):
     """Two dense layers from a condition of each image, `[N, K]`, to an embedding, `[N, E]`."""
 
     features: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, condition):
@@ -95,7 +96,7 @@ class ResidualBlock(nn.Module):
 
     features: int
     groups: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x):

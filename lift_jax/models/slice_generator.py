@@ -5,6 +5,7 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from lift_jax.models.layers import (
     ConditionEmbedding,
@@ -55,7 +56,7 @@ class SliceGenerator(nn.Module):
     blocks: int = 2
     depth_to_space: int = 2
     groups: int = 8
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @property
     def multiple(self) -> int:

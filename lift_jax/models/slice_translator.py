@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from lift_jax.models.layers import (
     ConditionEmbedding,
@@ -52,7 +53,7 @@ class SliceTranslator(nn.Module):
     products: bool = False
     condition_features: int = 128
     remat: bool = False
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @property
     def multiple(self) -> int:

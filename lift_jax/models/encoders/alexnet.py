@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import unflatten_dict
+from jax.typing import DTypeLike
 
 from lift_jax.models.encoders.masked_autoencoder import require_images
 from lift_jax.models.encoders.weights import read_safetensors
@@ -30,7 +31,7 @@ class AlexNet(nn.Module):
       dtype: of activations and maps; parameters are float32.
     """
 
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     multiple = 2
     smallest_side = 8

@@ -10,6 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from lift_jax.models.layers import ResidualBlock, upsample
 
@@ -29,7 +30,7 @@ class ResidualEncoder(nn.Module):
     widths: tuple[int, ...] = (32, 64, 128)
     blocks: int = 1
     groups: int = 8
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @property
     def multiple(self) -> int:

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from lift_jax.models.encoders.masked_autoencoder import initial_encoder_parameters, require_images
 from lift_jax.models.encoders.weights import Source, load_folded
@@ -34,7 +35,7 @@ class BasicBlock(nn.Module):
 
     features: int
     stride: int
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x):
@@ -56,7 +57,7 @@ class ResNet18(nn.Module):
       dtype: of activations and maps; parameters are float32.
     """
 
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     multiple = 1
     smallest_side = 32

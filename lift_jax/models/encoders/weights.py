@@ -9,11 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.typing import DTypeLike
 from safetensors import SafetensorError, deserialize
 
 from lift_jax.errors import UserError
 
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": jnp.bfloat16, "I64": "<i8", "I32": "<i4"}
+DTYPES: dict[str, DTypeLike] = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": jnp.bfloat16,
+    "I64": "<i8",
+    "I32": "<i4",
+}
 """Formats of network weights; others (8-bit floats, booleans) are refused."""
 
 
@@ -28,7 +36,7 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
         for name, tensor in tensors:
             if tensor["dtype"] not in DTYPES:
                 raise ValueError(f"{name} is stored as {tensor['dtype']}")
-        return {name: np.frombuffer(t["data"], DTYPES[t["dtype"]]).reshape(t["shape"]) for name, t in tensors}
+        return {name: np.frombuffer(t["data"], np.dtype(DTYPES[t["dtype"]])).reshape(t["shape"]) for name, t in tensors}
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (SafetensorError, ValueError) as error:

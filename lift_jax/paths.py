@@ -8,6 +8,7 @@ import importlib.util
 import os
 import pathlib
 import uuid
+from typing import TypeAlias
 
 from etils import epath
 
@@ -18,7 +19,7 @@ BUCKET = "gs://"
 CLIENTS = "gcsfs", "tensorflow"
 """Modules of which etils.epath needs one to open a bucket."""
 
-PathLike = pathlib.Path | epath.Path
+PathLike: TypeAlias = pathlib.Path | epath.Path
 """A folder or file; the two kinds share the methods that are used of them."""
 
 

@@ -136,16 +136,15 @@ def _overlapped(
     work: SubjectWork, indices: list[int], reader: ThreadPoolExecutor, writer: ThreadPoolExecutor
 ) -> Iterator[Outcome]:
     """The outcomes of some subjects, each when the next one has been computed."""
-    ahead = reader.submit(_timed, work.read, indices[0]) if indices else None
+    ahead = [reader.submit(_timed, work.read, index) for index in indices[:1]]
     writing: Future | Outcome | None = None
+    current: Outcome | tuple
     for position in range(len(indices)):
-        reading, ahead = ahead, None
         try:
-            read, read_seconds = reading.result()
+            read, read_seconds = ahead.pop().result()
         except UserError as error:
             read, current = None, Outcome([], error=error)
-        if position + 1 < len(indices):
-            ahead = reader.submit(_timed, work.read, indices[position + 1])
+        ahead += [reader.submit(_timed, work.read, index) for index in indices[position + 1 : position + 2]]
         if read is not None:
             try:
                 result, seconds = _timed(work.predict, read)

@@ -7,7 +7,6 @@ import json
 import pathlib
 import warnings
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -26,7 +25,8 @@ from lift_jax.paths import atomic_write
 from lift_jax.trained import NOTICE, Trained
 
 
-class ReadSubject(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class ReadSubject:
     """The sources of a subject on the network's grid and on its own grid, and what is predicted."""
 
     index: int
@@ -37,7 +37,8 @@ class ReadSubject(NamedTuple):
     targets: tuple[str, ...]
 
 
-class Predicted(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Predicted:
     """Channels of a subject `[D, H, W]` in the units of their protocols, on its own grid."""
 
     index: int

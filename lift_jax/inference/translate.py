@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jax.typing import ArrayLike
 
 from lift_jax.data.channels import Channels
 from lift_jax.data.geometry import depth_coordinates
@@ -84,7 +85,7 @@ def translate_volume(
     network: VolumeTranslator,
     params: dict,
     sources: np.ndarray,
-    available: Sequence[bool],
+    available: ArrayLike,
     targets: Sequence[int],
     *,
     chunk: int = 8,
@@ -108,8 +109,9 @@ def translate_volume(
     """
     depth, height, width, _ = sources.shape
     devices = 1 if mesh is None else mesh.size
-    options = {"chunk": chunk, "skip_cache_gib": skip_cache_gib, "devices": devices}
-    slices, keep = plan_chunks(network, params, sources.shape, **options)
+    slices, keep = plan_chunks(
+        network, params, sources.shape, chunk=chunk, skip_cache_gib=skip_cache_gib, devices=devices
+    )
     count = slices * devices
     starts = range(0, depth, count)
     padding = _padding(height, width, network.translator.multiple)
@@ -120,20 +122,20 @@ def translate_volume(
         part = np.pad(_rows(sources, start, count), ((0, 0), *padding, (0, 0)), constant_values=BACKGROUND)
         return encode_chunk(network, params, place(part, mesh, SHARDED), available, mesh=mesh)
 
-    kept, pooled = [], []
+    kept, parts = [], []
     for start in starts:
         skips, bottleneck, pooled_part = encode(start)
         # Waiting bounds memory: without it all chunks are on their way at once.
-        pooled.append(pooled_part.block_until_ready())
+        parts.append(pooled_part.block_until_ready())
         kept.append((skips, bottleneck) if keep else None)
         del skips, bottleneck
-    pooled = jnp.concatenate(pooled)[:depth]
+    pooled = jnp.concatenate(parts)[:depth]
     contexts = [mix_slices(network, params, pooled, depths, available, target) for target in targets]
 
     result = np.empty((len(targets), depth, height, width), np.float32)
     (top, _), (left, _) = padding
     for i, start in enumerate(starts):
-        features = kept[i] if keep else encode(start)[:2]
+        features = kept[i] or encode(start)[:2]
         kept[i] = None
         stop = min(start + count, depth)
         for j, target in enumerate(targets):
@@ -271,8 +273,8 @@ def _equal(slices: int, most: int) -> int:
 
 def _padding(height: int, width: int, multiple: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """What to add before and after each side to reach a multiple."""
-    missing = [-side % multiple for side in (height, width)]
-    return tuple((n // 2, n - n // 2) for n in missing)
+    rows, columns = -height % multiple, -width % multiple
+    return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
 
 
 def _rows(array, start: int, count: int):

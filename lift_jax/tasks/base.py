@@ -4,7 +4,7 @@ import dataclasses
 import importlib
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -90,7 +90,8 @@ class Example:
     windows: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
 
-class RunScores(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class RunScores:
     """The scores of a run of a sweep.
 
     Attributes:

@@ -49,6 +49,7 @@ def evaluate_translation(workdir: PathLike, options: EvaluateOptions) -> PathLik
         check_writable(output)
     data = trained.config.data
     overlap = {}
+    subjects: SubjectSource
     if options.root:
         subjects, data_set = all_subjects(data, options.root), f"all subjects of {options.root}"
         overlap = training_overlap(workdir, subjects)
@@ -112,7 +113,7 @@ def score_translation(workdir: PathLike) -> RunScores:
     rows, shape, _ = score_subjects(trained, subjects)
     columns = [column for column in sweep_columns(trained.config) if column is not GFLOP_COLUMN]
     table = aggregate(
-        [row | {"channel": "all", "subject": f"{row['subject']} {row['channel']}"} for row in rows], columns
+        [{**row, "channel": "all", "subject": f"{row['subject']} {row['channel']}"} for row in rows], columns
     )
     scores = {
         method: {key: _number(estimate.mean) for key, estimate in channels["all"].items()}
@@ -136,7 +137,9 @@ def _examples(
     for channel in distinct(rows, "channel"):
         others = [row for row in rows if row["channel"] == channel and row["method"] != MODEL]
         method = others[0]["method"] if others else MODEL
-        psnr = {row["subject"]: row["psnr"] for row in rows if row["channel"] == channel and row["method"] == method}
+        psnr = {
+            str(row["subject"]): row["psnr"] for row in rows if row["channel"] == channel and row["method"] == method
+        }
         name = sorted(psnr, key=lambda subject: (psnr[subject], subject))[len(psnr) // 2]
         (hidden,) = hidden_channels(subjects, list(subjects.names).index(name), trained.channels, [channel])
         picture = picture_of(hidden, predict_hidden(trained, hidden), "median")

@@ -28,7 +28,7 @@ def synthesize_translation(workdir: PathLike, options: SynthesizeOptions) -> Ite
     if bool(options.case) == bool(options.inputs):
         problem = "give only one of them" if options.case else "give one of them"
         raise UserError(f"--case, --input: {problem}: a folder, or files as --input CHANNEL=FILE")
-    work = (_folder if options.case else _files)(workdir, options)
+    work = _folder(workdir, options, options.case) if options.case else _files(workdir, options)
     check_writable(work.output)
     failures = []
     for outcome in work_through(work, skip_existing=options.skip_existing):
@@ -45,8 +45,7 @@ def synthesize_translation(workdir: PathLike, options: SynthesizeOptions) -> Ite
         raise UserError("\n".join(failures))
 
 
-def _folder(workdir: PathLike, options: SynthesizeOptions) -> Synthesis:
-    case = options.case
+def _folder(workdir: PathLike, options: SynthesizeOptions, case: pathlib.Path) -> Synthesis:
     if options.mask:
         raise UserError("--mask: goes with --input; the mask of a subject in a folder lies beside its channels")
     if case.is_file() and read_config(workdir).data.dataset != "manifest":
